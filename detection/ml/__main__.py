@@ -1,0 +1,164 @@
+"""The method's command line: `python -m detection.ml VERB`."""
+
+import argparse
+import json
+import signal
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+from detection.ml.errors import MLError
+
+_ROOT = Path(__file__).resolve().parents[2] / "ml_models"
+
+
+def main(arguments: list[str] | None = None) -> int:
+    options = _parser().parse_args(arguments)
+    return options.run(options)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m detection.ml", description=__doc__)
+    verbs = parser.add_subparsers(required=True, metavar="VERB")
+
+    verb = verbs.add_parser("classify", help="read images: one JSON object for each")
+    verb.add_argument("paths", nargs="+", metavar="PATH")
+    verb.add_argument("--json", action="store_true", help="the default and only format")
+    verb.add_argument("--model", type=Path, metavar="BUNDLE", help="another bundle's folder")
+    verb.set_defaults(run=_classify)
+
+    verb = verbs.add_parser("train", help="train, calibrate, measure and export a model")
+    verb.add_argument("data", type=Path, metavar="DATA_FOLDER")
+    verb.add_argument("--out", type=Path, required=True, help="where the new bundle goes")
+    verb.add_argument("--init", required=True, help="imagenet, random, a .npz or a bundle's folder")
+    verb.add_argument("--seed", type=int, default=1)
+    verb.add_argument("--epochs", type=int, default=4)
+    verb.add_argument("--work", type=Path, help="keep checkpoints here, and go on from them")
+    verb.add_argument("--json-progress", action="store_true", help="progress as JSON lines")
+    verb.set_defaults(run=_train)
+
+    verb = verbs.add_parser("evaluate", help="measure a bundle on one part of a data folder")
+    verb.add_argument("data", type=Path, metavar="DATA_FOLDER")
+    verb.add_argument("--model", type=Path, metavar="BUNDLE")
+    verb.add_argument("--part", choices=("train", "validation", "test"), default="validation")
+    verb.set_defaults(run=_evaluate)
+
+    verb = verbs.add_parser("export", help="rebuild the float32 ONNX file of a bundle")
+    verb.add_argument("bundle", type=Path, metavar="BUNDLE")
+    verb.add_argument("--out", type=Path, required=True, metavar="FILE")
+    verb.set_defaults(run=_export)
+
+    verb = verbs.add_parser("split", help="list the images of one part of the fixed split")
+    verb.add_argument("data", type=Path, metavar="DATA_FOLDER")
+    verb.add_argument("--part", choices=("train", "validation", "test"), default="test")
+    verb.set_defaults(run=_split)
+    return parser
+
+
+def _classify(options: argparse.Namespace) -> int:
+    from detection.ml.classify import classify_paths, open_predictor
+
+    try:
+        predictor = open_predictor(root=_ROOT, model=options.model)
+    except MLError as error:
+        return _fail(error)
+    return 0 if classify_paths(options.paths, predictor=predictor, out=sys.stdout) else 1
+
+
+def _train(options: argparse.Namespace) -> int:
+    # A stop by SIGTERM unwinds like Ctrl-C, so that no half-made bundle stays behind.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    report = _json_line if options.json_progress else _progress_line
+    # TensorFlow takes seconds to import: only the verbs that need it pay for it.
+    from detection.ml.train import TrainingOptions, train
+
+    try:
+        bundle, dataset = train(
+            data=options.data,
+            out=options.out,
+            options=TrainingOptions(init=options.init, seed=options.seed, epochs=options.epochs),
+            report=report,
+            work=options.work,
+        )
+    except MLError as error:
+        if options.json_progress:
+            _json_line({"stage": "error", "message": str(error)})
+            return 1
+        return _fail(error)
+    report({"stage": "done", "bundle": str(bundle), "snapshot": dataset.snapshot()})
+    return 0
+
+
+def _evaluate(options: argparse.Namespace) -> int:
+    from detection.ml.classify import open_predictor
+    from detection.ml.dataset import PARTS, load_dataset, split
+    from detection.ml.evaluate import measure, score
+
+    try:
+        predictor = open_predictor(root=_ROOT, model=options.model)
+        samples = split(load_dataset(options.data).samples, parts=PARTS)[options.part]
+        scores = score(
+            samples, map_logits=predictor.map_logits, preprocessing=predictor.preprocessing
+        )
+    except MLError as error:
+        return _fail(error)
+    calibration = predictor.bundle.calibration
+    print(json.dumps(measure(scores, calibration=calibration, threshold=predictor.threshold)))
+    return 0
+
+
+def _export(options: argparse.Namespace) -> int:
+    from detection.ml.bundle import load_bundle
+    from detection.ml.export import WEIGHTS_NAME, export_float32
+
+    try:
+        bundle = load_bundle(options.bundle)
+        export_float32(bundle.path / WEIGHTS_NAME, options.out, preprocessing=bundle.preprocessing)
+    except MLError as error:
+        return _fail(error)
+    return 0
+
+
+def _split(options: argparse.Namespace) -> int:
+    from detection.ml.dataset import PARTS, load_dataset, split
+
+    try:
+        samples = split(load_dataset(options.data).samples, parts=PARTS)[options.part]
+    except MLError as error:
+        return _fail(error)
+    for sample in samples:
+        print(
+            json.dumps({"image": sample.image, "is_stone": sample.is_stone, "group": sample.group})
+        )
+    return 0
+
+
+def _fail(error: MLError) -> int:
+    print(error, file=sys.stderr)
+    return 1
+
+
+def _json_line(progress: dict[str, Any]) -> None:
+    print(json.dumps(progress), flush=True)
+
+
+def _progress_line(progress: dict[str, Any]) -> None:
+    percent = f"{100 * progress.get('fraction', 1):5.1f} %"
+    if progress["stage"] == "train":
+        left = time.strftime("%H:%M:%S", time.gmtime(progress["seconds_left"]))
+        text = (
+            f"epoch {progress['epoch']}/{progress['epochs']} step {progress['step']}/"
+            f"{progress['steps']} loss {progress['loss']} left {left}"
+        )
+        # One line that moves in a terminal; a line an epoch in a log.
+        is_last = progress["step"] == progress["steps"]
+        if sys.stderr.isatty() or is_last:
+            end = "\n" if is_last else ""
+            print(f"\r{percent} {text}", end=end, file=sys.stderr, flush=True)
+        return
+    print(f"{percent} {progress.get('message') or json.dumps(progress)}", file=sys.stderr)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

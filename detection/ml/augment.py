@@ -1,0 +1,120 @@
+"""Augmentation of a canvas with its boxes: what the next scanner, window or export might do."""
+
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+
+
+@dataclass(frozen=True)
+class Augmentation:
+    """How strong each change is; 0 switches it off. No crop or cut-out: they could remove a stone.
+
+    Degrees, fractions, and grey levels of 0 to 1, as the names say.
+    """
+
+    mirror: float = 0.5
+    flip: float = 0.0
+    rotation_degrees: float = 10.0
+    scale: float = 0.1
+    shift: float = 0.05
+    brightness: float = 0.12
+    contrast: float = 0.2
+    gamma: float = 0.25
+    noise_sigma: float = 0.04
+    salt: float = 0.05
+    blur: float = 0.2
+    jpeg: float = 0.3
+    # Read at 256 px now and then, so that resolution is no sign of the source.
+    downsample: float = 0.3
+
+
+OFF = Augmentation(*(0.0,) * 13)
+
+
+def augment(
+    canvas: np.ndarray,
+    boxes: np.ndarray,
+    *,
+    spec: Augmentation,
+    generator: np.random.Generator,
+) -> tuple[np.ndarray, np.ndarray]:
+    """Change one canvas and its boxes at random.
+
+    Parameters
+    ----------
+    canvas : np.ndarray
+        uint8, `(height, width)`.
+    boxes : np.ndarray
+        float32, `(n, 4)`: x0, y0, x1, y1 in canvas pixels.
+
+    Returns
+    -------
+    canvas, boxes : np.ndarray
+        As given, in new arrays.
+    """
+    canvas, boxes = _move(canvas, boxes, spec, generator)
+    if generator.random() < spec.downsample:
+        canvas = _downsample(canvas, generator)
+    if generator.random() < spec.blur:
+        canvas = cv2.GaussianBlur(canvas, (0, 0), generator.uniform(0.3, 0.9))
+    grey = canvas.astype(np.float32) / 255
+    inside = grey > 0
+    if spec.gamma:
+        grey = grey ** np.exp(generator.uniform(-spec.gamma, spec.gamma))
+    if spec.contrast or spec.brightness:
+        gain = 1 + generator.uniform(-spec.contrast, spec.contrast)
+        grey = (grey - 0.5) * gain + 0.5 + generator.uniform(-spec.brightness, spec.brightness)
+        # Padding and air stay black, as a window would leave them.
+        grey = np.where(inside, grey, 0)
+    if spec.noise_sigma:
+        sigma = abs(generator.normal(0, spec.noise_sigma / 2))
+        grey = grey + generator.normal(0, sigma, grey.shape).astype(np.float32)
+    canvas = (np.clip(grey, 0, 1) * 255).astype(np.uint8)
+    if generator.random() < spec.salt:
+        canvas = _salt(canvas, generator)
+    if generator.random() < spec.jpeg:
+        quality = int(generator.integers(30, 95))
+        _, encoded = cv2.imencode(".jpg", canvas, [cv2.IMWRITE_JPEG_QUALITY, quality])
+        canvas = np.asarray(cv2.imdecode(encoded, cv2.IMREAD_GRAYSCALE), np.uint8)
+    return canvas, boxes
+
+
+def _move(
+    canvas: np.ndarray, boxes: np.ndarray, spec: Augmentation, generator: np.random.Generator
+) -> tuple[np.ndarray, np.ndarray]:
+    height, width = canvas.shape
+    angle = generator.uniform(-spec.rotation_degrees, spec.rotation_degrees)
+    scale = 1 + generator.uniform(-spec.scale, spec.scale)
+    matrix = cv2.getRotationMatrix2D((width / 2, height / 2), angle, scale)
+    matrix[0, 2] += generator.uniform(-spec.shift, spec.shift) * width
+    matrix[1, 2] += generator.uniform(-spec.shift, spec.shift) * height
+    if generator.random() < spec.mirror:
+        matrix = matrix @ np.array([[-1, 0, width], [0, 1, 0], [0, 0, 1]], np.float64)
+    if generator.random() < spec.flip:
+        matrix = matrix @ np.array([[1, 0, 0], [0, -1, height], [0, 0, 1]], np.float64)
+    # Coordinates of boxes run along pixel edges, those of the warp through pixel centres.
+    centred = matrix.copy()
+    centred[:, 2] += matrix[:, :2] @ np.array([0.5, 0.5]) - 0.5
+    canvas = cv2.warpAffine(canvas, centred, (width, height), flags=cv2.INTER_LINEAR)
+    if len(boxes):
+        # A rotated stone keeps its size: move the centre, scale the sides.
+        centres = np.stack([boxes[:, [0, 2]].mean(1), boxes[:, [1, 3]].mean(1)], 1)
+        centres = centres @ matrix[:, :2].T + matrix[:, 2]
+        half = (boxes[:, 2:] - boxes[:, :2]) / 2 * scale
+        boxes = np.concatenate([centres - half, centres + half], 1).astype(np.float32)
+    return canvas, boxes
+
+
+def _downsample(canvas: np.ndarray, generator: np.random.Generator) -> np.ndarray:
+    factor = generator.uniform(0.5, 0.9)
+    small = cv2.resize(canvas, None, fx=factor, fy=factor, interpolation=cv2.INTER_AREA)
+    return cv2.resize(small, canvas.shape[::-1])
+
+
+def _salt(canvas: np.ndarray, generator: np.random.Generator) -> np.ndarray:
+    # At most 2 pixels in a thousand: more of them would be stones of their own.
+    share = generator.uniform(0, 0.002)
+    canvas = canvas.copy()
+    canvas[generator.random(canvas.shape) < share] = 255
+    return canvas

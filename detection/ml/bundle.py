@@ -1,0 +1,152 @@
+"""Model bundles: a folder of weights and `model.json` that is verified whenever it is loaded."""
+
+import hashlib
+import json
+import os
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from detection.ml.errors import BundleError
+from detection.ml.preprocess import Preprocessing
+
+FORMAT = 1
+MANIFEST_NAME = "model.json"
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,98}")
+
+
+@dataclass(frozen=True)
+class Bundle:
+    """One verified bundle: what `model.json` says, and where the files are."""
+
+    path: Path
+    digest: str
+    manifest: dict[str, Any]
+
+    @property
+    def name(self) -> str:
+        return self.manifest["name"]
+
+    @property
+    def preprocessing(self) -> Preprocessing:
+        return Preprocessing(**self.manifest["preprocessing"])
+
+    @property
+    def operating_point(self) -> dict[str, Any]:
+        """The default operating point: name, threshold, sensitivity, specificity, unit, n."""
+        return self.manifest["operating_points"][self.manifest["default_operating_point"]]
+
+    @property
+    def metrics(self) -> dict[str, Any]:
+        return self.manifest["metrics"]
+
+    @property
+    def calibration(self) -> dict[str, float]:
+        return self.manifest["calibration"]
+
+    @property
+    def serving_path(self) -> Path:
+        return self.path / self.manifest["serving"]["file"]
+
+
+def load_bundle(path: Path, *, expected_digest: str | None = None) -> Bundle:
+    """Verify a bundle and return it.
+
+    Every file named in `model.json` is read and its SHA-256 compared. `expected_digest` is the
+    SHA-256 of `model.json` itself, as the registry or `ml_models/default` recorded it.
+
+    Raises
+    ------
+    BundleError
+        If anything is missing, damaged or of another format. Nothing is ever read from a
+        bundle that fails.
+    """
+    manifest_path = path / MANIFEST_NAME
+    try:
+        content = manifest_path.read_bytes()
+        manifest = json.loads(content)
+    except FileNotFoundError as error:
+        raise BundleError(
+            f"The model bundle {path.name} is missing. Restore its folder from the release, or "
+            "put another model version into service."
+        ) from error
+    except (OSError, ValueError) as error:
+        raise BundleError(f"The model bundle {path.name} has an unreadable model.json.") from error
+    digest = hashlib.sha256(content).hexdigest()
+    if expected_digest and digest != expected_digest:
+        raise BundleError(
+            f"The model bundle {path.name} is not the one that was registered: its model.json "
+            "has changed. Restore its folder, or put another model version into service."
+        )
+    if not isinstance(manifest, dict) or manifest.get("format") != FORMAT:
+        raise BundleError(
+            f"The model bundle {path.name} has a format that this version does not read."
+        )
+    for file_name, recorded in manifest["files"].items():
+        if Path(file_name).name != file_name:
+            raise BundleError(f"The model bundle {path.name} names a file outside its folder.")
+        try:
+            actual = sha256_of(path / file_name)
+        except OSError as error:
+            raise BundleError(
+                f"The model bundle {path.name} lacks its file {file_name}. Restore the folder."
+            ) from error
+        if actual != recorded["sha256"]:
+            raise BundleError(
+                f"The model bundle {path.name} is damaged: the checksum of {file_name} is wrong. "
+                "Restore its folder, or put another model version into service."
+            )
+    return Bundle(path=path, digest=digest, manifest=manifest)
+
+
+def write_manifest(folder: Path, manifest: dict[str, Any]) -> None:
+    """Write `model.json`, adding size and SHA-256 of every other file of the folder."""
+    if not _NAME.fullmatch(manifest["name"]):
+        raise ValueError(f"Not a bundle name: {manifest['name']!r}")
+    files = {
+        file.name: {"bytes": file.stat().st_size, "sha256": sha256_of(file)}
+        for file in sorted(folder.iterdir())
+        if file.name != MANIFEST_NAME
+    }
+    content = json.dumps({"format": FORMAT, **manifest, "files": files}, indent=2)
+    (folder / MANIFEST_NAME).write_text(content + "\n", encoding="utf-8")
+
+
+def default_bundle_path(root: Path) -> Path:
+    """Return the folder of the default bundle, which `root/default` names.
+
+    Raises BundleError if the file is missing or names no folder of `root`.
+    """
+    return root / _default_entry(root)[0]
+
+
+def load_default_bundle(root: Path) -> Bundle:
+    """Load the default bundle of `root`, pinned by the digest that `root/default` holds."""
+    name, digest = _default_entry(root)
+    return load_bundle(root / name, expected_digest=digest)
+
+
+def set_default_bundle(root: Path, bundle: Bundle) -> None:
+    """Make a bundle of `root` the default: one line, its name and the digest of its model.json."""
+    temporary = root / "default.new"
+    temporary.write_text(f"{bundle.name} {bundle.digest}\n", encoding="utf-8")
+    os.replace(temporary, root / "default")
+
+
+def sha256_of(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _default_entry(root: Path) -> tuple[str, str]:
+    try:
+        name, digest = (root / "default").read_text(encoding="utf-8").split()
+    except (OSError, ValueError) as error:
+        raise BundleError(
+            f"{root.name}/default does not name a model bundle and its digest. Restore the file "
+            "from the release."
+        ) from error
+    if not _NAME.fullmatch(name):
+        raise BundleError(f"{root.name}/default names {name!r}, which is no bundle of this folder.")
+    return name, digest

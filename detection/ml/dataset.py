@@ -1,0 +1,234 @@
+"""Training data: the manifest of a folder, its boxes, and splits that keep patients together."""
+
+import csv
+import hashlib
+import re
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from detection.ml.errors import DatasetError
+
+STONE = "stone"
+NO_STONE = "no_stone"
+# Shares of the fixed split. The test part is read once, after everything else is fixed.
+PARTS = {"train": 0.7, "validation": 0.15, "test": 0.15}
+# Sources whose boxes are loose: a bag with at least one positive cell, not a mask.
+LOOSE_BOX_SOURCES = frozenset({"islam2022"})
+# Sources in which neighbouring group numbers may be one patient (axial and coronal series).
+_NEIGHBOUR_SOURCES = frozenset({"islam2022"})
+_REQUIRED_COLUMNS = {"image", "source", "label", "group"}
+
+
+@dataclass(frozen=True)
+class Box:
+    """A rectangle in pixels of the image, x to the right and y down."""
+
+    x0: float
+    y0: float
+    x1: float
+    y1: float
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One image of a training data folder."""
+
+    path: Path
+    image: str
+    source: str
+    is_stone: bool
+    finding: str
+    group: str
+    boxes: tuple[Box, ...] = ()
+
+    @property
+    def has_loose_boxes(self) -> bool:
+        return self.source in LOOSE_BOX_SOURCES
+
+    def read(self) -> np.ndarray:
+        """Return the grey pixels, uint8 `(rows, columns)`."""
+        pixels = cv2.imread(str(self.path), cv2.IMREAD_GRAYSCALE)
+        if pixels is None:
+            raise DatasetError(f"The image {self.image} of the data folder cannot be read.")
+        return pixels
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """All samples of a folder, and the fingerprint that names exactly this data."""
+
+    samples: tuple[Sample, ...]
+    fingerprint: str
+    groups: int = field(init=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "groups", len({sample.group for sample in self.samples}))
+
+    def snapshot(self) -> dict[str, int | str]:
+        return {
+            "fingerprint": self.fingerprint,
+            "images": len(self.samples),
+            "stone_images": sum(sample.is_stone for sample in self.samples),
+            "groups": self.groups,
+        }
+
+
+def load_dataset(folder: Path) -> Dataset:
+    """Read `manifest.csv` and `boxes.csv` of a training data folder.
+
+    The fingerprint is a SHA-256 over the manifest rows, the boxes and the bytes of every image.
+
+    Raises
+    ------
+    DatasetError
+        If a file or column is missing, a label is unknown, or a path leaves the folder.
+    """
+    manifest = folder / "manifest.csv"
+    if not manifest.is_file():
+        raise DatasetError("The data folder holds no manifest.csv.")
+    boxes = _read_boxes(folder / "boxes.csv")
+    root = folder.resolve()
+    samples: list[Sample] = []
+    digest = hashlib.sha256()
+    with manifest.open(newline="", encoding="utf-8") as file:
+        reader = csv.DictReader(file)
+        missing = _REQUIRED_COLUMNS - set(reader.fieldnames or ())
+        if missing:
+            raise DatasetError(f"manifest.csv lacks the column {', '.join(sorted(missing))}.")
+        for line, row in enumerate(reader, start=2):
+            if row["label"] not in (STONE, NO_STONE):
+                raise DatasetError(
+                    f"manifest.csv, line {line}: the label must be {STONE} or {NO_STONE}."
+                )
+            path = (folder / row["image"]).resolve()
+            if not path.is_relative_to(root) or not path.is_file():
+                raise DatasetError(f"manifest.csv, line {line}: there is no such image.")
+            sample = Sample(
+                path=path,
+                image=row["image"],
+                source=row["source"],
+                is_stone=row["label"] == STONE,
+                finding=row.get("finding") or row["label"],
+                group=row["group"],
+                boxes=tuple(boxes.get(row["image"], ())),
+            )
+            samples.append(sample)
+            digest.update(
+                repr((sample.image, sample.is_stone, sample.group, sample.boxes)).encode()
+            )
+            digest.update(path.read_bytes())
+    if not any(sample.is_stone for sample in samples) or len(samples) < 8:
+        raise DatasetError("The data folder needs at least 8 images, some of them with stones.")
+    return Dataset(samples=tuple(samples), fingerprint=digest.hexdigest())
+
+
+def split_units(samples: Sequence[Sample]) -> dict[str, str]:
+    """Map each group to the unit that must stay on one side of a split.
+
+    A group is its own unit, but neighbouring groups of sources where the axial and the coronal
+    series of one patient carry neighbouring numbers are joined in runs of four.
+    """
+    units = {}
+    for sample in samples:
+        number = re.search(r"(\d+)$", sample.group)
+        if sample.source in _NEIGHBOUR_SOURCES and number:
+            prefix = sample.group[: number.start()]
+            units[sample.group] = f"{prefix}{int(number.group()) // 4 * 4:03d}+"
+        else:
+            units[sample.group] = sample.group
+    return units
+
+
+def split(
+    samples: Sequence[Sample], *, parts: dict[str, float], salt: str = "split-1"
+) -> dict[str, list[Sample]]:
+    """Split by patient unit, stratified by source and finding.
+
+    Parameters
+    ----------
+    parts : dict
+        Name to share, summing to 1. Within each stratum units are ordered by a hash of their
+        name and dealt out by their number of images, so that the split never depends on the
+        order of the manifest.
+
+    Returns
+    -------
+    dict
+        Name to samples. No unit stands in two parts; `check_split` proves it.
+    """
+    units = split_units(samples)
+    members: dict[str, list[Sample]] = defaultdict(list)
+    for sample in samples:
+        members[units[sample.group]].append(sample)
+    strata: dict[tuple[str, str], list[str]] = defaultdict(list)
+    for unit, held in members.items():
+        strata[held[0].source, held[0].finding].append(unit)
+    result: dict[str, list[Sample]] = {name: [] for name in parts}
+    for stratum in sorted(strata):
+        ordered = sorted(
+            strata[stratum], key=lambda unit: hashlib.sha256(f"{salt}/{unit}".encode()).hexdigest()
+        )
+        total = sum(len(members[unit]) for unit in ordered)
+        counts = dict.fromkeys(parts, 0)
+        for unit in ordered:
+            # The part that is furthest behind its share takes the next unit.
+            name = max(parts, key=lambda part: parts[part] * total - counts[part])
+            counts[name] += len(members[unit])
+            result[name].extend(members[unit])
+    check_split(result)
+    return result
+
+
+def check_split(parts: dict[str, list[Sample]]) -> None:
+    """Refuse a split in which a patient unit stands on two sides.
+
+    Raises
+    ------
+    DatasetError
+        Naming the first unit that leaks.
+    """
+    units = split_units([sample for held in parts.values() for sample in held])
+    seen: dict[str, str] = {}
+    for name, held in parts.items():
+        for sample in held:
+            unit = units[sample.group]
+            if seen.setdefault(unit, name) != name:
+                raise DatasetError(
+                    f"The patient unit {unit} stands in both {seen[unit]} and {name}: "
+                    "a split must keep patients together."
+                )
+
+
+def thin(samples: Sequence[Sample], *, per_group: int, seed: int) -> list[Sample]:
+    """Draw at most `per_group` images of each group: neighbouring slices are near-copies."""
+    generator = np.random.default_rng(seed)
+    groups: dict[tuple[str, bool], list[Sample]] = defaultdict(list)
+    for sample in samples:
+        groups[sample.group, sample.is_stone].append(sample)
+    drawn = []
+    for key in sorted(groups):
+        held = groups[key]
+        if len(held) > per_group:
+            indices = generator.choice(len(held), per_group, replace=False)
+            held = [held[index] for index in sorted(indices)]
+        drawn.extend(held)
+    return drawn
+
+
+def _read_boxes(path: Path) -> dict[str, list[Box]]:
+    boxes: dict[str, list[Box]] = defaultdict(list)
+    if not path.is_file():
+        return boxes
+    with path.open(newline="", encoding="utf-8") as file:
+        for line, row in enumerate(csv.DictReader(file), start=2):
+            try:
+                box = Box(*(float(row[side]) for side in ("x0", "y0", "x1", "y1")))
+            except (KeyError, TypeError, ValueError) as error:
+                raise DatasetError(f"boxes.csv, line {line}: not a box in pixels.") from error
+            boxes[row["image"]].append(box)
+    return boxes

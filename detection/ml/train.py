@@ -1,0 +1,250 @@
+"""Transfer learning: a new head on frozen ImageNet features first, then the whole network."""
+
+import json
+import math
+import os
+import tempfile
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import keras
+
+from detection.ml.augment import Augmentation
+from detection.ml.batches import TrainingBatches
+from detection.ml.dataset import PARTS, Dataset, Sample, load_dataset, split
+from detection.ml.errors import DatasetError
+from detection.ml.export import export_bundle
+from detection.ml.losses import stone_map_loss
+from detection.ml.network import build_network, set_trainable
+from detection.ml.preprocess import Preprocessing
+from detection.ml.pretrained import assign_weights, initialise, load_arrays, save_weights
+
+Report = Callable[[dict[str, Any]], None]
+Logs = dict[str, float] | None
+# Share of the whole run that the training itself takes, for the progress bar.
+_TRAIN_SHARE = 0.9
+
+
+@dataclass(frozen=True)
+class TrainingOptions:
+    """What one training is asked for; recorded in `model.json`."""
+
+    init: str
+    seed: int = 1
+    epochs: int = 4
+    # On top of `epochs`: how many epochs the head alone learns first. None: 1 for a new head,
+    # 0 when the weights of a bundle are trained on.
+    head_epochs: int | None = None
+    batch_size: int = 8
+    per_group: int = 12
+    learning_rate: float = 2e-4
+    head_learning_rate: float = 1e-3
+    weight_decay: float = 0.02
+    ema_momentum: float = 0.99
+    mixed_precision: bool = True
+    augmentation: Augmentation = field(default_factory=Augmentation)
+    preprocessing: Preprocessing = field(default_factory=Preprocessing)
+
+
+def train(
+    *, data: Path, out: Path, options: TrainingOptions, report: Report, work: Path | None = None
+) -> tuple[Path, Dataset]:
+    """Train, calibrate, evaluate and export one model.
+
+    Parameters
+    ----------
+    data : Path
+        A training data folder (`dataset.load_dataset`).
+    out : Path
+        Where the new bundle's folder is made; it appears only when it is complete.
+    report : callable
+        Receives progress as dictionaries: stage, epoch, epochs, step, steps, fraction (of the
+        whole run), seconds_left, message.
+    work : Path, optional
+        Where checkpoints are kept, one after each epoch; an interrupted run with the same data
+        and options goes on from there. Without it, checkpoints die with the run.
+
+    Returns
+    -------
+    bundle : Path
+        The folder of the new bundle.
+    dataset : Dataset
+        What it was trained on.
+
+    Raises
+    ------
+    MLError
+        If the data or the starting weights cannot be used.
+    """
+    report({"stage": "prepare", "fraction": 0.0, "message": "Reading the data folder."})
+    dataset = load_dataset(data)
+    parts = split(dataset.samples, parts=PARTS)
+    for name in ("train", "validation"):
+        if len({sample.is_stone for sample in parts[name]}) < 2:
+            raise DatasetError(
+                f"The {name} part holds images of one kind only: the data folder needs more "
+                "patient groups with and without stones (at least five of each)."
+            )
+    keras.utils.set_random_seed(options.seed)
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = work or Path(temporary)
+        init = fit(
+            samples=parts["train"],
+            options=options,
+            fingerprint=dataset.fingerprint,
+            work=folder,
+            report=report,
+        )
+        bundle = export_bundle(
+            weights=folder / "trained.npz",
+            out=out,
+            parts=parts,
+            dataset=dataset,
+            preprocessing=options.preprocessing,
+            training={**asdict(options), "init": init},
+            report=report,
+        )
+    return bundle, dataset
+
+
+def fit(
+    *, samples: list[Sample], options: TrainingOptions, fingerprint: str, work: Path, report: Report
+) -> str:
+    """Train to `work/trained.npz`, or go on from the checkpoint that stands in `work`.
+
+    Returns what the weights started from, for the record.
+    """
+    work.mkdir(parents=True, exist_ok=True)
+    run = json.dumps({**asdict(options), "data": fingerprint}, sort_keys=True)
+    state = _read_state(work)
+    if state.get("run") != run:
+        state = {"run": run, "done": [], "init": ""}
+    if "trained" in state["done"]:
+        return state["init"]
+    if options.mixed_precision:
+        # bfloat16 has float32's range, so that no loss scaling is needed; weights stay float32.
+        keras.config.set_dtype_policy("mixed_bfloat16")
+    spec = options.preprocessing
+    network = build_network(height=spec.height, width=spec.width)
+    state["init"] = state["init"] or initialise(network, init=options.init)
+    is_new_head = not state["init"].startswith("bundle")
+    head_epochs = options.head_epochs
+    if head_epochs is None:
+        head_epochs = 1 if is_new_head else 0
+    stages = [("head", head_epochs, options.head_learning_rate)] * bool(head_epochs)
+    stages.append(("all", options.epochs, options.learning_rate))
+    total = head_epochs + options.epochs
+    before = 0
+    for stage, epochs, learning_rate in stages:
+        if stage in state["done"]:
+            assign_weights(network, load_arrays(work / f"{stage}.npz"), allow_missing_head=False)
+        else:
+            batches = TrainingBatches(
+                samples,
+                preprocessing=spec,
+                augmentation=options.augmentation,
+                batch_size=min(options.batch_size, len(samples)),
+                per_group=options.per_group,
+                seed=options.seed + (0 if stage == "head" else 1),
+            )
+            set_trainable(network, stage=stage)
+            _fit_stage(
+                network,
+                batches,
+                epochs=epochs,
+                learning_rate=learning_rate,
+                options=options,
+                callback=_Progress(report, before=before, total=total, work=work),
+            )
+            save_weights(network, work / f"{stage}.npz")
+            state["done"].append(stage)
+            _write_state(work, state)
+        before += epochs
+    os.replace(work / "all.npz", work / "trained.npz")
+    state["done"].append("trained")
+    _write_state(work, state)
+    keras.config.set_dtype_policy("float32")
+    return state["init"]
+
+
+def _fit_stage(
+    network: keras.Model,
+    batches: TrainingBatches,
+    *,
+    epochs: int,
+    learning_rate: float,
+    options: TrainingOptions,
+    callback: keras.callbacks.Callback,
+) -> None:
+    steps = len(batches) * epochs
+    schedule = keras.optimizers.schedules.CosineDecay(
+        initial_learning_rate=learning_rate / 10,
+        decay_steps=max(1, steps - steps // 10),
+        alpha=0.02,
+        warmup_target=learning_rate,
+        warmup_steps=max(1, steps // 10),
+    )
+    optimizer = keras.optimizers.AdamW(
+        schedule,
+        weight_decay=options.weight_decay,
+        clipnorm=1.0,
+        # The average of the last hundred or so steps reads better than the last step.
+        use_ema=True,
+        ema_momentum=options.ema_momentum,
+    )
+    optimizer.exclude_from_weight_decay(var_names=["bias", "gamma", "beta"])
+    network.compile(optimizer=optimizer, loss=stone_map_loss)
+    network.fit(batches, epochs=epochs, verbose=0, shuffle=False, callbacks=[callback])
+
+
+class _Progress(keras.callbacks.Callback):
+    """Reports after each step and keeps the weights after each epoch."""
+
+    def __init__(self, report: Report, *, before: int, total: int, work: Path) -> None:
+        super().__init__()
+        self._report = report
+        self._before = before
+        self._total = total
+        self._work = work
+        self._started = time.monotonic()
+        self._epoch = 0
+
+    def on_epoch_begin(self, epoch: int, logs: Logs = None) -> None:
+        self._epoch = epoch
+
+    def on_train_batch_end(self, batch: int, logs: Logs = None) -> None:
+        steps = self.params["steps"]
+        here = self._epoch + (batch + 1) / steps
+        elapsed = time.monotonic() - self._started
+        left = elapsed / here * (self._total - self._before - here)
+        self._report(
+            {
+                "stage": "train",
+                "epoch": self._before + self._epoch + 1,
+                "epochs": self._total,
+                "step": batch + 1,
+                "steps": steps,
+                "loss": round(float(logs["loss"]), 4) if logs else None,
+                "fraction": round(_TRAIN_SHARE * (self._before + here) / self._total, 4),
+                "seconds_left": math.ceil(left),
+            }
+        )
+
+    def on_epoch_end(self, epoch: int, logs: Logs = None) -> None:
+        save_weights(self.model, self._work / "last-epoch.npz")
+
+
+def _read_state(work: Path) -> dict[str, Any]:
+    try:
+        return json.loads((work / "state.json").read_text())
+    except (OSError, ValueError):
+        return {}
+
+
+def _write_state(work: Path, state: dict[str, Any]) -> None:
+    temporary = work / "state.json.new"
+    temporary.write_text(json.dumps(state))
+    os.replace(temporary, work / "state.json")

@@ -1,0 +1,72 @@
+import json
+
+import pytest
+
+from detection.ml.bundle import (
+    default_bundle_path,
+    load_bundle,
+    load_default_bundle,
+    set_default_bundle,
+    write_manifest,
+)
+from detection.ml.errors import BundleError
+
+
+@pytest.fixture
+def folder(tmp_path):
+    folder = tmp_path / "bundle-1"
+    folder.mkdir()
+    (folder / "model.onnx").write_bytes(b"weights")
+    write_manifest(folder, {"name": "bundle-1", "serving": {"file": "model.onnx"}})
+    return folder
+
+
+def test_a_whole_bundle_loads(folder):
+    assert load_bundle(folder).name == "bundle-1"
+
+
+@pytest.mark.parametrize(
+    ("break_it", "sentence"),
+    [
+        (lambda f: (f / "model.onnx").write_bytes(b"weightS"), "checksum of model.onnx"),
+        (lambda f: (f / "model.onnx").unlink(), "lacks its file model.onnx"),
+        (lambda f: (f / "model.json").unlink(), "is missing"),
+        (lambda f: (f / "model.json").write_text("{"), "unreadable model.json"),
+        (lambda f: (f / "model.json").write_text('{"format": 99}'), "format"),
+        (
+            lambda f: (f / "model.json").write_text(
+                json.dumps({"format": 1, "files": {"../x": {"sha256": ""}}})
+            ),
+            "outside its folder",
+        ),
+    ],
+)
+def test_a_damaged_bundle_is_refused(folder, break_it, sentence):
+    break_it(folder)
+
+    with pytest.raises(BundleError, match=sentence):
+        load_bundle(folder)
+
+
+def test_a_changed_threshold_is_noticed_by_the_recorded_digest(folder):
+    digest = load_bundle(folder).digest
+    manifest = json.loads((folder / "model.json").read_text())
+    (folder / "model.json").write_text(json.dumps({**manifest, "threshold": 0.01}))
+
+    with pytest.raises(BundleError, match="not the one that was registered"):
+        load_bundle(folder, expected_digest=digest)
+
+
+def test_default_names_the_bundle_and_its_digest(folder):
+    set_default_bundle(folder.parent, load_bundle(folder))
+
+    assert default_bundle_path(folder.parent) == folder
+    assert load_default_bundle(folder.parent).name == "bundle-1"
+
+
+@pytest.mark.parametrize("content", ["", "one", "../etc 123", "a b c"])
+def test_a_broken_default_is_refused(tmp_path, content):
+    (tmp_path / "default").write_text(content)
+
+    with pytest.raises(BundleError, match="default"):
+        default_bundle_path(tmp_path)

@@ -1,0 +1,51 @@
+import numpy as np
+import pytest
+
+from detection.ml.calibrate import (
+    apply_platt,
+    choose_operating_points,
+    expected_calibration_error,
+    fit_platt,
+    wilson_interval,
+)
+
+
+def test_platt_recovers_a_known_scale():
+    generator = np.random.default_rng(1)
+    logits = generator.normal(0, 3, 20000)
+    labels = generator.random(20000) < 1 / (1 + np.exp(-(0.5 * logits - 1)))
+
+    calibration = fit_platt(logits, labels)
+
+    assert calibration["slope"] == pytest.approx(0.5, abs=0.03)
+    assert calibration["intercept"] == pytest.approx(-1, abs=0.06)
+    assert expected_calibration_error(apply_platt(logits, calibration), labels) < 0.02
+
+
+def test_platt_of_a_separated_set_stays_finite():
+    calibration = fit_platt(np.array([-9.0, -8, 8, 9]), np.array([False, False, True, True]))
+
+    probabilities = apply_platt(np.array([-9.0, 9]), calibration)
+
+    assert 0 < probabilities[0] < 0.5 < probabilities[1] < 1
+
+
+def test_wilson_interval_of_the_published_result():
+    # 335 of 346 (Yildirim et al. 2021): 94.4 to 98.2 %.
+    low, high = wilson_interval(335, 346)
+
+    assert (round(low, 3), round(high, 3)) == (0.944, 0.982)
+
+
+def test_operating_points_keep_their_promise_and_their_order():
+    generator = np.random.default_rng(2)
+    labels = generator.random(400) < 0.5
+    probabilities = np.clip(np.where(labels, 0.7, 0.3) + generator.normal(0, 0.15, 400), 0, 1)
+
+    points = choose_operating_points(probabilities, labels, unit="image")
+
+    assert points["rule_out"]["sensitivity"] >= 0.98
+    assert points["rule_in"]["specificity"] >= 0.98
+    assert points["rule_out"]["threshold"] <= points["balanced"]["threshold"]
+    assert points["balanced"]["threshold"] <= points["rule_in"]["threshold"]
+    assert points["balanced"]["n_positive"] == labels.sum()

@@ -1,0 +1,68 @@
+import cv2
+import numpy as np
+import onnxruntime
+import pytest
+
+from detection.ml.dataset import Sample
+from detection.ml.export import export_float32, map_logits, quantise, store_as_float16
+from detection.ml.network import build_network
+from detection.ml.preprocess import Preprocessing, network_input
+from detection.ml.pretrained import assign_weights, load_arrays, save_weights
+
+SMALL = Preprocessing(height=64, width=96)
+
+
+@pytest.fixture(scope="module")
+def exported(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("export")
+    save_weights(build_network(height=64, width=96), folder / "weights.npz")
+    export_float32(folder / "weights.npz", folder / "float32.onnx", preprocessing=SMALL)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def canvases():
+    return np.random.default_rng(1).integers(0, 255, (3, 64, 96)).astype(np.uint8)
+
+
+def test_onnx_computes_what_keras_computes(exported, canvases):
+    network = build_network(height=64, width=96)
+    assign_weights(network, load_arrays(exported / "weights.npz"), allow_missing_head=False)
+
+    keras_map = network.predict(network_input(canvases), verbose=0)[..., 0]
+
+    assert np.abs(map_logits(exported / "float32.onnx")(canvases) - keras_map).max() < 1e-4
+
+
+def test_batch_and_single_image_agree(exported, canvases):
+    run = map_logits(exported / "float32.onnx")
+
+    singly = np.concatenate([run(canvas[None]) for canvas in canvases])
+
+    assert np.abs(run(canvases) - singly).max() < 1e-4
+
+
+def test_float16_file_is_half_as_large_and_answers_the_same(exported, canvases):
+    target = exported / "float16.onnx"
+    store_as_float16(exported / "float32.onnx", target)
+
+    assert target.stat().st_size < 0.55 * (exported / "float32.onnx").stat().st_size
+    difference = map_logits(target)(canvases) - map_logits(exported / "float32.onnx")(canvases)
+    # The weights came from a float16 file: storing them so again loses nothing but what
+    # folding the batch normalisation into them rounds.
+    assert np.abs(difference).max() < 0.05
+
+
+def test_int8_file_loads_and_is_a_quarter(exported, canvases, tmp_path):
+    cv2.imwrite(str(tmp_path / "slice.png"), canvases[0])
+    sample = Sample(
+        path=tmp_path / "slice.png", image="slice.png", source="phantom",
+        is_stone=False, finding="normal", group="p1",
+    )  # fmt: skip
+    target = exported / "int8.onnx"
+
+    quantise(exported / "float32.onnx", target, samples=[sample], preprocessing=SMALL)
+
+    assert target.stat().st_size < 0.3 * (exported / "float32.onnx").stat().st_size
+    onnxruntime.InferenceSession(str(target), providers=["CPUExecutionProvider"])
+    assert np.isfinite(map_logits(target)(canvases)).all()

@@ -1,0 +1,63 @@
+import numpy as np
+import pytest
+
+from detection.ml.augment import OFF
+from detection.ml.batches import TrainingBatches, canvas_boxes
+from detection.ml.dataset import Box, Sample
+from detection.ml.preprocess import Preprocessing, letterbox, network_input
+
+
+@pytest.fixture
+def sample(tmp_path):
+    import cv2
+
+    pixels = np.zeros((320, 391), np.uint8)
+    pixels[60:260, 40:350] = 110
+    pixels[120:132, 100:112] = 255
+    path = tmp_path / "slice.png"
+    cv2.imwrite(str(path), pixels)
+    return Sample(
+        path=path,
+        image="slice.png",
+        source="phantom",
+        is_stone=True,
+        finding="stone",
+        group="p1",
+        boxes=(Box(100, 120, 112, 132),),
+    )
+
+
+def test_letterbox_keeps_aspect_and_centres():
+    canvas, box = letterbox(np.full((512, 512), 200, np.uint8), Preprocessing())
+
+    assert canvas.shape == (384, 416)
+    assert (box.width, box.height) == (384, 384)
+    assert (box.offset_x, box.offset_y) == (16, 0)
+    assert canvas[:, 16:400].min() == 200
+    assert canvas[:, :16].max() == 0
+
+
+def test_network_input_is_blue_green_red_minus_imagenet_means():
+    pixel = network_input(np.array([[100]], np.uint8))[0, 0]
+
+    assert pixel == pytest.approx([100 - 103.939, 100 - 116.779, 100 - 123.68])
+
+
+def test_training_and_serving_tensors_are_equal(sample):
+    spec = Preprocessing()
+    batches = TrainingBatches(
+        [sample], preprocessing=spec, augmentation=OFF, batch_size=1, per_group=1, seed=1
+    )
+
+    trained, _ = batches[0]
+    served = network_input(letterbox(sample.read(), spec)[0][None])
+
+    assert np.array_equal(trained, served)
+
+
+def test_boxes_follow_the_letterbox(sample):
+    canvas, box = letterbox(sample.read(), Preprocessing())
+
+    x0, y0, x1, y1 = canvas_boxes(sample, box)[0].round().astype(int)
+
+    assert canvas[y0 + 2 : y1 - 2, x0 + 2 : x1 - 2].min() > 240
