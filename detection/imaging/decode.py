@@ -1,0 +1,53 @@
+"""One image file in, one volume out: bounds first, then the decoder for what the file is."""
+
+from pathlib import Path
+
+from detection.imaging.dicom import decode_dicom
+from detection.imaging.errors import ImageError
+from detection.imaging.limits import LIMITS, Limits
+from detection.imaging.picture import decode_picture
+from detection.imaging.sniff import HEAD_BYTES, Kind, sniff
+from detection.imaging.volume import Volume
+
+
+def decode_file(path: Path, *, limits: Limits = LIMITS) -> Volume:
+    """Decode a PNG, JPEG or single-slice DICOM CT file, whatever it is called.
+
+    Parameters
+    ----------
+    limits : Limits
+        Bounds on the file and on its pixels.
+
+    Returns
+    -------
+    Volume
+        One slice: Hounsfield units from DICOM, 8-bit grey from a picture.
+
+    Raises
+    ------
+    ImageError
+        If the file cannot be used; `str(error)` is a sentence for the user.
+    OSError
+        If the file cannot be opened or read.
+    """
+    if path.is_dir():
+        raise ImageError("This is a folder, not an image. Please name the files in it.")
+    with path.open("rb") as file:
+        head = file.read(HEAD_BYTES)
+    size = path.stat().st_size
+    if size > limits.max_file_bytes:
+        raise ImageError(
+            f"The file is too large ({size / 2**20:.0f} MiB; at most "
+            f"{limits.max_file_bytes / 2**20:.0f} MiB are read). "
+            "Please export the CT slice alone."
+        )
+    kind = sniff(head)
+    try:
+        if kind is Kind.DICOM:
+            return decode_dicom(path, limits=limits)
+        return decode_picture(path, kind=kind, limits=limits)
+    except MemoryError as error:
+        raise ImageError(
+            "The image needs more memory to be read than is allowed. "
+            "Please upload the CT slice at its original size."
+        ) from error

@@ -1,0 +1,68 @@
+"""Pictures for the browser: a slice as PNG, and the stone map as a PNG to lie over it."""
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from detection.imaging.volume import Volume
+from detection.imaging.window import SOFT_TISSUE, Window, grey_slice
+
+# Below this a cell of the map is not shown at all.
+LOWEST_SHOWN = 0.05
+# Alpha of 255 where the probability is just shown, and where it is 1.
+_ALPHA_LOWEST, _ALPHA_HIGHEST = 50.0, 215.0
+# The darkest third of the colour map would look like a shadow on the image.
+_COLOUR_LOWEST, _COLOUR_HIGHEST = 90.0, 250.0
+
+
+def slice_png(volume: Volume, slice_index: int, window: Window = SOFT_TISSUE) -> bytes:
+    """Return one slice as an 8-bit grey PNG of the same size.
+
+    Raises
+    ------
+    IndexError
+        If the volume has no such slice.
+    """
+    return _png(grey_slice(volume, slice_index, window))
+
+
+def overlay_png(stone_map_slice: NDArray[np.floating], size: tuple[int, int]) -> bytes:
+    """Return the stone map of one slice as an RGBA PNG, to be laid over the slice.
+
+    Colours are those of "inferno", whose lightness rises evenly with the probability, so that
+    the order can be seen without colour vision; the map is also less transparent the more
+    probable a stone is, and invisible below `LOWEST_SHOWN`.
+
+    Parameters
+    ----------
+    stone_map_slice : np.ndarray
+        Probabilities 0 to 1, `(h, w)`, over exactly the area of the image.
+    size : tuple of int
+        Width and height of the result in pixels, those of the image.
+
+    Raises
+    ------
+    ValueError
+        If the map is not two-dimensional, or holds what is no number.
+    """
+    if stone_map_slice.ndim != 2 or not np.isfinite(stone_map_slice).all():
+        raise ValueError("The stone map of a slice must be two-dimensional and finite.")
+    enlarged = cv2.resize(stone_map_slice.astype(np.float32), size, interpolation=cv2.INTER_CUBIC)
+    # Cubic interpolation swings over a little at steep edges; never beyond what the map holds.
+    probability = np.clip(enlarged, 0.0, float(stone_map_slice.max(initial=0.0)))
+    probability = np.minimum(probability, 1.0)
+    rise = np.clip((probability - LOWEST_SHOWN) / (1.0 - LOWEST_SHOWN), 0.0, 1.0)
+    levels = _COLOUR_LOWEST + rise * (_COLOUR_HIGHEST - _COLOUR_LOWEST)
+    colours = cv2.applyColorMap(np.rint(levels).astype(np.uint8), cv2.COLORMAP_INFERNO)
+    # The root lets a candidate of 0.3 stand out already; certain ones hardly hide what is below.
+    alpha = _ALPHA_LOWEST + np.sqrt(rise) * (_ALPHA_HIGHEST - _ALPHA_LOWEST)
+    # A short ramp instead of a cut, so that the rim of a spot is smooth.
+    alpha *= np.clip((probability - LOWEST_SHOWN) / LOWEST_SHOWN, 0.0, 1.0)
+    return _png(np.dstack([colours, np.rint(alpha).astype(np.uint8)]))
+
+
+def _png(pixels: NDArray[np.uint8]) -> bytes:
+    written, data = cv2.imencode(".png", pixels)
+    if not written:
+        raise ValueError("The picture could not be written as PNG.")
+    return bytes(data)

@@ -1,0 +1,117 @@
+"""What kind of file it is, by its first bytes alone: names and extensions are not believed."""
+
+from enum import StrEnum
+
+from detection.imaging.errors import ImageError
+
+
+class Kind(StrEnum):
+    """The kinds of file that can be decoded."""
+
+    PNG = "png"
+    JPEG = "jpeg"
+    DICOM = "dicom"
+
+
+# Enough for the mark of a tar archive (257) and of NIfTI (344).
+HEAD_BYTES = 512
+
+_EXPORT = "Please export the CT slices as DICOM, PNG or JPEG and upload those."
+_UNPACK = "Please unpack it and upload the images themselves."
+# Offset, mark, what the user calls such a file, what to do. The first that fits is named.
+_OTHERS: tuple[tuple[int, bytes, str, str], ...] = (
+    (0, b"PK\x03\x04", "a ZIP archive or an office document", _UNPACK),
+    (0, b"PK\x05\x06", "an empty ZIP archive", _UNPACK),
+    (0, b"\x1f\x8b", "compressed with gzip, as NIfTI volumes (.nii.gz) are", _EXPORT),
+    (0, b"7z\xbc\xaf\x27\x1c", "a 7-Zip archive", _UNPACK),
+    (0, b"Rar!\x1a\x07", "a RAR archive", _UNPACK),
+    (0, b"BZh", "compressed with bzip2", _UNPACK),
+    (0, b"\xfd7zXZ\x00", "compressed with xz", _UNPACK),
+    (257, b"ustar", "a tar archive", _UNPACK),
+    (344, b"n+1\x00", "a NIfTI volume", _EXPORT),
+    (344, b"ni1\x00", "the header of a NIfTI volume", _EXPORT),
+    (4, b"n+2\x00", "a NIfTI volume", _EXPORT),
+    (0, b"NRRD000", "an NRRD volume", _EXPORT),
+    (0, b"%PDF-", "a PDF document", _EXPORT),
+    (0, b"GIF8", "a GIF picture", _EXPORT),
+    (0, b"II*\x00", "a TIFF picture", _EXPORT),
+    (0, b"MM\x00*", "a TIFF picture", _EXPORT),
+    (0, b"II+\x00", "a TIFF picture", _EXPORT),
+    (8, b"WEBP", "a WebP picture", _EXPORT),
+    (4, b"ftypheic", "an HEIC photo", _EXPORT),
+    (4, b"ftypheix", "an HEIC photo", _EXPORT),
+    (4, b"ftypmif1", "an HEIC photo", _EXPORT),
+    (4, b"ftypavif", "an AVIF picture", _EXPORT),
+    (4, b"ftyp", "a film", _EXPORT),
+    (8, b"AVI ", "a film", _EXPORT),
+    (0, b"\x00\x00\x00\x0cjP  ", "a JPEG 2000 picture", _EXPORT),
+    (0, b"\xff\x4f\xff\x51", "a JPEG 2000 picture", _EXPORT),
+    (0, b"\xff\x0a", "a JPEG XL picture", _EXPORT),
+    (0, b"\x89HDF\r\n\x1a\n", "an HDF5 file", _EXPORT),
+    (0, b"\x93NUMPY", "a NumPy file", _EXPORT),
+    (0, b"BM", "a BMP picture", _EXPORT),
+    (0, b"MZ", "a program", _EXPORT),
+    (0, b"\x7fELF", "a program", _EXPORT),
+    (0, b"\xcf\xfa\xed\xfe", "a program", _EXPORT),
+    (0, b"\xca\xfe\xba\xbe", "a program", _EXPORT),
+    (0, b"#!", "a program", _EXPORT),
+    # The first element of group 0008 in little endian: a data set without its file header.
+    (
+        0,
+        b"\x08\x00\x00\x00",
+        "a DICOM file without its header",
+        "Please export it again as a DICOM file with a preamble.",
+    ),
+    (
+        0,
+        b"\x08\x00\x05\x00",
+        "a DICOM file without its header",
+        "Please export it again as a DICOM file with a preamble.",
+    ),
+)
+
+
+def sniff(head: bytes) -> Kind:
+    """Tell the kind of a file from its beginning.
+
+    Parameters
+    ----------
+    head : bytes
+        The first `HEAD_BYTES` bytes of the file, or all of it if it is shorter.
+
+    Raises
+    ------
+    ImageError
+        If it is no image that can be decoded: names what it seems to be and what to do.
+    """
+    if head.startswith(b"\x89PNG\r\n\x1a\n"):
+        return Kind.PNG
+    if head.startswith(b"\xff\xd8\xff"):
+        return Kind.JPEG
+    # DICOM PS3.10, 7.1: 128 bytes of any content, then these four.
+    if head[128:132] == b"DICM":
+        return Kind.DICOM
+    if not head:
+        raise ImageError("The file is empty. Please export the image again.")
+    for offset, mark, name, advice in _OTHERS:
+        if head[offset : offset + len(mark)] == mark:
+            raise ImageError(f"This file is not a CT image: it seems to be {name}. {advice}")
+    if not head.strip(b"\x00"):
+        raise ImageError(
+            "The file begins with zeros only: it is damaged or was not copied completely. "
+            "Please export the image again."
+        )
+    if _is_text(head):
+        raise ImageError(f"This file is not a CT image: it seems to be text. {_EXPORT}")
+    raise ImageError(f"This file is not an image of a kind that can be read. {_EXPORT}")
+
+
+def _is_text(head: bytes) -> bool:
+    try:
+        text = head.decode("utf-8")
+    except UnicodeDecodeError as error:
+        # The end of the head may cut a letter in two.
+        if error.start < len(head) - 3:
+            return False
+        text = head[: error.start].decode("utf-8")
+    return all(letter.isprintable() or letter in "\t\r\n\f\ufeff" for letter in text)
