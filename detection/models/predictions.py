@@ -1,0 +1,114 @@
+"""Predictions and the findings they located."""
+
+import uuid
+
+from django.db import models
+
+from detection.models.registry import ModelVersion
+from detection.models.studies import Series, Study
+
+
+class Prediction(models.Model):
+    """One reading of one series by one model version. Never edited once it has finished."""
+
+    class Status(models.TextChoices):
+        QUEUED = "queued", "Queued"
+        RUNNING = "running", "Running"
+        SUCCEEDED = "succeeded", "Succeeded"
+        REFUSED = "refused", "Cannot assess"
+        FAILED = "failed", "Failed"
+
+    FINAL_STATUSES = (Status.SUCCEEDED, Status.REFUSED, Status.FAILED)
+
+    uuid = models.UUIDField(default=uuid.uuid4, unique=True, editable=False)
+    series = models.ForeignKey(Series, on_delete=models.CASCADE, related_name="predictions")
+    model_version = models.ForeignKey(
+        ModelVersion, on_delete=models.PROTECT, related_name="predictions"
+    )
+    # Copied from the model version, so that a re-tuned threshold never rewrites history.
+    operating_point = models.JSONField()
+    status = models.CharField(max_length=16, choices=Status, default=Status.QUEUED)
+    verdict = models.CharField(max_length=16, choices=Study.Verdict, blank=True)
+    probability = models.FloatField(null=True, blank=True, editable=False)
+    # Why there is no verdict (cannot assess, failed), in a sentence for the reader.
+    message = models.CharField(max_length=255, blank=True)
+    caveats = models.JSONField(default=list, blank=True)
+    # What `detection.ml.predictor.save_stone_map` wrote, below MEDIA_ROOT; empty if there is none.
+    map_path = models.CharField(max_length=255, blank=True, editable=False)
+    attempts = models.PositiveSmallIntegerField(default=0, editable=False)
+    created_at = models.DateTimeField(auto_now_add=True)
+    started_at = models.DateTimeField(null=True, blank=True, editable=False)
+    finished_at = models.DateTimeField(null=True, blank=True, editable=False)
+    heartbeat_at = models.DateTimeField(null=True, blank=True, editable=False)
+
+    class Meta:
+        constraints = [
+            models.CheckConstraint(
+                condition=models.Q(probability__isnull=True)
+                | models.Q(probability__gte=0, probability__lte=1),
+                name="prediction_probability_in_unit_interval",
+            ),
+            models.CheckConstraint(
+                condition=~models.Q(status="succeeded")
+                | models.Q(probability__isnull=False, verdict__in=["stone", "no_stone"]),
+                name="prediction_succeeded_has_verdict",
+            ),
+            models.CheckConstraint(
+                condition=models.Q(status="succeeded") | models.Q(probability__isnull=True),
+                name="prediction_unfinished_has_no_probability",
+            ),
+            models.CheckConstraint(
+                condition=~models.Q(status__in=["refused", "failed"]) | ~models.Q(message=""),
+                name="prediction_without_verdict_has_message",
+            ),
+        ]
+        indexes = [
+            models.Index(fields=["status", "heartbeat_at"], name="prediction_stale"),
+            models.Index(fields=["-created_at", "-id"], name="prediction_newest"),
+        ]
+
+    def __str__(self) -> str:
+        return f"Prediction {self.pk}"
+
+    @property
+    def is_finished(self) -> bool:
+        return self.status in self.FINAL_STATUSES
+
+    @property
+    def elapsed_seconds(self) -> float | None:
+        if self.started_at is None or self.finished_at is None:
+            return None
+        return (self.finished_at - self.started_at).total_seconds()
+
+
+class Finding(models.Model):
+    """One located stone candidate, in pixels of the image it was found on."""
+
+    prediction = models.ForeignKey(Prediction, on_delete=models.CASCADE, related_name="findings")
+    rank = models.PositiveSmallIntegerField()
+    plane = models.CharField(max_length=16)
+    slice_index = models.PositiveIntegerField(default=0)
+    x0 = models.FloatField()
+    y0 = models.FloatField()
+    x1 = models.FloatField()
+    y1 = models.FloatField()
+    probability = models.FloatField()
+    # Longest side of the box, where the pixel spacing is known. Not a measured stone size.
+    extent_mm = models.FloatField(null=True, blank=True)
+
+    class Meta:
+        ordering = ["rank"]
+        constraints = [
+            models.UniqueConstraint(fields=["prediction", "rank"], name="finding_rank_unique"),
+            models.CheckConstraint(
+                condition=models.Q(probability__gte=0, probability__lte=1),
+                name="finding_probability_in_unit_interval",
+            ),
+            models.CheckConstraint(
+                condition=models.Q(x1__gt=models.F("x0"), y1__gt=models.F("y0")),
+                name="finding_box_not_empty",
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"Finding {self.rank} of prediction {self.prediction_id}"

@@ -1,0 +1,168 @@
+"""Uploads, the studies that came out of them, and the files they were made of."""
+
+import uuid
+
+from django.conf import settings
+from django.db import models
+from django.urls import reverse
+
+
+class Upload(models.Model):
+    """What one person sent in one go: the files, and one import task for all of them."""
+
+    class Status(models.TextChoices):
+        RECEIVED = "received", "Received"
+        IMPORTING = "importing", "Importing"
+        FINISHED = "finished", "Finished"
+
+    uuid = models.UUIDField(default=uuid.uuid4, unique=True, editable=False)
+    uploaded_by = models.ForeignKey(
+        settings.AUTH_USER_MODEL, on_delete=models.PROTECT, related_name="uploads"
+    )
+    status = models.CharField(max_length=16, choices=Status, default=Status.RECEIVED)
+    created_at = models.DateTimeField(auto_now_add=True, db_index=True)
+    # A living worker finds the rows of a dead one by an old heartbeat.
+    heartbeat_at = models.DateTimeField(null=True, blank=True, editable=False)
+    attempts = models.PositiveSmallIntegerField(default=0, editable=False)
+
+    class Meta:
+        indexes = [models.Index(fields=["status", "heartbeat_at"], name="upload_stale")]
+
+    def __str__(self) -> str:
+        return f"Upload {self.pk}"
+
+    def get_absolute_url(self) -> str:
+        return reverse("upload-detail", args=[self.uuid])
+
+    @property
+    def is_finished(self) -> bool:
+        return self.status == self.Status.FINISHED
+
+
+class Study(models.Model):
+    """One examination as the reading room shows it: a picture, or the slices of one DICOM study.
+
+    What the history sorts and filters by (status, verdict, probability) is copied here from the
+    study's latest prediction, so that a list reads one table.
+    """
+
+    class Status(models.TextChoices):
+        RECEIVED = "received", "Received"
+        IMPORTING = "importing", "Importing"
+        NOT_IMPORTED = "not_imported", "File refused"
+        QUEUED = "queued", "Queued"
+        RUNNING = "running", "Running"
+        SUCCEEDED = "succeeded", "Read"
+        REFUSED = "refused", "Cannot assess"
+        FAILED = "failed", "Failed"
+
+    class Verdict(models.TextChoices):
+        STONE = "stone", "Stone suspected"
+        NO_STONE = "no_stone", "No stone suspected"
+        CANNOT_ASSESS = "cannot_assess", "Cannot assess"
+
+    FINAL_STATUSES = (Status.NOT_IMPORTED, Status.SUCCEEDED, Status.REFUSED, Status.FAILED)
+
+    uuid = models.UUIDField(default=uuid.uuid4, unique=True, editable=False)
+    upload = models.ForeignKey(Upload, on_delete=models.PROTECT, related_name="studies")
+    uploaded_by = models.ForeignKey(
+        settings.AUTH_USER_MODEL, on_delete=models.PROTECT, related_name="studies"
+    )
+    status = models.CharField(max_length=16, choices=Status, default=Status.RECEIVED)
+    verdict = models.CharField(max_length=16, choices=Verdict, blank=True)
+    probability = models.FloatField(null=True, blank=True, editable=False)
+    # One sentence for the reader when there is no verdict: why the file was refused or the
+    # prediction failed.
+    message = models.CharField(max_length=255, blank=True)
+    created_at = models.DateTimeField(auto_now_add=True)
+
+    class Meta:
+        verbose_name_plural = "studies"
+        permissions = [
+            ("view_all_studies", "Can see the studies of every user"),
+            ("view_pixels", "Can see the images of a study"),
+        ]
+        constraints = [
+            models.CheckConstraint(
+                condition=models.Q(probability__isnull=True)
+                | models.Q(probability__gte=0, probability__lte=1),
+                name="study_probability_in_unit_interval",
+            ),
+        ]
+        indexes = [
+            models.Index(fields=["-created_at", "-id"], name="study_newest"),
+            models.Index(fields=["uploaded_by", "-created_at", "-id"], name="study_newest_of_user"),
+            models.Index(fields=["verdict", "-created_at"], name="study_verdict"),
+            models.Index(fields=["status", "-created_at"], name="study_status"),
+        ]
+
+    def __str__(self) -> str:
+        return f"Study {self.pk}"
+
+    def get_absolute_url(self) -> str:
+        return reverse("study-detail", args=[self.uuid])
+
+    @property
+    def is_final(self) -> bool:
+        return self.status in self.FINAL_STATUSES
+
+
+class Series(models.Model):
+    """One decoded stack of slices, kept as a canonical volume file below MEDIA_ROOT.
+
+    The file holds what `detection.imaging.volume.save_volume` wrote; it is served by no URL.
+    """
+
+    uuid = models.UUIDField(default=uuid.uuid4, unique=True, editable=False)
+    study = models.ForeignKey(Study, on_delete=models.CASCADE, related_name="series")
+    volume_path = models.CharField(max_length=255, editable=False)
+    slices = models.PositiveIntegerField()
+    rows = models.PositiveIntegerField()
+    columns = models.PositiveIntegerField()
+    # Hounsfield units, or an 8-bit picture whose HU are lost.
+    is_hu = models.BooleanField()
+    plane = models.CharField(max_length=16)
+    row_spacing_mm = models.FloatField(null=True, blank=True)
+    column_spacing_mm = models.FloatField(null=True, blank=True)
+    caveats = models.JSONField(default=list, blank=True)
+
+    class Meta:
+        verbose_name_plural = "series"
+
+    def __str__(self) -> str:
+        return f"Series {self.pk}"
+
+
+class SourceFile(models.Model):
+    """One file of an upload, and what became of it."""
+
+    class Status(models.TextChoices):
+        RECEIVED = "received", "Received"
+        ACCEPTED = "accepted", "Accepted"
+        REFUSED = "refused", "Refused"
+
+    uuid = models.UUIDField(default=uuid.uuid4, unique=True, editable=False)
+    upload = models.ForeignKey(Upload, on_delete=models.CASCADE, related_name="source_files")
+    study = models.ForeignKey(
+        Study, on_delete=models.CASCADE, related_name="source_files", null=True, blank=True
+    )
+    # As the browser named it: for the user who sent it, never for a path and never for a log.
+    display_name = models.CharField(max_length=255)
+    kind = models.CharField(max_length=16, blank=True)
+    size_bytes = models.PositiveBigIntegerField()
+    sha256 = models.CharField(max_length=64)
+    # Below MEDIA_ROOT/quarantine; empty once the bytes were decoded or refused and deleted.
+    quarantine_path = models.CharField(max_length=255, blank=True, editable=False)
+    status = models.CharField(max_length=16, choices=Status, default=Status.RECEIVED)
+    reason = models.CharField(max_length=255, blank=True)
+
+    class Meta:
+        constraints = [
+            models.CheckConstraint(
+                condition=~models.Q(status="refused") | ~models.Q(reason=""),
+                name="source_file_refused_has_reason",
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"File {self.pk}"

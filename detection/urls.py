@@ -1,0 +1,17 @@
+"""The addresses of the reading room."""
+
+from django.urls import path
+
+from detection.views import pixels, studies, uploads
+
+urlpatterns = [
+    path("", studies.home, name="home"),
+    path("studies/", studies.study_list_page, name="study-list"),
+    path("studies/new/", uploads.upload_create_page, name="upload-create"),
+    path("studies/<uuid:uuid>/", studies.study_detail, name="study-detail"),
+    path("studies/<uuid:uuid>/status/", studies.study_status, name="study-status"),
+    path("studies/<uuid:uuid>/image.png", pixels.study_image, name="study-image"),
+    path("studies/<uuid:uuid>/map.png", pixels.study_map, name="study-map"),
+    path("uploads/<uuid:uuid>/", uploads.upload_detail, name="upload-detail"),
+    path("uploads/<uuid:uuid>/status/", uploads.upload_status, name="upload-status"),
+]
