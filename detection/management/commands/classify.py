@@ -1,0 +1,29 @@
+"""`manage.py classify`: image files in, one JSON object for each out; no database."""
+
+import sys
+from pathlib import Path
+
+from django.conf import settings
+from django.core.management.base import BaseCommand, CommandError
+
+from detection.ml.classify import classify_paths, open_predictor
+from detection.ml.errors import MLError
+
+
+class Command(BaseCommand):
+    help = "Read images: one JSON object for each path on standard output, nothing else."
+    # Neither database nor pages are needed, so neither is checked.
+    requires_system_checks = []
+
+    def add_arguments(self, parser):
+        parser.add_argument("paths", nargs="+", metavar="PATH")
+        parser.add_argument("--json", action="store_true", help="the default and only format")
+        parser.add_argument("--model", type=Path, metavar="BUNDLE", help="another bundle's folder")
+
+    def handle(self, *, paths, model, **options):
+        try:
+            predictor = open_predictor(root=Path(settings.SHIPPED_MODEL_ROOT), model=model)
+        except MLError as error:
+            raise CommandError(str(error)) from error
+        if not classify_paths(paths, predictor=predictor, out=self.stdout):
+            sys.exit(1)

@@ -1,0 +1,39 @@
+"""Writes a small training data folder of synthetic slices, to try a retraining with."""
+
+from pathlib import Path
+
+from django.conf import settings
+from django.core.management.base import BaseCommand, CommandError
+
+from detection.imaging.phantom_folder import write_phantoms
+
+
+class Command(BaseCommand):
+    help = (
+        "Write a small training data folder of clearly synthetic CT slices with known stones, "
+        "so that a retraining can be tried. No database is needed."
+    )
+    requires_system_checks = ()
+
+    def add_arguments(self, parser):
+        parser.add_argument(
+            "--out",
+            type=Path,
+            help="folder to be written (default: phantoms, below TRAINING_DATA_ROOT)",
+        )
+        parser.add_argument("--images", type=int, default=24, help="how many (default: 24)")
+        parser.add_argument("--seed", type=int, default=1, help="same seed, same images")
+
+    def handle(self, *args, out, images, seed, **options):
+        folder = out or Path(settings.TRAINING_DATA_ROOT) / "phantoms"
+        if seed < 0:
+            raise CommandError("The seed must not be negative.")
+        try:
+            with_stones = write_phantoms(folder, images=images, seed=seed)
+        except (FileExistsError, ValueError) as error:
+            raise CommandError(str(error)) from error
+        except OSError as error:
+            raise CommandError(f"{folder} cannot be written: {error.strerror}.") from error
+        self.stdout.write(
+            f"{images} synthetic images written to {folder}, {with_stones} of them with stones."
+        )

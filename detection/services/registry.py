@@ -1,0 +1,113 @@
+"""The model registry: which bundles this installation knows, and which one is in service."""
+
+import logging
+from pathlib import Path
+
+from django.conf import settings
+from django.core.exceptions import ValidationError
+from django.db import transaction
+
+from accounts.models import User
+from detection.ml.bundle import Bundle, load_bundle, load_default_bundle
+from detection.ml.errors import BundleError
+from detection.models import ModelActivation, ModelVersion, TrainingRun
+from detection.selectors.registry import model_root, model_version_active, model_version_path
+
+logger = logging.getLogger(__name__)
+
+
+def model_version_register(
+    *, path: Path, origin: str, training_run: TrainingRun | None = None
+) -> ModelVersion:
+    """Record a bundle as a model version. It is not put into service.
+
+    Registering the same bundle again returns the version that is there. Raises ValidationError if
+    the bundle is missing or damaged, lies elsewhere than bundles of its origin do, or bears the
+    name of another one.
+    """
+    if path.resolve().parent != model_root(origin=origin).resolve():
+        raise ValidationError(
+            f"The bundle {path.name} must lie directly below {model_root(origin=origin)}."
+        )
+    return _record(_verified(path), origin=origin, training_run=training_run)
+
+
+@transaction.atomic
+def shipped_model_register() -> ModelVersion:
+    """Record the default bundle of the project, and put it into service if none is.
+
+    Repeating it changes nothing. Raises ValidationError if the bundle is missing or damaged.
+    """
+    try:
+        bundle = load_default_bundle(Path(settings.SHIPPED_MODEL_ROOT))
+    except BundleError as error:
+        raise ValidationError(str(error)) from error
+    model_version = _record(bundle, origin=ModelVersion.Origin.SHIPPED)
+    if model_version_active() is None:
+        model_version_activate(
+            model_version=model_version,
+            activated_by=None,
+            note="The model this installation began with.",
+        )
+    return model_version
+
+
+def model_version_activate(
+    *, model_version: ModelVersion, activated_by: User | None, note: str = ""
+) -> ModelActivation:
+    """Put a model version into service for new predictions.
+
+    Every activation goes through here, going back included; each is one more entry of the log.
+    Raises ValidationError, and changes nothing, if the bundle is missing or damaged, or if the
+    version is in service already.
+    """
+    _verified(model_version_path(model_version=model_version), expected_digest=model_version.digest)
+    with transaction.atomic():
+        # Two people who press the button at once make one entry.
+        ModelVersion.objects.select_for_update().get(pk=model_version.pk)
+        if model_version_active() == model_version:
+            raise ValidationError(f"The model version {model_version.name} is in service already.")
+        activation = ModelActivation.objects.create(
+            model_version=model_version, activated_by=activated_by, note=note
+        )
+    logger.info(
+        "model version activated",
+        extra={"model_version": model_version.pk, "activation": activation.pk},
+    )
+    return activation
+
+
+def _verified(path: Path, *, expected_digest: str | None = None) -> Bundle:
+    try:
+        return load_bundle(path, expected_digest=expected_digest)
+    except BundleError as error:
+        raise ValidationError(str(error)) from error
+
+
+def _record(
+    bundle: Bundle, *, origin: str, training_run: TrainingRun | None = None
+) -> ModelVersion:
+    # The folder is found again by the version's name.
+    if bundle.name != bundle.path.name:
+        raise ValidationError(
+            f"The bundle in the folder {bundle.path.name} calls itself {bundle.name}. "
+            "Rename the folder to the bundle's name."
+        )
+    model_version, is_new = ModelVersion.objects.get_or_create(
+        name=bundle.name,
+        defaults={
+            "origin": origin,
+            "digest": bundle.digest,
+            "operating_point": bundle.operating_point,
+            "metrics": bundle.metrics,
+            "training_run": training_run,
+        },
+    )
+    if (model_version.digest, model_version.origin) != (bundle.digest, origin):
+        raise ValidationError(
+            f"Another bundle is registered as {bundle.name}, with other content. A bundle never "
+            "changes: give the new one a name of its own."
+        )
+    if is_new:
+        logger.info("model version registered", extra={"model_version": model_version.pk})
+    return model_version

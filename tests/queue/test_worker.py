@@ -1,0 +1,86 @@
+"""`manage.py worker` as it is run: from upload to result, with a damaged model, with a training."""
+
+import time
+
+import pytest
+from django.core.files.uploadedfile import SimpleUploadedFile
+
+from detection.models import Prediction, Study, TrainingRun, Upload
+from detection.services.studies import upload_create
+from detection.services.training import training_run_create, training_run_sweep
+from tests.queue.conftest import SLICES, child_of, is_alive, wait_for
+from tests.services.factories import model_version_make
+
+pytestmark = pytest.mark.django_db(transaction=True)
+READY_SECONDS = 5.0
+
+
+def start_ready(start, *, queue):
+    worker = start("manage.py", "worker", "--queue", queue)
+    wait_for(worker.is_ready, seconds=60)
+    return worker
+
+
+def test_upload_is_imported_and_read(start, shipped_model, radiologist):
+    files = [SimpleUploadedFile("a.dcm", path.read_bytes()) for path in SLICES]
+    files.append(SimpleUploadedFile("notes.txt", b"not an image"))
+    upload = upload_create(uploaded_by=radiologist, files=files)
+
+    started = time.monotonic()
+    worker = start_ready(start, queue="default")
+    ready_seconds = time.monotonic() - started
+    wait_for(
+        lambda: all(study.is_final for study in Study.objects.filter(upload=upload)), seconds=30
+    )
+
+    assert ready_seconds < READY_SECONDS
+    assert Upload.objects.get().is_finished
+    *read, refused = upload.studies.order_by("pk")
+    assert [study.status for study in read] == [Study.Status.SUCCEEDED] * len(SLICES)
+    assert all(study.verdict and 0 <= study.probability <= 1 for study in read)
+    assert refused.status == Study.Status.NOT_IMPORTED
+    # Keys alone: no name of a person or of a file is in any log.
+    assert not [name for name in ("radiologist", "a.dcm", "notes") if name in worker.log()]
+    assert worker.stop() == 0
+
+
+def test_worker_outlives_a_damaged_model(start, data_dir, radiologist):
+    model_version_make("broken", is_active=True)
+    (data_dir / "models" / "broken" / "model.onnx").write_bytes(b"damaged")
+    upload_create(
+        uploaded_by=radiologist, files=[SimpleUploadedFile("a.dcm", SLICES[0].read_bytes())]
+    )
+
+    worker = start_ready(start, queue="default")
+    wait_for(
+        lambda: Prediction.objects.filter(status=Prediction.Status.FAILED).exists(), seconds=30
+    )
+
+    study = Study.objects.get()
+    assert "damaged" in study.message
+    assert study.probability is None
+    assert worker.process.poll() is None
+
+
+@pytest.mark.parametrize("how", ["killed", "stopped"])
+def test_training_never_outlives_its_worker(start, shipped_model, administrator, data_dir, how):
+    folder = data_dir / "training" / "some"
+    folder.mkdir(parents=True)
+    (folder / "manifest.csv").touch()
+    worker = start_ready(start, queue="training")
+    training_run = training_run_create(requested_by=administrator, data_folder="some")
+    wait_for(lambda: child_of(worker.pid), seconds=20)
+    child = child_of(worker.pid)
+
+    if how == "killed":
+        worker.kill()
+        TrainingRun.objects.update(heartbeat_at="2000-01-01T00:00Z")
+        training_run_sweep()
+    else:
+        assert worker.stop() == 0
+    wait_for(lambda: not is_alive(child), seconds=20)
+
+    training_run.refresh_from_db()
+    assert training_run.status == TrainingRun.Status.FAILED
+    assert "worker was stopped" in training_run.message
+    assert not list((data_dir / "models").glob(".training-*"))

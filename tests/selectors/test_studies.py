@@ -1,0 +1,66 @@
+import pytest
+from django.contrib.auth.models import AnonymousUser
+
+from detection.models import Study, Upload
+from detection.selectors.studies import study_list, upload_list
+from detection.services.studies import upload_create
+from tests.services.factories import model_version_make, png_upload
+
+pytestmark = pytest.mark.django_db
+
+
+@pytest.fixture(autouse=True)
+def sent(radiologist, other_radiologist):
+    model_version_make(is_active=True)
+    for user in (radiologist, other_radiologist, radiologist):
+        files = [png_upload("first.png"), png_upload("second.png")]
+        upload_create(uploaded_by=user, files=files)
+
+
+@pytest.mark.parametrize(
+    ("who", "studies", "uploads"),
+    [
+        ("radiologist", 4, 2),
+        ("other_radiologist", 2, 1),
+        ("lead", 6, 3),
+        ("administrator", 6, 3),
+        ("auditor", 6, 3),
+    ],
+)
+def test_who_sees_what(request, who, studies, uploads):
+    user = request.getfixturevalue(who)
+
+    assert study_list(user=user).count() == studies
+    assert upload_list(user=user).count() == uploads
+
+
+def test_nobody_sees_anything_without_a_permission(radiologist, lead):
+    radiologist.groups.clear()
+    lead.is_active = False
+
+    for user in (radiologist, lead, AnonymousUser()):
+        assert not study_list(user=user).exists()
+        assert not upload_list(user=user).exists()
+
+
+def test_newest_first(lead):
+    assert list(study_list(user=lead)) == list(Study.objects.order_by("-pk"))
+    assert list(upload_list(user=lead)) == list(Upload.objects.order_by("-pk"))
+
+
+def test_study_list_needs_two_queries_however_long(lead, django_assert_num_queries):
+    lead.has_perm("detection.view_study")
+    with django_assert_num_queries(2):
+        for study in study_list(user=lead):
+            assert study.uploaded_by.username
+            assert study.upload.uuid
+            assert [file.display_name for file in study.source_files.all()]
+
+
+def test_upload_list_needs_three_queries_however_long(lead, django_assert_num_queries):
+    lead.has_perm("detection.view_study")
+    with django_assert_num_queries(3):
+        for upload in upload_list(user=lead):
+            assert upload.uploaded_by.username
+            for study in upload.studies.all():
+                assert [file.display_name for file in study.source_files.all()]

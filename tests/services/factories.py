@@ -1,0 +1,82 @@
+"""Rows and files as the services make them, with synthetic content."""
+
+from io import BytesIO
+from pathlib import Path
+
+import numpy as np
+from django.conf import settings
+from django.core.files.uploadedfile import SimpleUploadedFile
+from PIL import Image
+
+from accounts.models import User
+from detection.imaging.volume import Volume, save_volume
+from detection.ml.bundle import write_manifest
+from detection.models import ModelActivation, ModelVersion, Series, Study, Upload
+from detection.services.registry import model_version_register
+
+OPERATING_POINT = {"name": "balanced", "threshold": 0.5, "sensitivity": 0.9, "specificity": 0.8}
+
+
+def bundle_make(root: Path, name: str, *, weights: bytes = b"weights") -> Path:
+    """Write a bundle whose checksums are right; its model is never run."""
+    folder = root / name
+    folder.mkdir(parents=True)
+    (folder / "model.onnx").write_bytes(weights)
+    write_manifest(
+        folder,
+        {
+            "name": name,
+            "operating_points": {"balanced": OPERATING_POINT},
+            "default_operating_point": "balanced",
+            "metrics": {"auc": 0.9},
+        },
+    )
+    return folder
+
+
+def model_version_make(name: str = "model-1", *, is_active: bool = False) -> ModelVersion:
+    model_version = model_version_register(
+        path=bundle_make(Path(settings.MODEL_ROOT), name), origin=ModelVersion.Origin.SITE
+    )
+    if is_active:
+        ModelActivation.objects.create(model_version=model_version)
+    return model_version
+
+
+def png_bytes(*, side: int = 160, seed: int = 0) -> bytes:
+    content = BytesIO()
+    pixels = np.random.default_rng(seed).integers(0, 255, (side, side), dtype=np.uint8)
+    Image.fromarray(pixels).save(content, format="PNG")
+    return content.getvalue()
+
+
+def png_upload(name: str = "slice.png", **kwargs) -> SimpleUploadedFile:
+    return SimpleUploadedFile(name, png_bytes(**kwargs))
+
+
+def volume_make(**kwargs) -> Volume:
+    pixels = np.random.default_rng(0).integers(0, 255, (1, 160, 160), dtype=np.uint8)
+    return Volume(pixels=pixels, is_hu=False, **kwargs)
+
+
+def series_make(*, uploaded_by: User, volume: Volume | None = None) -> Series:
+    """A study that was imported: its volume lies where the row says."""
+    upload = Upload.objects.create(uploaded_by=uploaded_by, status=Upload.Status.FINISHED)
+    study = Study.objects.create(upload=upload, uploaded_by=uploaded_by)
+    volume = volume or volume_make()
+    slices, rows, columns = volume.pixels.shape
+    series = Series(
+        study=study,
+        slices=slices,
+        rows=rows,
+        columns=columns,
+        is_hu=volume.is_hu,
+        plane=volume.plane,
+        caveats=list(volume.caveats),
+    )
+    series.volume_path = f"volumes/{series.uuid}.npz"
+    target = Path(settings.MEDIA_ROOT) / series.volume_path
+    target.parent.mkdir(parents=True, exist_ok=True)
+    save_volume(volume, target)
+    series.save()
+    return series

@@ -1,0 +1,256 @@
+from datetime import timedelta
+from pathlib import Path
+
+import numpy as np
+import pytest
+from django.core.exceptions import ValidationError
+from django.utils import timezone
+from django_tasks_db.models import DBTaskResult
+
+from detection.ml.errors import BundleError, MLError
+from detection.ml.findings import Candidate
+from detection.ml.predictor import Assessment, load_stone_map
+from detection.models import Prediction, Study
+from detection.services.predictions import (
+    CRASHED,
+    UNEXPECTED,
+    load_predictor,
+    prediction_claim,
+    prediction_create,
+    prediction_fail,
+    prediction_run,
+    prediction_sweep,
+)
+from tests.services.factories import model_version_make, series_make, volume_make
+
+STONE = Assessment(
+    verdict="stone",
+    probability=0.9,
+    findings=(
+        Candidate("axial", 0, (10.0, 20.0, 30.0, 40.0), 0.9, 12.5),
+        Candidate("axial", 0, (50.0, 60.0, 70.0, 80.0), 0.2),
+    ),
+    stone_map=np.full((1, 8, 8), 0.25, np.float32),
+    caveats=("Few such images were seen.",),
+)
+REFUSED = Assessment(verdict="cannot_assess", probability=None, reason="The image is blank.")
+
+
+class FakePredictor:
+    def __init__(self, outcome):
+        self.outcome = outcome
+
+    def assess(self, volume):
+        if isinstance(self.outcome, Exception):
+            raise self.outcome
+        return self.outcome
+
+
+def run(prediction, outcome):
+    prediction_run(prediction=prediction, load_predictor=lambda _: FakePredictor(outcome))
+    prediction.refresh_from_db()
+    prediction.series.study.refresh_from_db()
+
+
+@pytest.fixture
+def prediction(series, model_version):
+    return prediction_create(series=series)
+
+
+def make_stale(prediction):
+    long_ago = timezone.now() - timedelta(seconds=30)
+    Prediction.objects.filter(pk=prediction.pk).update(heartbeat_at=long_ago)
+
+
+def test_prediction_and_its_task_are_stored_together(prediction, model_version):
+    study = prediction.series.study
+    study.refresh_from_db()
+    assert prediction.status == Prediction.Status.QUEUED
+    assert prediction.operating_point == model_version.operating_point
+    assert study.status == Study.Status.QUEUED
+    assert DBTaskResult.objects.get().args_kwargs["args"] == [prediction.pk]
+
+
+def test_prediction_needs_a_model_in_service(series):
+    with pytest.raises(ValidationError, match="No detection model"):
+        prediction_create(series=series)
+
+    assert not DBTaskResult.objects.exists()
+
+
+@pytest.mark.parametrize(
+    ("outcome", "status", "verdict", "probability", "message"),
+    [
+        (STONE, "succeeded", "stone", 0.9, ""),
+        (Assessment(verdict="no_stone", probability=0.1), "succeeded", "no_stone", 0.1, ""),
+        (REFUSED, "refused", "cannot_assess", None, "The image is blank."),
+        (MLError("No usable numbers."), "failed", "", None, "No usable numbers."),
+        (RuntimeError("secret detail"), "failed", "", None, UNEXPECTED),
+        (MLError("word " * 100), "failed", "", None, ("word " * 100)[:254] + "…"),
+        # What the database refuses is a failure too: never a success, never a dead row.
+        (Assessment(verdict="stone", probability=1.5), "failed", "", None, UNEXPECTED),
+    ],
+)
+def test_outcome_is_stored_in_prediction_and_study(
+    prediction, outcome, status, verdict, probability, message
+):
+    run(prediction, outcome)
+
+    study = prediction.series.study
+    for row in (prediction, study):
+        assert (row.status, row.verdict, row.message) == (status, verdict, message)
+        assert row.probability == (pytest.approx(probability) if probability else None)
+    assert prediction.attempts == 1
+    assert prediction.elapsed_seconds >= 0
+
+
+def test_findings_map_and_caveats_are_stored(radiologist, model_version, settings):
+    series = series_make(uploaded_by=radiologist, volume=volume_make(caveats=("Lossy.",)))
+    prediction = prediction_create(series=series)
+
+    run(prediction, STONE)
+
+    first, second = prediction.findings.all()
+    assert (first.rank, first.x0, first.y1, first.extent_mm) == (1, 10.0, 40.0, 12.5)
+    assert (second.rank, second.probability, second.extent_mm) == (2, 0.2, None)
+    assert prediction.caveats == ["Lossy.", "Few such images were seen."]
+    stored = load_stone_map(Path(settings.MEDIA_ROOT) / prediction.map_path)
+    np.testing.assert_array_equal(stored, STONE.stone_map)
+
+
+def test_prediction_delivered_twice_is_run_once(prediction):
+    run(prediction, STONE)
+
+    run(prediction, MLError("The second run must not be seen."))
+
+    assert prediction.status == Prediction.Status.SUCCEEDED
+    assert (prediction.attempts, prediction.findings.count()) == (1, 2)
+
+
+def test_running_prediction_is_left_alone(prediction):
+    assert prediction_claim(prediction=prediction)
+
+    run(prediction, STONE)
+
+    assert (prediction.status, prediction.attempts) == (Prediction.Status.RUNNING, 1)
+
+
+def test_missing_volume_is_a_failure_with_a_sentence(prediction, settings):
+    (Path(settings.MEDIA_ROOT) / prediction.series.volume_path).unlink()
+
+    run(prediction, STONE)
+
+    assert prediction.status == Prediction.Status.FAILED
+    assert "missing" in prediction.message
+
+
+def test_outcome_is_thrown_away_when_another_worker_took_over(prediction):
+    class SlowPredictor:
+        def assess(self, volume):
+            # Meanwhile this worker counted as dead, and another one finished the prediction.
+            make_stale(prediction)
+            prediction_sweep()
+            run(Prediction.objects.get(pk=prediction.pk), STONE)
+            return REFUSED
+
+    prediction_run(prediction=prediction, load_predictor=lambda _: SlowPredictor())
+
+    prediction.refresh_from_db()
+    assert (prediction.status, prediction.attempts) == (Prediction.Status.SUCCEEDED, 2)
+    assert prediction.findings.count() == 2
+    assert prediction.series.study.status == Study.Status.SUCCEEDED
+
+
+def test_older_prediction_does_not_speak_for_the_study(prediction):
+    newer = prediction_create(series=prediction.series)
+    run(newer, STONE)
+
+    run(prediction, REFUSED)
+
+    study = Study.objects.get()
+    assert (study.status, study.verdict) == (Study.Status.SUCCEEDED, "stone")
+
+
+def test_prediction_of_a_dead_worker_is_queued_again(prediction):
+    prediction_claim(prediction=prediction)
+    make_stale(prediction)
+
+    prediction_sweep()
+    prediction_sweep()
+
+    prediction.refresh_from_db()
+    assert prediction.status == Prediction.Status.QUEUED
+    assert prediction.series.study.status == Study.Status.QUEUED
+    # The first one died with the worker; one more, not two.
+    assert DBTaskResult.objects.count() == 2
+
+
+def test_third_crash_ends_as_failed(prediction):
+    for _ in range(3):
+        assert prediction_claim(prediction=prediction)
+        make_stale(prediction)
+        prediction_sweep()
+
+    prediction.refresh_from_db()
+    study = Study.objects.get()
+    assert (prediction.status, prediction.message) == (Prediction.Status.FAILED, CRASHED)
+    assert (study.status, study.message) == (Study.Status.FAILED, CRASHED)
+    assert not prediction_claim(prediction=prediction)
+
+
+def test_living_prediction_is_not_swept(prediction):
+    prediction_claim(prediction=prediction)
+
+    prediction_sweep()
+
+    prediction.refresh_from_db()
+    assert prediction.status == Prediction.Status.RUNNING
+
+
+@pytest.mark.parametrize("lost", ["deleted", "taken up by a worker that died"])
+def test_queued_prediction_without_a_task_gets_one(prediction, lost):
+    long_ago = timezone.now() - timedelta(minutes=5)
+    Prediction.objects.filter(pk=prediction.pk).update(created_at=long_ago)
+    prediction_sweep()
+    assert DBTaskResult.objects.count() == 1
+    if lost == "deleted":
+        DBTaskResult.objects.all().delete()
+    else:
+        DBTaskResult.objects.update(status="RUNNING", started_at=long_ago)
+
+    prediction_sweep()
+    prediction_sweep()
+
+    assert DBTaskResult.objects.filter(status="READY").count() == 1
+
+
+def test_finished_prediction_is_never_edited(prediction):
+    run(prediction, STONE)
+
+    prediction_fail(prediction=prediction, message="Too late.")
+
+    prediction.refresh_from_db()
+    assert prediction.status == Prediction.Status.SUCCEEDED
+
+
+def test_damaged_bundle_fails_the_prediction_and_is_read_again_next_time(prediction, settings):
+    weights = Path(settings.MODEL_ROOT) / prediction.model_version.name / "model.onnx"
+    weights.write_bytes(b"damaged")
+
+    prediction_run(prediction=prediction)
+
+    prediction.refresh_from_db()
+    assert prediction.status == Prediction.Status.FAILED
+    assert "damaged" in prediction.message
+    weights.unlink()
+    with pytest.raises(BundleError, match="lacks"):
+        load_predictor(prediction.model_version)
+
+
+def test_bundle_with_another_manifest_is_not_loaded(model_version, settings):
+    other = model_version_make("model-2")
+    root = Path(settings.MODEL_ROOT)
+    (root / "model-1" / "model.json").write_bytes((root / other.name / "model.json").read_bytes())
+
+    with pytest.raises(BundleError, match="not the one"):
+        load_predictor(model_version)

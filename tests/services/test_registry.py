@@ -1,0 +1,145 @@
+from pathlib import Path
+
+import pytest
+from django.core.exceptions import ValidationError
+from django.core.management import CommandError, call_command
+
+from detection.ml.bundle import load_bundle, set_default_bundle
+from detection.models import ModelActivation, ModelVersion
+from detection.selectors.registry import activation_list, model_version_active
+from detection.services.registry import (
+    model_version_activate,
+    model_version_register,
+    shipped_model_register,
+)
+from tests.services.factories import OPERATING_POINT, bundle_make, model_version_make
+
+pytestmark = pytest.mark.django_db
+SITE = ModelVersion.Origin.SITE
+
+
+@pytest.fixture
+def shipped(settings):
+    folder = bundle_make(Path(settings.SHIPPED_MODEL_ROOT), "shipped-1")
+    set_default_bundle(Path(settings.SHIPPED_MODEL_ROOT), load_bundle(folder))
+    return folder
+
+
+def test_bundle_is_registered_once(settings):
+    path = bundle_make(Path(settings.MODEL_ROOT), "a")
+
+    first = model_version_register(path=path, origin=SITE)
+    second = model_version_register(path=path, origin=SITE)
+
+    assert first == second
+    assert first.operating_point == OPERATING_POINT
+    assert first.metrics == {"auc": 0.9}
+    assert model_version_active() is None
+
+
+def test_bundle_elsewhere_is_not_registered(tmp_path):
+    with pytest.raises(ValidationError, match="directly below"):
+        model_version_register(path=bundle_make(tmp_path, "a"), origin=SITE)
+
+
+def test_damaged_bundle_is_not_registered(settings):
+    path = bundle_make(Path(settings.MODEL_ROOT), "a")
+    (path / "model.onnx").write_bytes(b"other")
+
+    with pytest.raises(ValidationError, match="damaged"):
+        model_version_register(path=path, origin=SITE)
+
+
+def test_renamed_bundle_is_not_registered(settings):
+    path = bundle_make(Path(settings.MODEL_ROOT), "a")
+    renamed = path.rename(path.with_name("b"))
+
+    with pytest.raises(ValidationError, match="calls itself a"):
+        model_version_register(path=renamed, origin=SITE)
+
+
+def test_name_belongs_to_one_bundle_for_ever(settings):
+    model_version_make("a")
+    path = bundle_make(Path(settings.SHIPPED_MODEL_ROOT), "a", weights=b"other")
+
+    with pytest.raises(ValidationError, match="Another bundle"):
+        model_version_register(path=path, origin=ModelVersion.Origin.SHIPPED)
+
+
+def test_activation_and_going_back_are_entries_of_one_log(administrator):
+    first, second = model_version_make("a"), model_version_make("b")
+    for model_version in (first, second, first):
+        model_version_activate(model_version=model_version, activated_by=administrator, note="n")
+
+    assert model_version_active() == first
+    assert [entry.model_version for entry in activation_list()] == [first, second, first]
+    assert {entry.activated_by for entry in activation_list()} == {administrator}
+
+
+def test_version_in_service_is_not_activated_again(administrator):
+    model_version = model_version_make("a", is_active=True)
+
+    with pytest.raises(ValidationError, match="in service already"):
+        model_version_activate(model_version=model_version, activated_by=administrator)
+
+    assert ModelActivation.objects.count() == 1
+
+
+def test_damaged_version_is_not_activated(administrator, settings):
+    model_version = model_version_make("a")
+    (Path(settings.MODEL_ROOT) / "a" / "model.onnx").write_bytes(b"other")
+
+    with pytest.raises(ValidationError, match="damaged"):
+        model_version_activate(model_version=model_version, activated_by=administrator)
+
+    assert not ModelActivation.objects.exists()
+
+
+def test_shipped_model_goes_into_service_if_none_is(shipped):
+    model_version = shipped_model_register()
+    shipped_model_register()
+
+    assert model_version_active() == model_version
+    assert ModelActivation.objects.get().activated_by is None
+
+
+def test_shipped_model_leaves_another_one_in_service(shipped):
+    own = model_version_make("own", is_active=True)
+
+    shipped_model_register()
+
+    assert model_version_active() == own
+    assert ModelVersion.objects.filter(name="shipped-1").exists()
+
+
+def test_missing_shipped_model_is_a_sentence():
+    with pytest.raises(ValidationError, match="does not name a model bundle"):
+        shipped_model_register()
+
+
+def test_register_model_command(shipped, settings, capsys):
+    call_command("register_model")
+    call_command("register_model", bundle_make(Path(settings.MODEL_ROOT), "own"))
+
+    assert capsys.readouterr().out.splitlines() == [
+        "Registered: shipped-1. In service: shipped-1.",
+        "Registered: own. In service: shipped-1.",
+    ]
+
+
+def test_register_model_command_says_what_is_wrong(tmp_path):
+    with pytest.raises(CommandError, match="directly below"):
+        call_command("register_model", tmp_path / "nothing")
+
+
+def test_activate_command(administrator, radiologist):
+    model_version_make("a")
+
+    call_command("activate", "a", "--by", administrator.username, "--note", "better")
+
+    entry = activation_list().get()
+    assert (entry.activated_by, entry.note) == (administrator, "better")
+    with pytest.raises(CommandError, match="no user"):
+        call_command("activate", "a", "--by", radiologist.username)
+    with pytest.raises(CommandError, match="no model version"):
+        call_command("activate", "b", "--by", administrator.username)
