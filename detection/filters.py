@@ -1,0 +1,90 @@
+"""The filters of the history. Their state is the address of the page."""
+
+import datetime
+import re
+
+import django_filters
+from django import forms
+from django.contrib.auth import get_user_model
+from django.db.models import Q
+from django.utils import timezone
+
+from detection.models import SourceFile, Study
+
+# Kept far from the ends of what a database can hold in any time zone.
+_FIRST_DAY = datetime.date(1970, 1, 2)
+_LAST_DAY = datetime.date(2999, 12, 30)
+
+
+def _uploaders(request):
+    users = get_user_model().objects
+    if request is None or not request.user.has_perm("detection.view_all_studies"):
+        return users.none()
+    return users.filter(studies__isnull=False).distinct().order_by("username")
+
+
+def _day_start(day: datetime.date) -> datetime.datetime:
+    # Not `__date`: MySQL converts time zones only where its zone tables were loaded.
+    day = min(max(day, _FIRST_DAY), _LAST_DAY)
+    return timezone.make_aware(datetime.datetime.combine(day, datetime.time.min))
+
+
+class StudyFilter(django_filters.FilterSet):
+    WORKING = "working"
+    STATES = [
+        (WORKING, "In work"),
+        (Study.Status.SUCCEEDED, "Read"),
+        (Study.Status.REFUSED, "Cannot assess"),
+        (Study.Status.FAILED, "Failed"),
+        (Study.Status.NOT_IMPORTED, "File refused"),
+    ]
+
+    q = django_filters.CharFilter(
+        label="File name or study number",
+        method="filter_q",
+        max_length=100,
+        widget=forms.TextInput(attrs={"type": "search"}),
+    )
+    verdict = django_filters.ChoiceFilter(
+        label="Verdict", choices=Study.Verdict.choices, empty_label="Any"
+    )
+    status = django_filters.ChoiceFilter(
+        label="Status", choices=STATES, method="filter_status", empty_label="Any"
+    )
+    uploader = django_filters.ModelChoiceFilter(
+        label="Uploaded by", field_name="uploaded_by", queryset=_uploaders, empty_label="Anyone"
+    )
+    date_from = django_filters.DateFilter(
+        label="From", method="filter_from", widget=forms.DateInput(attrs={"type": "date"})
+    )
+    date_to = django_filters.DateFilter(
+        label="To", method="filter_to", widget=forms.DateInput(attrs={"type": "date"})
+    )
+
+    class Meta:
+        model = Study
+        fields = []
+
+    def __init__(self, *args, **kwargs):
+        super().__init__(*args, **kwargs)
+        if not self.request.user.has_perm("detection.view_all_studies"):
+            del self.filters["uploader"]
+
+    def filter_q(self, queryset, name, value):
+        files = SourceFile.objects.filter(display_name__icontains=value)
+        wanted = Q(pk__in=files.values("study_id"))
+        number = re.fullmatch(r"(?:study\s*)?#?\s*(\d{1,18})", value.strip(), re.IGNORECASE)
+        if number:
+            wanted |= Q(pk=int(number[1]))
+        return queryset.filter(wanted)
+
+    def filter_status(self, queryset, name, value):
+        if value == self.WORKING:
+            return queryset.exclude(status__in=Study.FINAL_STATUSES)
+        return queryset.filter(status=value)
+
+    def filter_from(self, queryset, name, value):
+        return queryset.filter(created_at__gte=_day_start(value))
+
+    def filter_to(self, queryset, name, value):
+        return queryset.filter(created_at__lt=_day_start(value + datetime.timedelta(days=1)))

@@ -1,0 +1,74 @@
+"""Forms: what a person sends, checked before a service is asked."""
+
+from crispy_forms.helper import FormHelper
+from django import forms
+
+from detection.models import ModelVersion
+from detection.selectors.registry import training_data_folders
+
+
+class FilesInput(forms.FileInput):
+    allow_multiple_selected = True
+
+    def value_from_datadict(self, data, files, name):
+        return files.getlist(name)
+
+
+class FilesField(forms.Field):
+    """Any number of files. What is in them is the import's business: nothing is read here."""
+
+    widget = FilesInput
+    default_error_messages = {"required": "No file was sent. Please choose at least one image."}
+
+
+class UploadForm(forms.Form):
+    files = FilesField(label="Image files")
+
+    def __init__(self, *args, **kwargs):
+        super().__init__(*args, **kwargs)
+        self.helper = FormHelper()
+        self.helper.form_tag = False
+
+
+class ActivationForm(forms.Form):
+    """Why a model version goes into service. The version itself comes from the address."""
+
+    note = forms.CharField(
+        label="Why",
+        max_length=255,
+        required=False,
+        help_text="Kept in the activation log beside your name and the time.",
+        widget=forms.TextInput(attrs={"class": "vTextField"}),
+    )
+    # What was in service when the page was shown: two people must not overtake each other.
+    expected = forms.ModelChoiceField(
+        queryset=ModelVersion.objects.all(), required=False, widget=forms.HiddenInput
+    )
+
+
+class TrainingStartForm(forms.Form):
+    """What a retraining is started with."""
+
+    data_folder = forms.ChoiceField(
+        label="Training data",
+        help_text="A folder directly below the training data root that holds a manifest.csv.",
+    )
+    seed = forms.IntegerField(
+        label="Seed",
+        min_value=0,
+        max_value=2**31 - 1,
+        initial=1,
+        help_text="The same seed, data and settings make the same model again.",
+    )
+    epochs = forms.IntegerField(
+        label="Epochs",
+        min_value=1,
+        max_value=20,
+        initial=2,
+        help_text="How often each image is seen, 1 to 20. More epochs take longer.",
+    )
+
+    def __init__(self, *args, **kwargs):
+        super().__init__(*args, **kwargs)
+        # Asked anew for each form: folders come and go while the server runs.
+        self.fields["data_folder"].choices = [(name, name) for name in training_data_folders()]

@@ -1,0 +1,95 @@
+"""How numbers, sizes and states of a reading are written on the pages."""
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+from django import template
+
+from detection.models import Prediction, Study
+
+register = template.Library()
+
+# (tone of the colours, icon, words): a verdict is never told by colour alone.
+_VERDICTS = {
+    Study.Verdict.STONE: ("stone", "target", "Stone suspected"),
+    Study.Verdict.NO_STONE: ("clear", "check", "No stone suspected"),
+    Study.Verdict.CANNOT_ASSESS: ("unsure", "question", "Cannot assess"),
+}
+_STATES = {
+    Study.Status.RECEIVED: ("working", "clock", "Waiting for import"),
+    Study.Status.IMPORTING: ("working", "clock", "Importing"),
+    Study.Status.NOT_IMPORTED: ("failed", "file", "File refused"),
+    Study.Status.QUEUED: ("working", "clock", "Waiting to be read"),
+    Study.Status.RUNNING: ("working", "clock", "Reading"),
+    Study.Status.REFUSED: _VERDICTS[Study.Verdict.CANNOT_ASSESS],
+    Study.Status.FAILED: ("failed", "cross", "Failed"),
+}
+
+
+@register.filter
+def outcome(row: Study | Prediction) -> dict[str, str]:
+    """Tone, icon and words for where a study or a prediction stands."""
+    if row.status == Study.Status.SUCCEEDED:
+        tone, icon, words = _VERDICTS[Study.Verdict(row.verdict)]
+    else:
+        tone, icon, words = _STATES[Study.Status(row.status)]
+    return {"tone": tone, "icon": icon, "words": words}
+
+
+@register.filter
+def percent(value: float | None) -> str:
+    """A probability as a reader sees it. What is not known is never written as a number.
+
+    The ends are open: no probability of a model is certain, so nothing rounds to 0 % or 100 %.
+    """
+    if value is None or math.isnan(value):
+        return "not known"
+    if value < 0.01:
+        return "<\N{NO-BREAK SPACE}1\N{NO-BREAK SPACE}%"
+    if value > 0.99:
+        return ">\N{NO-BREAK SPACE}99\N{NO-BREAK SPACE}%"
+    return f"{value * 100:.0f}\N{NO-BREAK SPACE}%"
+
+
+@register.filter
+def share(value: float | None) -> str:
+    """A measured share (a sensitivity) in per cent; 100 % is a possible measurement."""
+    return "not known" if value is None else f"{value * 100:.0f}\N{NO-BREAK SPACE}%"
+
+
+@register.filter
+def interval(operating_point: Mapping[str, Any], key: str) -> str:
+    """The 95 % interval and count beside a sensitivity or specificity, as far as recorded."""
+    parts = []
+    bounds = operating_point.get(f"{key}_interval")
+    if bounds:
+        parts.append(f"95 % interval {bounds[0] * 100:.0f} to {bounds[1] * 100:.0f} %")
+    count = operating_point.get({"sensitivity": "n_positive", "specificity": "n_negative"}[key])
+    if count:
+        parts.append(f"n = {count}")
+    return ", ".join(parts)
+
+
+@register.filter
+def seconds(value: float | None) -> str:
+    if value is None:
+        return "not known"
+    if value < 0.1:
+        return "under 0.1 s"
+    if value < 10:
+        return f"{value:.1f} s"
+    if value < 90:
+        return f"{value:.0f} s"
+    return f"{value / 60:.0f} min"
+
+
+@register.filter
+def dimension(start: float, end: float) -> float:
+    return round(end - start, 2)
+
+
+@register.filter
+def scaled(value: float, factor: float) -> str:
+    """A number for an attribute of an SVG drawing: always with a point, whatever the language."""
+    return f"{value * factor:.2f}"

@@ -1,0 +1,1 @@
+"""The pages: each parses, asks one service or selector, and renders."""

@@ -1,0 +1,85 @@
+"""Sending files, and watching what becomes of them."""
+
+import hashlib
+
+from django.contrib.auth.decorators import login_required, permission_required
+from django.core.exceptions import ValidationError
+from django.http import HttpResponse
+from django.shortcuts import get_object_or_404, redirect, render
+from django.views.decorators.cache import never_cache
+from django.views.decorators.http import require_http_methods, require_safe
+
+from detection.forms import UploadForm
+from detection.selectors.registry import model_version_active
+from detection.selectors.studies import upload_list
+from detection.services.studies import (
+    MAX_FILE_BYTES,
+    MAX_FILES,
+    MAX_UPLOAD_BYTES,
+    upload_create,
+)
+from detection.views.studies import STOP_POLLING, is_slow
+
+
+@login_required
+@permission_required("detection.add_study", raise_exception=True)
+@require_http_methods(["GET", "HEAD", "POST"])
+def upload_create_page(request):
+    form = UploadForm(request.POST, request.FILES) if request.method == "POST" else UploadForm()
+    if form.is_valid():
+        try:
+            upload = upload_create(uploaded_by=request.user, files=form.cleaned_data["files"])
+        except ValidationError as error:
+            form.add_error("files", error)
+        else:
+            return redirect(upload)
+    context = {
+        "form": form,
+        "max_files": MAX_FILES,
+        "max_file_bytes": MAX_FILE_BYTES,
+        "max_total_bytes": MAX_UPLOAD_BYTES,
+        "model_in_service": model_version_active(),
+    }
+    return render(request, "detection/upload_form.html", context)
+
+
+@login_required
+@permission_required("detection.view_study", raise_exception=True)
+@require_safe
+@never_cache
+def upload_detail(request, uuid):
+    upload = get_object_or_404(upload_list(user=request.user), uuid=uuid)
+    return render(request, "detection/upload_detail.html", _progress_context(upload))
+
+
+@login_required
+@permission_required("detection.view_study", raise_exception=True)
+@require_safe
+@never_cache
+def upload_status(request, uuid):
+    upload = get_object_or_404(upload_list(user=request.user), uuid=uuid)
+    context = _progress_context(upload)
+    if not context["is_finished"] and request.GET.get("state") == context["state"]:
+        return HttpResponse(status=204)
+    return render(
+        request,
+        "detection/_upload_progress.html",
+        context,
+        status=STOP_POLLING if context["is_finished"] else 200,
+    )
+
+
+def _progress_context(upload):
+    studies = list(upload.studies.all())
+    done = sum(1 for study in studies if study.is_final)
+    slow = is_slow(upload.created_at)
+    seen = " ".join([upload.status, str(slow), *(study.status for study in studies)])
+    return {
+        "upload": upload,
+        "studies": studies,
+        "done": done,
+        "total": len(studies),
+        "is_finished": upload.is_finished and done == len(studies),
+        "is_slow": slow,
+        "state": hashlib.sha256(seen.encode()).hexdigest()[:16],
+    }
