@@ -1,0 +1,21 @@
+#!/usr/bin/env bash
+# The checks without the tests. scripts/install.sh requirements-dev.txt comes first.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+export PATH="$PWD/.venv/bin:$PATH"
+# Of no use outside this script: the checks below sign nothing and open no connection.
+SECRET_KEY=$(python -c 'import secrets; print(secrets.token_urlsafe(50))')
+export SECRET_KEY
+
+echo "ruff"
+ruff check --quiet .
+ruff format --check --quiet .
+echo "import contracts"
+lint-imports --no-cache --no-logo
+echo "mypy"
+mypy --no-error-summary -p detection.ml -p detection.imaging
+echo "migrations"
+DATABASE_URL="sqlite://:memory:" python manage.py makemigrations --check --dry-run
+echo "deployment"
+DATABASE_URL="mysql://kidneyweb:none@127.0.0.1/kidneyweb" DEBUG=0 KIDNEYWEB_DEMO=0 \
+    ALLOWED_HOSTS=kidney.example.org python manage.py check --deploy --fail-level WARNING
