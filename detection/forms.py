@@ -58,7 +58,7 @@ class TrainingStartForm(forms.Form):
         min_value=0,
         max_value=2**31 - 1,
         initial=1,
-        help_text="The same seed, data and settings make the same model again.",
+        help_text="Draws which slices are shown, in which order and how they are varied.",
     )
     epochs = forms.IntegerField(
         label="Epochs",

@@ -10,5 +10,4 @@ export KIDNEYWEB_DEMO=${KIDNEYWEB_DEMO:-1}
 
 scripts/install.sh
 .venv/bin/python scripts/make_env.py
-.venv/bin/python -m scripts.prepare
 exec .venv/bin/python scripts/serve.py

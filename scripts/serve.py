@@ -1,4 +1,4 @@
-"""Run supervisord on deploy/supervisord.conf and say where the pages are once they answer."""
+"""Prepare, run deploy/supervisord.conf, and say where the pages are once they answer."""
 
 import os
 import signal
@@ -68,6 +68,9 @@ def main() -> int:
             file=sys.stderr,
         )
         return 1
+    prepared = subprocess.run([sys.executable, "-m", "scripts.prepare"], cwd=ROOT, check=False)
+    if prepared.returncode != 0:
+        return prepared.returncode
     command = [
         str(ROOT / ".venv/bin/supervisord"),
         "--nodaemon",

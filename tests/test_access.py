@@ -149,19 +149,21 @@ def test_who_is_not_signed_in_is_sent_to_the_sign_in_page(route, address):
     assert is_at_the_door is (not rule.is_public or route == "accounts/sign-in/")
 
 
-@pytest.mark.parametrize("role", EVERYBODY)
 @pytest.mark.parametrize("route", ROUTES)
-def test_a_role_opens_what_it_may_and_nothing_else(route, role, address, clients):
+def test_each_role_opens_what_it_may_and_nothing_else(route, address, clients):
     rule = RULES[route]
     url = address(route)
-    response = getattr(clients[role], rule.method)(url)
-    if response.status_code == 302 and response.url.startswith(reverse("admin:login")):
-        response = clients[role].get(response.url)
+    wrong = {}
+    for role, client in clients.items():
+        # Signing out is part of the walk: each role is asked once.
+        response = getattr(client, rule.method)(url)
+        if response.status_code == 302 and response.url.startswith(reverse("admin:login")):
+            response = client.get(response.url)
+        is_allowed = rule.is_public or role in rule.allowed
+        if response.status_code not in (rule.answers if is_allowed else (403,)):
+            wrong[role] = response.status_code
 
-    if rule.is_public or role in rule.allowed:
-        assert response.status_code in rule.answers or route == "admin/login/"
-    else:
-        assert response.status_code == 403
+    assert wrong == {}
 
 
 @pytest.mark.parametrize("route", [route for route, rule in RULES.items() if rule.is_own_only])

@@ -2,6 +2,7 @@
 
 import argparse
 import json
+import os
 import signal
 import sys
 import time
@@ -70,6 +71,8 @@ def _train(options: argparse.Namespace) -> int:
     # A stop by SIGTERM unwinds like Ctrl-C, so that no half-made bundle stays behind.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     report = _json_line if options.json_progress else _progress_line
+    # The log is read by people: TensorFlow's remarks on the processor are not for them.
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     # TensorFlow takes seconds to import: only the verbs that need it pay for it.
     from detection.ml.train import TrainingOptions, train
 

@@ -1,0 +1,208 @@
+import pytest
+from django.urls import reverse
+
+from detection.models import ModelActivation, Prediction, TrainingRun
+from detection.selectors.registry import model_version_active
+from detection.services.training import training_log_path
+from tests.services.factories import model_version_make
+from tests.views.factories import study_make
+
+ACTIVATE = "admin:detection_modelversion_activate"
+START = "admin:detection_trainingrun_start"
+RUN = "admin:detection_trainingrun_change"
+
+
+@pytest.fixture
+def versions(db):
+    return model_version_make("first", is_active=True), model_version_make("second")
+
+
+@pytest.fixture
+def data_folder(data_dir):
+    folder = data_dir / "training" / "phantoms"
+    folder.mkdir(parents=True)
+    (folder / "manifest.csv").write_text("image\n")
+    return folder.name
+
+
+@pytest.fixture
+def training_run(administrator):
+    return TrainingRun.objects.create(
+        requested_by=administrator,
+        data_folder="phantoms",
+        epochs=3,
+        status=TrainingRun.Status.RUNNING,
+        progress={"stage": "train", "epoch": 2, "epochs": 3, "fraction": 0.43, "seconds_left": 31},
+    )
+
+
+def test_activating_asks_first_and_keeps_who_and_why(administrator_client, administrator, versions):
+    first, second = versions
+    address = reverse(ACTIVATE, args=[second.pk])
+
+    page = administrator_client.get(address).content.decode()
+    assert "first" in page
+    assert "second" in page
+    assert model_version_active() == first
+
+    administrator_client.post(address, {"note": "Better on our data", "expected": first.pk})
+    newest = ModelActivation.objects.first()
+    assert (newest.model_version, newest.activated_by) == (second, administrator)
+    assert newest.note == "Better on our data"
+
+    back = reverse(ACTIVATE, args=[first.pk])
+    administrator_client.post(back, {"note": "Going back", "expected": second.pk})
+    assert model_version_active() == first
+    assert ModelActivation.objects.count() == 3
+    log = administrator_client.get(reverse("admin:detection_modelactivation_changelist"))
+    assert "Going back" in log.content.decode()
+
+
+def test_activating_what_someone_else_has_overtaken_changes_nothing(administrator_client, versions):
+    first, second = versions
+    third = model_version_make("third", is_active=True)
+    address = reverse(ACTIVATE, args=[second.pk])
+
+    response = administrator_client.post(address, {"note": "", "expected": first.pk})
+    assert "Meanwhile someone else put third into service" in response.content.decode()
+    assert model_version_active() == third
+    assert response.context["form"]["expected"].value() == third.pk
+
+
+def test_activating_a_damaged_bundle_says_so(administrator_client, versions, data_dir):
+    first, second = versions
+    (data_dir / "models" / "second" / "model.onnx").write_bytes(b"other")
+
+    response = administrator_client.post(
+        reverse(ACTIVATE, args=[second.pk]), {"expected": first.pk}
+    )
+    assert "is damaged" in response.content.decode()
+    assert model_version_active() == first
+
+
+def test_registry_shows_what_is_in_service(administrator_client, auditor_client, versions):
+    address = reverse("admin:detection_modelversion_changelist")
+    page = administrator_client.get(address).content.decode()
+    assert page.count("Put into service") == 1
+    assert "Put into service" not in auditor_client.get(address).content.decode()
+
+    _, second = versions
+    detail = reverse("admin:detection_modelversion_change", args=[second.pk])
+    assert "Put into service" in administrator_client.get(detail).content.decode()
+    assert "Put into service" not in auditor_client.get(detail).content.decode()
+
+
+def test_retraining_is_chosen_confirmed_and_queued(
+    administrator_client, administrator, versions, data_folder
+):
+    chosen = {"data_folder": data_folder, "seed": 7, "epochs": 2}
+
+    assert data_folder in administrator_client.get(reverse(START)).content.decode()
+    page = administrator_client.post(reverse(START), chosen).content.decode()
+    assert "Start this retraining?" in page
+    assert not TrainingRun.objects.exists()
+
+    response = administrator_client.post(reverse(START), chosen | {"confirmed": "yes"})
+    run = TrainingRun.objects.get()
+    assert response.url == reverse(RUN, args=[run.pk])
+    assert (run.requested_by, run.data_folder, run.seed, run.epochs) == (
+        administrator,
+        data_folder,
+        7,
+        2,
+    )
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"data_folder": "../../etc"},
+        {"data_folder": "/etc"},
+        {"epochs": 0},
+        {"epochs": 21},
+        {"seed": -1},
+        {"seed": 2**31},
+        {"seed": "x"},
+    ],
+)
+def test_retraining_with_a_wrong_choice_is_not_started(
+    administrator_client, versions, data_folder, wrong
+):
+    chosen = {"data_folder": data_folder, "seed": 7, "epochs": 2, "confirmed": "yes"} | wrong
+
+    response = administrator_client.post(reverse(START), chosen)
+    assert response.context["form"].errors
+    assert not TrainingRun.objects.exists()
+
+
+def test_retraining_without_data_says_what_to_do(administrator_client, versions):
+    assert "make_phantoms" in administrator_client.get(reverse(START)).content.decode()
+
+
+def test_run_shows_progress_log_and_cancel(administrator_client, auditor_client, training_run):
+    log = training_log_path(training_run)
+    log.parent.mkdir(parents=True)
+    log.write_text("first line\n" + "x" * 20_000 + "\nlast <line>\n")
+
+    page = administrator_client.get(reverse(RUN, args=[training_run.pk])).content.decode()
+    for words in ("43 %", "epoch 2 of 3", "31 s left", "last &lt;line&gt;", "Cancel this training"):
+        assert words in page
+    assert "first line" not in page
+    page = auditor_client.get(reverse(RUN, args=[training_run.pk])).content.decode()
+    assert "43 %" in page
+    assert "Cancel this training" not in page
+
+
+def test_progress_stops_when_the_run_has_ended(administrator_client, training_run):
+    address = reverse("admin:detection_trainingrun_progress", args=[training_run.pk])
+    assert administrator_client.get(address).status_code == 200
+
+    TrainingRun.objects.update(status="failed", message="The data folder has no boxes.csv.")
+    response = administrator_client.get(address)
+    assert response.status_code == 286
+    assert "The data folder has no boxes.csv." in response.content.decode()
+
+
+def test_cancelling_asks_the_run_to_end(administrator_client, training_run):
+    address = reverse("admin:detection_trainingrun_cancel", args=[training_run.pk])
+    assert administrator_client.get(address).status_code == 405
+    administrator_client.post(address)
+    training_run.refresh_from_db()
+    assert training_run.cancel_requested
+
+    TrainingRun.objects.update(status="succeeded")
+    response = administrator_client.post(address, follow=True)
+    assert "finished already" in response.content.decode()
+
+
+@pytest.mark.parametrize("model", ["prediction", "modelversion", "modelactivation", "trainingrun"])
+@pytest.mark.parametrize("action", ["add", "delete"])
+def test_nothing_is_added_or_deleted_by_hand(administrator_client, radiologist, model, action):
+    study_make(uploaded_by=radiologist)
+    prediction = Prediction.objects.get()
+    args = [] if action == "add" else [prediction.pk]
+    response = administrator_client.post(
+        reverse(f"admin:detection_{model}_{action}", args=args), {"post": "yes"}
+    )
+    # No such row, for the models that have none here.
+    assert response.status_code in (403, 302)
+    assert Prediction.objects.count() == 1
+
+
+def test_prediction_history_can_be_searched_and_is_read_only(
+    administrator_client, auditor_client, radiologist, django_assert_max_num_queries
+):
+    study = study_make(uploaded_by=radiologist, name="here.png")
+    for number in range(5):
+        study_make(uploaded_by=radiologist, name=f"other-{number}.png")
+    address = reverse("admin:detection_prediction_changelist")
+
+    for query in (str(study.pk), "here", "nobody by this name"):
+        with django_assert_max_num_queries(14):
+            found = auditor_client.get(address, {"q": query}).context["cl"].queryset
+        studies = {prediction.series.study_id for prediction in found}
+        assert studies == (set() if "nobody" in query else {study.pk})
+    prediction = Prediction.objects.get(series__study=study)
+    detail = reverse("admin:detection_prediction_change", args=[prediction.pk])
+    assert "_save" not in administrator_client.get(detail).content.decode()
+    assert administrator_client.post(detail, {"verdict": "no_stone"}).status_code == 403

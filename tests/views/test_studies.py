@@ -1,0 +1,263 @@
+import datetime
+
+import pytest
+from django.urls import reverse
+
+from detection.models import Prediction, Study
+from tests.views.factories import study_make
+
+Status = Study.Status
+
+
+def numbers(response):
+    return [study.pk for study in response.context["page"]]
+
+
+def text(response):
+    return " ".join(response.content.decode().replace("\N{NO-BREAK SPACE}", " ").split())
+
+
+@pytest.mark.parametrize("client_name", ["radiologist_client", "lead_client"])
+def test_history_asks_the_same_number_of_queries_however_many_rows(
+    client_name, request, radiologist, django_assert_num_queries
+):
+    client = request.getfixturevalue(client_name)
+    study_make(uploaded_by=radiologist)
+    client.get(reverse("study-list"))
+    # Session and user (4), permissions (2), count, studies, files, and whose names can be chosen.
+    expected = 9 if client_name == "lead_client" else 8
+    for _ in range(2):
+        with django_assert_num_queries(expected):
+            assert client.get(reverse("study-list")).status_code == 200
+        for number in range(5):
+            study_make(uploaded_by=radiologist, name=f"slice-{number}.png")
+
+
+@pytest.mark.parametrize("finding_count", [1, 6])
+def test_study_page_asks_the_same_number_of_queries_however_many_findings(
+    radiologist_client, radiologist, django_assert_max_num_queries, finding_count
+):
+    study = study_make(uploaded_by=radiologist)
+    prediction = Prediction.objects.get(series__study=study)
+    for rank in range(2, finding_count + 1):
+        prediction.findings.create(
+            rank=rank, plane="axial", x0=1, y0=1, x1=2, y1=2, probability=0.1
+        )
+    with django_assert_max_num_queries(14):
+        assert radiologist_client.get(study.get_absolute_url()).status_code == 200
+
+
+def test_history_shows_newest_first_and_only_the_own_ones(
+    radiologist_client, lead_client, radiologist, other_radiologist
+):
+    first = study_make(uploaded_by=radiologist)
+    foreign = study_make(uploaded_by=other_radiologist)
+    last = study_make(uploaded_by=radiologist)
+
+    assert numbers(radiologist_client.get(reverse("study-list"))) == [last.pk, first.pk]
+    everything = numbers(lead_client.get(reverse("study-list")))
+    assert everything == [last.pk, foreign.pk, first.pk]
+
+
+@pytest.mark.parametrize(
+    ("query", "expected"),
+    [
+        ("verdict=stone", ["stone"]),
+        ("verdict=no_stone", ["clear"]),
+        ("verdict=cannot_assess", ["refused"]),
+        ("status=working", ["waiting", "running"]),
+        ("status=failed", ["failed"]),
+        ("status=not_imported", ["not_imported"]),
+        ("status=succeeded&verdict=no_stone", ["clear"]),
+        ("q=CLEAR", ["clear"]),
+        ("q=lear.pn", ["clear"]),
+        ("q=nothing-like-this", []),
+        ("verdict=nonsense", ["everything"]),
+        ("date_from=2020-01-01", ["everything"]),
+        ("date_from=9999-12-31", []),
+        ("date_to=0001-01-01", []),
+        ("date_from=not-a-date", ["everything"]),
+    ],
+)
+def test_history_filters_by_its_address(radiologist_client, radiologist, query, expected):
+    states = {
+        "stone": {},
+        "clear": {"verdict": "no_stone", "probability": 0.02},
+        "refused": {"status": Status.REFUSED, "message": "It is no CT image."},
+        "failed": {"status": Status.FAILED, "message": "The model gave no usable numbers."},
+        "not_imported": {"status": Status.NOT_IMPORTED, "message": "The file is empty."},
+        "waiting": {"status": Status.QUEUED},
+        "running": {"status": Status.RUNNING},
+    }
+    made = {
+        name: study_make(uploaded_by=radiologist, name=f"{name}.png", **fields).pk
+        for name, fields in states.items()
+    }
+    wanted = made.values() if expected == ["everything"] else [made[name] for name in expected]
+
+    found = numbers(radiologist_client.get(f"{reverse('study-list')}?{query}"))
+    assert sorted(found) == sorted(wanted)
+
+
+def test_history_finds_a_study_by_its_number(radiologist_client, radiologist):
+    study = study_make(uploaded_by=radiologist, name="a.png")
+    study_make(uploaded_by=radiologist, name="b.png")
+
+    for written in (str(study.pk), f"#{study.pk}", f"Study {study.pk}"):
+        response = radiologist_client.get(reverse("study-list"), {"q": written})
+        assert numbers(response) == [study.pk]
+
+
+def test_search_never_leaves_the_own_scope(
+    radiologist_client, radiologist, other_radiologist, lead_client
+):
+    study = study_make(uploaded_by=other_radiologist, name="secret.png")
+
+    for query in ({"q": "secret"}, {"q": study.pk}, {"uploader": other_radiologist.pk}):
+        assert numbers(radiologist_client.get(reverse("study-list"), query)) == []
+    assert numbers(lead_client.get(reverse("study-list"), {"q": "secret"})) == [study.pk]
+
+
+def test_only_who_sees_all_can_filter_by_uploader(
+    radiologist_client, lead_client, radiologist, other_radiologist
+):
+    own = study_make(uploaded_by=radiologist)
+    study_make(uploaded_by=other_radiologist)
+
+    response = lead_client.get(reverse("study-list"), {"uploader": radiologist.pk})
+    assert numbers(response) == [own.pk]
+    assert "uploader" not in radiologist_client.get(reverse("study-list")).context["filter"].form
+
+
+def test_day_filters_take_the_whole_day_of_the_site(radiologist_client, radiologist, settings):
+    settings.TIME_ZONE = "Pacific/Auckland"
+    study = study_make(uploaded_by=radiologist)
+    # The 10th in Auckland began while it was still the 9th in UTC.
+    moment = datetime.datetime(2026, 3, 9, 23, 30, tzinfo=datetime.UTC)
+    Study.objects.filter(pk=study.pk).update(created_at=moment)
+
+    def found(**query):
+        return numbers(radiologist_client.get(reverse("study-list"), query))
+
+    assert found(date_from="2026-03-10", date_to="2026-03-10") == [study.pk]
+    assert found(date_to="2026-03-09") == []
+    assert found(date_from="2026-03-11") == []
+
+
+def test_pages_keep_the_filters(radiologist_client, radiologist):
+    for number in range(26):
+        study_make(uploaded_by=radiologist, name=f"{number}.png")
+
+    response = radiologist_client.get(reverse("study-list"), {"verdict": "stone"})
+    assert len(response.context["page"]) == 25
+    assert "?verdict=stone&amp;page=2" in response.content.decode()
+    response = radiologist_client.get(reverse("study-list"), {"verdict": "stone", "page": 2})
+    assert len(response.context["page"]) == 1
+
+
+def test_result_stands_with_everything_a_reader_needs(radiologist_client, radiologist):
+    study = study_make(uploaded_by=radiologist, caveats=("Lossy compression.",))
+
+    page = text(radiologist_client.get(study.get_absolute_url()))
+    for words in (
+        "Stone suspected",
+        "87 %",
+        "balanced, threshold 50 %",
+        "90 %",
+        "80 %",
+        "model-1",
+        "Lossy compression.",
+        "6.3 mm across on the map",
+        "are not a stone size",
+        "Decision support for research use, not a diagnosis.",
+    ):
+        assert words in page
+
+
+@pytest.mark.parametrize(
+    ("state", "words"),
+    [
+        ({"status": Status.FAILED, "message": "The model gave no usable numbers."}, "Failed"),
+        ({"status": Status.REFUSED, "message": "This is no CT image."}, "Cannot assess"),
+        ({"status": Status.NOT_IMPORTED, "message": "The file is empty."}, "File refused"),
+        ({"status": Status.RUNNING}, "Reading"),
+        ({"status": Status.QUEUED}, "Waiting to be read"),
+        ({"status": Status.IMPORTING}, "Importing"),
+    ],
+)
+def test_what_has_no_verdict_shows_its_reason_and_no_probability(
+    radiologist_client, radiologist, state, words
+):
+    study = study_make(uploaded_by=radiologist, **state)
+
+    for address in (study.get_absolute_url(), study.upload.get_absolute_url()):
+        page = text(radiologist_client.get(address))
+        assert words in page
+        assert state.get("message", "") in page
+        assert "calibrated probability" not in page
+        assert "0 %" not in page
+    assert "%" not in text(radiologist_client.get(reverse("study-list"))).partition("<table")[2]
+
+
+@pytest.mark.parametrize(
+    ("probability", "shown"),
+    [(0.0, "< 1 %"), (0.004, "< 1 %"), (0.5, "50 %"), (0.996, "> 99 %"), (1.0, "> 99 %")],
+)
+def test_no_probability_is_rounded_to_certainty(
+    radiologist_client, radiologist, probability, shown
+):
+    study = study_make(uploaded_by=radiologist, probability=probability)
+
+    page = text(radiologist_client.get(study.get_absolute_url())).replace("&lt;", "<")
+    assert f"<strong>{shown}</strong>" in page.replace("&gt;", ">")
+
+
+def test_status_says_nothing_new_then_the_result_and_stops(radiologist_client, radiologist):
+    study = study_make(uploaded_by=radiologist, status=Status.RUNNING)
+    address = reverse("study-status", args=[study.uuid])
+
+    first = radiologist_client.get(address)
+    assert first.status_code == 200
+    assert "hx-trigger" in first.content.decode()
+    state = first.context["state"]
+    assert radiologist_client.get(address, {"state": state}).status_code == 204
+
+    outcome = {"status": Status.SUCCEEDED, "verdict": "no_stone", "probability": 0.03}
+    Prediction.objects.filter(series__study=study).update(**outcome)
+    Study.objects.filter(pk=study.pk).update(**outcome)
+    last = radiologist_client.get(address, {"state": state})
+    assert last.status_code == 286
+    assert "No stone suspected" in last.content.decode()
+    assert "hx-trigger" not in last.content.decode()
+
+
+def test_who_may_not_see_pixels_gets_a_page_without_them(auditor_client, radiologist):
+    study = study_make(uploaded_by=radiologist)
+
+    page = auditor_client.get(study.get_absolute_url()).content.decode()
+    assert "Stone suspected" in page
+    assert ".png?" not in page
+    assert "data-viewer" not in page
+
+
+def test_study_links_to_its_neighbours_in_the_own_scope(
+    radiologist_client, radiologist, other_radiologist
+):
+    older = study_make(uploaded_by=radiologist)
+    study_make(uploaded_by=other_radiologist)
+    study = study_make(uploaded_by=radiologist)
+    study_make(uploaded_by=other_radiologist)
+
+    response = radiologist_client.get(study.get_absolute_url())
+    assert (response.context["newer"], response.context["older"]) == (None, older.uuid)
+
+
+def test_names_from_files_are_escaped(radiologist_client, radiologist):
+    study = study_make(uploaded_by=radiologist, name="<script>alert(1)</script>.png")
+
+    for address in (
+        reverse("study-list"),
+        study.get_absolute_url(),
+        study.upload.get_absolute_url(),
+    ):
+        assert "<script>alert" not in radiologist_client.get(address).content.decode()
