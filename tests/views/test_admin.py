@@ -193,8 +193,8 @@ def test_prediction_history_can_be_searched_and_is_read_only(
     administrator_client, auditor_client, radiologist, django_assert_max_num_queries
 ):
     study = study_make(uploaded_by=radiologist, name="here.png")
-    for number in range(5):
-        study_make(uploaded_by=radiologist, name=f"other-{number}.png")
+    for letter in "abcde":
+        study_make(uploaded_by=radiologist, name=f"other-{letter}.png")
     address = reverse("admin:detection_prediction_changelist")
 
     for query in (str(study.pk), "here", "nobody by this name"):
