@@ -57,7 +57,7 @@ start_server() {
             exit 1
         }
     fi
-    # In a session of its own, so that Ctrl-C in the terminal does not reach it: whoever started
+    # Outside the group of the terminal, so that Ctrl-C does not reach it: whoever started
     # it stops it, after the programs that use it.
     setsid mariadbd "${options[@]}" "--pid-file=$folder/server.pid" "$@" \
         > "$folder/server.log" 2>&1 < /dev/null &

@@ -78,7 +78,7 @@ def main() -> int:
     ]
     if os.getuid() == 0:
         command.append("--user=root")
-    # A session of its own: a closed terminal would make supervisord start everything again, and
+    # Outside the group of the terminal: its end would make supervisord start all again, and
     # Ctrl-C is passed on below, once.
     supervisor = subprocess.Popen(
         command,
