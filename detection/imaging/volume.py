@@ -4,6 +4,7 @@ import json
 import os
 import tempfile
 import zipfile
+import zlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, get_args
@@ -16,6 +17,17 @@ from detection.imaging.errors import ImageError
 Plane = Literal["axial", "coronal", "sagittal", "unknown"]
 _FORMAT = 1
 _DAMAGED = "The stored image is damaged. Please upload the file again."
+# What numpy, zipfile and json raise for a file that was changed or cut off.
+_UNREADABLE = (
+    OSError,
+    ValueError,
+    KeyError,
+    TypeError,
+    EOFError,
+    RuntimeError,
+    zipfile.BadZipFile,
+    zlib.error,
+)
 
 
 @dataclass(frozen=True, eq=False)
@@ -113,5 +125,5 @@ def load_volume(path: Path) -> Volume:
             )
     except FileNotFoundError as error:
         raise ImageError("The stored image is missing. Please upload the file again.") from error
-    except (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile) as error:
+    except _UNREADABLE as error:
         raise ImageError(_DAMAGED) from error

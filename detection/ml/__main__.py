@@ -35,7 +35,9 @@ def _parser() -> argparse.ArgumentParser:
     verb.add_argument("--init", required=True, help="imagenet, random, a .npz or a bundle's folder")
     verb.add_argument("--seed", type=int, default=1)
     verb.add_argument("--epochs", type=int, default=4)
-    verb.add_argument("--work", type=Path, help="keep checkpoints here, and go on from them")
+    verb.add_argument(
+        "--work", type=Path, help="keep the weights of each stage here, and go on from them"
+    )
     verb.add_argument("--json-progress", action="store_true", help="progress as JSON lines")
     verb.set_defaults(run=_train)
 

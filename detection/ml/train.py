@@ -64,8 +64,8 @@ def train(
         Receives progress as dictionaries: stage, epoch, epochs, step, steps, fraction (of the
         whole run), seconds_left, message.
     work : Path, optional
-        Where checkpoints are kept, one after each epoch; an interrupted run with the same data
-        and options goes on from there. Without it, checkpoints die with the run.
+        Where the weights are kept after each stage (head, all); an interrupted run with the same
+        data and options goes on after the last finished one. Without it, they die with the run.
 
     Returns
     -------
@@ -113,7 +113,7 @@ def train(
 def fit(
     *, samples: list[Sample], options: TrainingOptions, fingerprint: str, work: Path, report: Report
 ) -> str:
-    """Train to `work/trained.npz`, or go on from the checkpoint that stands in `work`.
+    """Train to `work/trained.npz`, or go on after the last stage that stands in `work`.
 
     Returns what the weights started from, for the record.
     """
@@ -157,7 +157,7 @@ def fit(
                 epochs=epochs,
                 learning_rate=learning_rate,
                 options=options,
-                callback=_Progress(report, before=before, total=total, work=work),
+                callback=_Progress(report, before=before, total=total),
             )
             save_weights(network, work / f"{stage}.npz")
             state["done"].append(stage)
@@ -201,14 +201,13 @@ def _fit_stage(
 
 
 class _Progress(keras.callbacks.Callback):
-    """Reports after each step and keeps the weights after each epoch."""
+    """Reports after each step."""
 
-    def __init__(self, report: Report, *, before: int, total: int, work: Path) -> None:
+    def __init__(self, report: Report, *, before: int, total: int) -> None:
         super().__init__()
         self._report = report
         self._before = before
         self._total = total
-        self._work = work
         self._started = time.monotonic()
         self._epoch = 0
 
@@ -232,9 +231,6 @@ class _Progress(keras.callbacks.Callback):
                 "seconds_left": math.ceil(left),
             }
         )
-
-    def on_epoch_end(self, epoch: int, logs: Logs = None) -> None:
-        save_weights(self.model, self._work / "last-epoch.npz")
 
 
 def _read_state(work: Path) -> dict[str, Any]:
