@@ -15,6 +15,8 @@ _ROOT = Path(__file__).resolve().parents[2] / "ml_models"
 
 
 def main(arguments: list[str] | None = None) -> int:
+    # People read what the verbs print: TensorFlow's remarks on the processor are not for them.
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     options = _parser().parse_args(arguments)
     return options.run(options)
 
@@ -73,8 +75,6 @@ def _train(options: argparse.Namespace) -> int:
     # A stop by SIGTERM unwinds like Ctrl-C, so that no half-made bundle stays behind.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     report = _json_line if options.json_progress else _progress_line
-    # The log is read by people: TensorFlow's remarks on the processor are not for them.
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     # TensorFlow takes seconds to import: only the verbs that need it pay for it.
     from detection.ml.train import TrainingOptions, train
 
