@@ -159,11 +159,17 @@ function answer(done) {
 }
 
 find("choose").addEventListener("click", () => input.click());
-input.addEventListener("change", () => {
+function take() {
   add(input.files);
   // The list is the truth from here on, and the same file can be chosen again after a removal.
   input.value = "";
-});
+}
+
+input.addEventListener("change", take);
+if (input.files.length) {
+  // Chosen before this script ran, or kept by the browser over a reload.
+  take();
+}
 input.required = false;
 input.tabIndex = -1;
 
