@@ -3,12 +3,15 @@
 import argparse
 import json
 import os
+import re
 import signal
 import sys
 import time
 from pathlib import Path
 from typing import Any
 
+from detection.ml.augment import Augmentation
+from detection.ml.augment import without as switched_off
 from detection.ml.errors import MLError
 
 _ROOT = Path(__file__).resolve().parents[2] / "ml_models"
@@ -37,6 +40,29 @@ def _parser() -> argparse.ArgumentParser:
     verb.add_argument("--init", required=True, help="imagenet, random, a .npz or a bundle's folder")
     verb.add_argument("--seed", type=int, default=1)
     verb.add_argument("--epochs", type=int, default=4)
+    verb.add_argument("--learning-rate", type=float, default=2e-4)
+    verb.add_argument(
+        "--unfreeze",
+        choices=("upper", "all"),
+        default="all",
+        help="what is trained after the head: conv4 and above, or every convolution",
+    )
+    verb.add_argument("--crop", metavar="HEIGHTxWIDTH", help="train on parts of this size")
+    verb.add_argument("--per-group", type=int, default=12)
+    verb.add_argument(
+        "--per-source",
+        action="append",
+        default=[],
+        metavar="SOURCE=N",
+        help="another number of images per group for one source; repeatable",
+    )
+    verb.add_argument(
+        "--without",
+        action="append",
+        default=[],
+        metavar="CHANGE",
+        help="switch an augmentation off (mirror, flip, rotation_degrees, salt, ...); repeatable",
+    )
     verb.add_argument(
         "--work", type=Path, help="keep the weights of each stage here, and go on from them"
     )
@@ -82,7 +108,17 @@ def _train(options: argparse.Namespace) -> int:
         bundle, dataset = train(
             data=options.data,
             out=options.out,
-            options=TrainingOptions(init=options.init, seed=options.seed, epochs=options.epochs),
+            options=TrainingOptions(
+                init=options.init,
+                seed=options.seed,
+                epochs=options.epochs,
+                learning_rate=options.learning_rate,
+                unfreeze=options.unfreeze,
+                crop=_size(options.crop),
+                per_group=options.per_group,
+                per_source=_numbers(options.per_source),
+                augmentation=_augmentation(options.without),
+            ),
             report=report,
             work=options.work,
         )
@@ -137,6 +173,35 @@ def _split(options: argparse.Namespace) -> int:
             json.dumps({"image": sample.image, "is_stone": sample.is_stone, "group": sample.group})
         )
     return 0
+
+
+def _size(text: str | None) -> tuple[int, int] | None:
+    if text is None:
+        return None
+    match = re.fullmatch(r"(\d+)x(\d+)", text)
+    if match is None:
+        raise MLError("--crop takes a height and a width in pixels, for example 288x352.")
+    height, width = (int(side) for side in match.groups())
+    if not height or not width or height % 32 or width % 32:
+        raise MLError("--crop takes multiples of 32, for example 288x352.")
+    return height, width
+
+
+def _numbers(texts: list[str]) -> dict[str, int]:
+    numbers = {}
+    for text in texts:
+        source, _, number = text.partition("=")
+        if not source or not number.isdecimal() or not int(number):
+            raise MLError("--per-source takes a source and a number, for example islam2022=20.")
+        numbers[source] = int(number)
+    return numbers
+
+
+def _augmentation(without: list[str]) -> Augmentation:
+    try:
+        return switched_off(Augmentation(), without)
+    except ValueError as error:
+        raise MLError(str(error)) from error
 
 
 def _fail(error: MLError) -> int:

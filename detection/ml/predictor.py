@@ -104,7 +104,8 @@ class Predictor:
             indices = range(start, min(start + _BATCH, total))
             slices = [grey_slice(volume, index, window=self._window) for index in indices]
             checks = [refusal(grey, colour_spread=volume.colour_spread) for grey in slices]
-            fitted = [letterbox(grey, self.preprocessing) for grey in slices]
+            spacing_mm = volume.spacing_mm[1:] if volume.spacing_mm else None
+            fitted = [letterbox(g, self.preprocessing, spacing_mm=spacing_mm) for g in slices]
             logits = self.map_logits(np.stack([canvas for canvas, _ in fitted]))
             for index, grey, reason, (_, box), held in zip(
                 indices, slices, checks, fitted, logits, strict=True
