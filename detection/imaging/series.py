@@ -101,7 +101,7 @@ def plan_series(
             continue
         divided = len(clusters) > 1
         for cluster in clusters:
-            notices = (_divided(len(clusters)),) if divided else ()
+            notices: tuple[Notice, ...] = (_divided(len(clusters)),) if divided else ()
             if len(cluster) > 1 and not cluster[0].keys.is_series_told:
                 notices += (_NO_SERIES_UID,)
             for part, found in _one_per_place(cluster, left_out):
