@@ -18,7 +18,7 @@ from detection.ml.bundle import Bundle
 from detection.ml.errors import BundleError
 
 GATE_NAME = "gate.npz"
-MIN_SIDE_PX = 160
+MIN_SIDE_PX = 128
 # Mean spread between the channels of a colour picture, of 255; JPEG noise of a grey one is below.
 MAX_COLOUR_SPREAD = 4.0
 _MAX_ASPECT = 2.5
