@@ -24,13 +24,13 @@ from detection.ml.bundle import load_bundle, write_manifest
 from detection.ml.calibrate import apply_platt, choose_operating_points, fit_platt, operating_point
 from detection.ml.dataset import Dataset, Sample, thin
 from detection.ml.evaluate import UNIT, MapLogits, Scores, measure, score
+from detection.ml.gate_fit import NetworkOutputs, fit_gate
 from detection.ml.input_gate import Features
 from detection.ml.network import FEATURE_BLOCKS, MAP_LAYER, build_network, serving_network
 from detection.ml.preprocess import Preprocessing, letterbox, network_input
 from detection.ml.pretrained import assign_weights, load_arrays
 
 Report = Callable[[dict[str, Any]], None]
-NetworkOutputs = Callable[[NDArray[np.uint8]], tuple[NDArray[np.float32], Features]]
 WEIGHTS_NAME = "weights.npz"
 SERVING_NAME = "model.onnx"
 DEFAULT_OPERATING_POINT = "balanced"
@@ -52,8 +52,9 @@ def export_bundle(
 ) -> Path:
     """Make a bundle of trained weights; its folder appears below `out` when it is complete.
 
-    The validation part sets calibration, operating points and the precision that is served; the
-    test part is scored once, at the end, with exactly what is served.
+    The validation part sets calibration, operating points, the precision that is served and the
+    limits of the input gate; the test part is scored once, at the end, with exactly what is
+    served.
 
     Parameters
     ----------
@@ -103,6 +104,13 @@ def export_bundle(
         if parts["test"]:
             tested = _score(building / SERVING_NAME, parts["test"], preprocessing)
             metrics["test"] = measure(tested, calibration=calibration, threshold=threshold)
+        report({"stage": "gate", "fraction": 0.98, "message": "Fitting the input gate."})
+        gate = fit_gate(
+            outputs=network_outputs(building / SERVING_NAME),
+            parts=parts,
+            preprocessing=preprocessing,
+            folder=building,
+        )
         name = f"resnet50-{time.strftime('%Y%m%d-%H%M%S')}-{dataset.fingerprint[:6]}"
         write_manifest(
             building,
@@ -115,6 +123,7 @@ def export_bundle(
                 "default_operating_point": DEFAULT_OPERATING_POINT,
                 "metrics": metrics,
                 "serving": {"file": SERVING_NAME, "precision": precision, "int8": comparison},
+                "gate": gate,
                 "training": training,
                 "data": dataset.snapshot(),
                 "split": {part: len(held) for part, held in parts.items()},
