@@ -41,7 +41,9 @@ def compare(*, phantoms: int, slice_mm: float) -> Iterator[Compared]:
         sizes_mm = [
             generator.uniform(*BANDS_MM[(number * 4 + k) % len(BANDS_MM)]) for k in range(4)
         ]
-        stones = place_stones(sizes_mm, hu=generator.uniform(150, 1200, 4), generator=generator)
+        stones = place_stones(
+            sizes_mm, hu=generator.uniform(150, 1200, 4).tolist(), generator=generator
+        )
         phantom = make_phantom_volume(
             stones,
             generator=generator,

@@ -1,5 +1,6 @@
 """Setting the series rule on runs of neighbouring slices, and the page that reports it."""
 
+import tempfile
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -9,9 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.metrics import roc_auc_score
 
-from detection.imaging.decode import decode_file
+from detection.imaging.ingest import ingest
 from detection.imaging.phantom_volume import make_phantom_volume
-from detection.imaging.volume import Volume
+from detection.imaging.volume import Volume, load_volume
 from detection.ml.bundle import (
     Bundle,
     default_bundle_path,
@@ -100,12 +101,12 @@ def make_report(
     )
 
 
-def open_samples(paths: Iterable[Path]) -> Iterator[tuple[str, Volume]]:
-    """Read volumes one after the other, each under a name that says what it is."""
-    for path in paths:
-        volume = decode_file(path)
-        spacing = f", {volume.spacing_mm[0]:g} mm apart" if volume.spacing_mm else ""
-        yield f"{volume.plane}, {volume.pixels.shape[0]} slices{spacing}", volume
+def open_samples(paths: Sequence[Path]) -> Iterator[tuple[str, Volume]]:
+    """Read files, folders and archives, one series after the other; name each by what it is."""
+    with tempfile.TemporaryDirectory(prefix="series-") as folder:
+        for path in paths:
+            for series in ingest([path], target_folder=Path(folder)).series:
+                yield series.description, load_volume(series.volume_path)
 
 
 def read_runs(samples: Iterable[Sample], predictor: Predictor) -> list[Run]:
