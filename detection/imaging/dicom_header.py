@@ -284,7 +284,8 @@ def frame_datasets(dicom: DicomFile) -> list[Dataset]:
         _flatten(shared, common)
     flat = []
     for groups in per_frame:
-        frame = Dataset(common)
+        frame = Dataset()
+        frame.update(common)
         frame.file_meta = dataset.file_meta
         _flatten(groups, frame)
         flat.append(frame)

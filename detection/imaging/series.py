@@ -16,7 +16,7 @@ from detection.imaging.volume import Plane
 # Slices nearer to each other than this lie at one place.
 _SAME_PLACE_MM = 0.05
 # Positions are often printed with one decimal; a line through them may miss them by so much.
-_ROUNDING_MM = 0.06
+_ROUNDING_MM = 0.11
 _UNEVEN_SHARE = 0.1
 _SHIFT_MM = 1.0
 _MIN_TILT_DEGREES = 0.5
