@@ -49,6 +49,22 @@ def _parser() -> argparse.ArgumentParser:
     verb.add_argument("--part", choices=("train", "validation", "test"), default="validation")
     verb.set_defaults(run=_evaluate)
 
+    verb = verbs.add_parser("gate", help="what the input gate of a bundle refuses: a table")
+    verb.add_argument("data", type=Path, metavar="DATA_FOLDER")
+    verb.add_argument("--model", type=Path, metavar="BUNDLE")
+    verb.add_argument("--part", choices=("validation", "test"), default="validation")
+    verb.add_argument("--per-group", type=int, default=2, help="images of a group to change")
+    verb.add_argument(
+        "--other", type=Path, action="append", default=[], metavar="FOLDER", help="files to refuse"
+    )
+    verb.set_defaults(run=_gate)
+
+    verb = verbs.add_parser("bundle", help="make a bundle of trained weights, gate and all")
+    verb.add_argument("data", type=Path, metavar="DATA_FOLDER")
+    verb.add_argument("--weights", type=Path, required=True, help="trained.npz of a training")
+    verb.add_argument("--out", type=Path, required=True, help="where the new bundle goes")
+    verb.set_defaults(run=_bundle)
+
     verb = verbs.add_parser("export", help="rebuild the float32 ONNX file of a bundle")
     verb.add_argument("bundle", type=Path, metavar="BUNDLE")
     verb.add_argument("--out", type=Path, required=True, metavar="FILE")
@@ -122,6 +138,38 @@ def _evaluate(options: argparse.Namespace) -> int:
         return _fail(error)
     calibration = predictor.bundle.calibration
     print(json.dumps(measure(scores, calibration=calibration, threshold=predictor.threshold)))
+    return 0
+
+
+def _gate(options: argparse.Namespace) -> int:
+    from detection.ml import gate_table
+    from detection.ml.classify import open_predictor
+    from detection.ml.dataset import PARTS, load_dataset, split
+
+    try:
+        predictor = open_predictor(root=_ROOT, model=options.model)
+        samples = split(load_dataset(options.data).samples, parts=PARTS)[options.part]
+    except MLError as error:
+        return _fail(error)
+    files = [path for folder in options.other for path in folder.rglob("*") if path.is_file()]
+    rows = gate_table.file_rows(files, predictor=predictor)
+    rows += gate_table.made_rows(predictor=predictor)
+    rows += gate_table.ct_rows(samples, predictor=predictor)
+    rows += gate_table.changed_rows(samples, predictor=predictor, per_group=options.per_group)
+    print("\n".join([gate_table.HEADER, *(row.to_markdown() for row in rows)]))
+    return 0
+
+
+def _bundle(options: argparse.Namespace) -> int:
+    from detection.ml.train import bundle_trained
+
+    try:
+        bundle = bundle_trained(
+            weights=options.weights, data=options.data, out=options.out, report=_progress_line
+        )
+    except MLError as error:
+        return _fail(error)
+    print(bundle)
     return 0
 
 

@@ -13,6 +13,8 @@ from keras import layers
 
 STRIDE = 8
 MAP_LAYER = "stone_map"
+# The served feature outputs, and the block that each is the average of.
+FEATURE_BLOCKS = {"features_conv3": "conv3_block4_out", "features_conv4": "conv4_block6_out"}
 # Epsilon of the batch normalisation that the ImageNet weights were trained with.
 _BN_EPSILON = 1.001e-5
 _STAGES = (
@@ -82,6 +84,23 @@ def build_network(*, height: int, width: int, dropout: float = 0.2) -> keras.Mod
         name=MAP_LAYER,
     )(merged)
     return keras.Model(image, logits, name="resnet50_stone_map")
+
+
+def serving_network(network: keras.Model) -> keras.Model:
+    """Give a network the outputs that are served: its map, and features for the input gate.
+
+    Returns
+    -------
+    keras.Model
+        From the same input to `[stone_map, features_conv3, features_conv4]`; the features are
+        averages over the canvas of the last block of their stage, `(batch, 512)` and
+        `(batch, 1024)` float32. It shares the weights of `network` and has none of its own.
+    """
+    features = [
+        layers.GlobalAveragePooling2D(name=name)(network.get_layer(block).output)
+        for name, block in FEATURE_BLOCKS.items()
+    ]
+    return keras.Model(network.input, [network.output, *features], name="resnet50_serving")
 
 
 def set_trainable(network: keras.Model, *, stage: str) -> None:

@@ -22,7 +22,7 @@ from detection.ml.bundle import Bundle
 from detection.ml.calibrate import apply_platt, sigmoid
 from detection.ml.errors import BundleError, MLError
 from detection.ml.findings import Candidate, Rectangle, locate
-from detection.ml.input_gate import refusal
+from detection.ml.input_gate import Features, Gate, load_gate, picture_refusal, refused
 from detection.ml.pooling import pool
 from detection.ml.preprocess import Letterbox, letterbox, network_input
 from detection.ml.series import (
@@ -81,13 +81,20 @@ class Assessment:
 class Predictor:
     """A loaded model. Loading takes about a second; keep one for the life of a process.
 
+    Parameters
+    ----------
+    gate : Gate, optional
+        Judges slices in place of the bundle's own gate.
+
     Raises
     ------
     BundleError
         If ONNX Runtime cannot load the bundle's model.
     """
 
-    def __init__(self, bundle: Bundle, *, threads: int | None = None) -> None:
+    def __init__(
+        self, bundle: Bundle, *, threads: int | None = None, gate: Gate | None = None
+    ) -> None:
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = threads or min(4, os.cpu_count() or 1)
         try:
@@ -100,6 +107,8 @@ class Predictor:
                 "or put another model version into service."
             ) from error
         self._input = self._session.get_inputs()[0].name
+        self._outputs = [output.name for output in self._session.get_outputs()]
+        self.gate = gate or load_gate(bundle)
         self.bundle = bundle
         self.preprocessing = bundle.preprocessing
         self.threshold = float(bundle.operating_point["threshold"])
@@ -128,9 +137,7 @@ class Predictor:
             If the network gives no usable numbers.
         """
         if volume.plane == "sagittal":
-            return _refused(
-                "Sagittal slices cannot be assessed: please send axial or coronal ones."
-            )
+            return _refused(refused("sagittal").sentence)
         if volume.pixels.shape[0] == 1:
             return self._assess_image(volume)
         return self._assess_volume(volume, progress or (lambda done, total: None))
@@ -275,11 +282,13 @@ class Predictor:
     ) -> Iterator["_Read"]:
         """Read pictures in batches; never more than a batch of them is held."""
         for batch in _batches(greys, _BATCH):
-            checks = [refusal(grey, colour_spread=colour_spread) for grey in batch]
             fitted = [letterbox(grey, self.preprocessing) for grey in batch]
-            logits = self.map_logits(np.stack([canvas for canvas, _ in fitted]))
-            for grey, reason, (_, box), cells in zip(batch, checks, fitted, logits, strict=True):
+            logits, features = self.run(np.stack([canvas for canvas, _ in fitted]))
+            judged = self.gate.refusals(features) if self.gate else [None] * len(batch)
+            for grey, seen, (_, box), cells in zip(batch, judged, fitted, logits, strict=True):
                 rows, columns = grey.shape
+                refusal = picture_refusal(grey, colour_spread=colour_spread) or seen
+                reason = refusal.sentence if refusal else ""
                 yield _Read(cells=cells, box=box, rows=rows, columns=columns, reason=reason)
 
     def _calibrated(self, logit: float) -> float:
@@ -288,10 +297,24 @@ class Predictor:
 
     def map_logits(self, canvases: NDArray[np.uint8]) -> NDArray[np.float32]:
         """Run the network: uint8 `(n, height, width)` -> logits, float32 `(n, h / 8, w / 8)`."""
-        logits = self._session.run(None, {self._input: network_input(canvases)})[0][..., 0]
+        return self.run(canvases)[0]
+
+    def run(self, canvases: NDArray[np.uint8]) -> tuple[NDArray[np.float32], Features]:
+        """Run the network on canvases, uint8 `(n, height, width)`.
+
+        Returns
+        -------
+        logits : np.ndarray
+            float32 `(n, h / 8, w / 8)`.
+        features : mapping
+            What else the bundle's network gives, by output name: float32 `(n, d)`. Empty for a
+            bundle without features.
+        """
+        stone_map, *features = self._session.run(None, {self._input: network_input(canvases)})
+        logits = stone_map[..., 0]
         if not np.isfinite(logits).all():
             raise MLError("The model gave no usable numbers for this image.")
-        return logits
+        return logits, dict(zip(self._outputs[1:], features, strict=True))
 
     def _image_map(
         self, read: "_Read", *, rows: int, columns: int, top: int = 0, left: int = 0

@@ -110,6 +110,35 @@ def train(
     return bundle, dataset
 
 
+def bundle_trained(*, weights: Path, data: Path, out: Path, report: Report) -> Path:
+    """Make a bundle of weights that a training left in its work folder (`train`, `work`).
+
+    How they were trained is read from the `state.json` beside them; weights without one get the
+    preprocessing of today and no record.
+
+    Raises
+    ------
+    MLError
+        If the data or the weights cannot be used.
+    """
+    report({"stage": "prepare", "fraction": 0.0, "message": "Reading the data folder."})
+    dataset = load_dataset(data)
+    state = _read_state(weights.parent)
+    training = json.loads(state.get("run", "{}"))
+    trained_on = training.pop("data", dataset.fingerprint)
+    if trained_on != dataset.fingerprint:
+        raise DatasetError("These weights were trained on other data than this folder's.")
+    return export_bundle(
+        weights=weights,
+        out=out,
+        parts=split(dataset.samples, parts=PARTS),
+        dataset=dataset,
+        preprocessing=Preprocessing(**training.get("preprocessing", {})),
+        training={**training, "init": state.get("init", "unknown")},
+        report=report,
+    )
+
+
 def fit(
     *, samples: list[Sample], options: TrainingOptions, fingerprint: str, work: Path, report: Report
 ) -> str:
