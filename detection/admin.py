@@ -65,9 +65,8 @@ class PredictionAdmin(admin.ModelAdmin):
     search_fields = (
         "=series__study__id",
         "series__study__uploaded_by__username",
-        "series__study__source_files__display_name",
     )
-    search_help_text = "Study number, user name or file name"
+    search_help_text = "Study number or user name"
     ordering = ("-created_at", "-id")
     fields = (
         "study",

@@ -10,6 +10,7 @@ from django.db.models import Q
 from django.utils import timezone
 
 from detection.models import SourceFile, Study
+from detection.models.encryption import blind_indices, name_stem
 
 # Kept far from the ends of what a database can hold in any time zone.
 _FIRST_DAY = datetime.date(1970, 1, 2)
@@ -71,7 +72,9 @@ class StudyFilter(django_filters.FilterSet):
             del self.filters["uploader"]
 
     def filter_q(self, queryset, name, value):
-        files = SourceFile.objects.filter(display_name__icontains=value)
+        files = SourceFile.objects.filter(
+            name_index__in=blind_indices(name_stem(value), field="name")
+        )
         wanted = Q(pk__in=files.values("study_id"))
         number = re.fullmatch(r"(?:study\s*)?#?\s*(\d{1,18})", value.strip(), re.IGNORECASE)
         if number:

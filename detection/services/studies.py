@@ -27,6 +27,7 @@ from detection.imaging.limits import LIMITS
 from detection.imaging.sandbox import Decoded, decode_all
 from detection.imaging.sniff import HEAD_BYTES, sniff
 from detection.models import Series, SourceFile, Study, Upload
+from detection.models.encryption import blind_index, name_stem
 from detection.selectors.registry import model_version_active
 from detection.services.heartbeat import heartbeat, stale_before
 from detection.services.predictions import prediction_create
@@ -257,6 +258,7 @@ def _upload_store(*, uploaded_by: User, received: list[_Received]) -> Upload:
                 upload=upload,
                 study=study,
                 display_name=item.display_name,
+                name_index=blind_index(name_stem(item.display_name), field="name"),
                 kind=item.kind,
                 size_bytes=item.size_bytes,
                 sha256=item.sha256,
