@@ -18,7 +18,12 @@ from pydicom.uid import UID
 
 from detection.imaging.codestream import Codestream, read_codestream
 from detection.imaging.errors import ImageError
-from detection.imaging.geometry import first_number, plane_of, spacing_mm_of
+from detection.imaging.geometry import (
+    first_number,
+    plane_of,
+    slice_arrangement,
+    spacing_mm_of,
+)
 from detection.imaging.limits import LIMITS, Limits
 from detection.imaging.picture import EIGHT_BIT_CAVEAT
 from detection.imaging.volume import Volume
@@ -31,6 +36,7 @@ _ELEMENTS = [
     "Columns",
     "HighBit",
     "ImageOrientationPatient",
+    "ImagePositionPatient",
     "ImageType",
     "LossyImageCompression",
     "Modality",
@@ -146,12 +152,19 @@ def _decode(path: Path, limits: Limits) -> Volume:
             if int(dataset.BitsStored) <= 8
             else "The file does not say how its values become Hounsfield units: they are lost."
         )
+    plane, spacing_mm = plane_of(dataset.get("ImageOrientationPatient")), spacing_mm_of(dataset)
+    arrangement = slice_arrangement(dataset, rows=rows, columns=columns)
+    if arrangement is not None and spacing_mm is not None:
+        pixels = np.ascontiguousarray(arrangement.apply_to_slice(pixels))
+        plane = arrangement.plane
+        spacing_mm = (spacing_mm[0], *arrangement.spacing_mm[1:])
     return Volume(
         pixels=pixels[np.newaxis],
         is_hu=is_hu,
-        spacing_mm=spacing_mm_of(dataset),
-        plane=plane_of(dataset.get("ImageOrientationPatient")),
+        spacing_mm=spacing_mm,
+        plane=plane,
         caveats=tuple(caveats),
+        affine_lps=arrangement.affine_lps if arrangement else None,
     )
 
 
