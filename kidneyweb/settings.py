@@ -202,7 +202,8 @@ CONTENT_SECURITY_POLICY = {
 
 # Files: temporary ones on disk from the first byte, readable by this account alone.
 FILE_UPLOAD_HANDLERS = ["django.core.files.uploadhandler.TemporaryFileUploadHandler"]
-DATA_UPLOAD_MAX_NUMBER_FILES = 2000
+# As many as detection.services.uploads takes; one more is told so there.
+DATA_UPLOAD_MAX_NUMBER_FILES = 5001
 STATIC_URL = "/static/"
 STATIC_ROOT = BASE_DIR / "staticfiles"
 NODE_MODULES = BASE_DIR / "node_modules"

@@ -1,15 +1,21 @@
 """Storing what an archive, a volume file or a pile of DICOM files turned out to be."""
 
 import os
+from collections import Counter
 from collections.abc import Callable, Sequence
+from dataclasses import asdict
 from pathlib import Path
 
 from django.conf import settings
-from django.db.models import Count, Q
 from django.utils.text import Truncator
 
-from detection.imaging.ingest import FileReport, IngestedSeries, IngestResult, choose_series
-from detection.imaging.sandbox import ingest_all
+from detection.imaging.ingest import (
+    FileReport,
+    IngestedSeries,
+    IngestResult,
+    choose_series,
+    ingest_all,
+)
 from detection.models import Series, SourceFile, Study
 from detection.models.encryption import blind_index, name_stem
 from detection.services.identifiers import identifiers_store
@@ -21,7 +27,7 @@ _PICTURE = "picture"
 
 
 def ingest_group(paths: Sequence[Path], folder: Path) -> IngestResult:
-    """Ingest files in the limited child process."""
+    """Read files that belong together in the limited child process."""
     return ingest_all(paths, target_folder=folder)
 
 
@@ -31,25 +37,111 @@ def ingested_store(*, study: Study, files: Sequence[SourceFile], result: IngestR
     `study` becomes the first of the studies. Runs in the caller's transaction, before which the
     files count as accepted; the volume files are moved to where the rows say.
     """
-    studies = _studies(study, result.series)
-    by_row: dict[int, Series] = {}
-    for owner, found in studies:
+    series_of_row: dict[int, Series] = {}
+    for owner, found in _studies(study, result.series):
         chosen = choose_series(found)
-        rows = []
-        for index, ingested in enumerate(found):
-            series = _series_store(owner, ingested, is_chosen=index == chosen)
-            rows.append(series)
-            by_row |= dict.fromkeys(ingested.rows, series)
-        for ingested in found:
-            if ingested.identifiers is not None:
-                identifiers_store(study=owner, found=ingested.identifiers)
-                break
+        rows = [
+            _series_store(owner, ingested, is_chosen=index == chosen)
+            for index, ingested in enumerate(found)
+        ]
+        for ingested, series in zip(found, rows, strict=True):
+            series_of_row |= dict.fromkeys(ingested.rows, series)
+        known = next((item.identifiers for item in found if item.identifiers), None)
+        if known:
+            identifiers_store(study=owner, found=asdict(known))
         Study.objects.filter(pk=owner.pk).update(
             slices=rows[chosen].slices, plane=rows[chosen].plane
         )
         prediction_create(series=rows[chosen])
-    _report_store(study, files, result.report, by_row)
-    if not studies:
-        _refuse(study, result.report)
-    for owner, _ in studies:
-        _name(owner)
+    _report_store(study, files, result.report, series_of_row)
+    if not series_of_row:
+        Study.objects.filter(pk=study.pk).update(
+            status=Study.Status.NOT_IMPORTED, message=_why_nothing(result.report)
+        )
+
+
+def _studies(
+    study: Study, found: Sequence[IngestedSeries]
+) -> list[tuple[Study, list[IngestedSeries]]]:
+    """Which series make a study: those of one examination; a picture is one of its own."""
+    groups: dict[str, list[IngestedSeries]] = {}
+    for number, ingested in enumerate(found):
+        key = f"picture {number}" if ingested.kind == _PICTURE else ingested.study
+        groups.setdefault(key or f"alone {number}", []).append(ingested)
+    owners = [study] + [
+        Study.objects.create(
+            upload=study.upload, uploaded_by_id=study.uploaded_by_id, name=study.name
+        )
+        for _ in list(groups)[1:]
+    ]
+    return list(zip(owners, groups.values(), strict=False))
+
+
+def _series_store(study: Study, ingested: IngestedSeries, *, is_chosen: bool) -> Series:
+    # Under a name that nobody has sent, where only rows of the database lead.
+    volume_path = f"volumes/{ingested.volume_path.name}"
+    series = series_create(
+        study=study,
+        header=ingested.header,
+        volume_path=volume_path,
+        is_dicom=ingested.kind == "dicom",
+        is_chosen=is_chosen,
+        warnings=[
+            {"code": str(w.code), "sentence": f"{w.sentence} {w.advice}".strip()}
+            for w in ingested.warnings
+        ],
+    )
+    series.volume_path = f"volumes/{series.uuid}.npz"
+    series.save(update_fields=["volume_path"])
+    os.replace(ingested.volume_path, Path(settings.MEDIA_ROOT) / series.volume_path)
+    return series
+
+
+def _report_store(
+    study: Study,
+    files: Sequence[SourceFile],
+    report: Sequence[FileReport],
+    series_of_row: dict[int, Series],
+) -> None:
+    """Write what became of each file, and a new row for each member of an archive."""
+    changed: list[SourceFile] = []
+    members: list[SourceFile] = []
+    for number, row in enumerate(report):
+        source = files[row.source]
+        series = series_of_row.get(number)
+        if row.member:
+            source_file = SourceFile(
+                upload_id=source.upload_id,
+                display_name=source.display_name,
+                archive_member=row.member,
+                name_index=blind_index(name_stem(row.member), field="name"),
+                size_bytes=row.size_bytes,
+            )
+            members.append(source_file)
+        else:
+            source_file = source
+            changed.append(source_file)
+        source_file.series = series
+        source_file.study_id = series.study_id if series else study.pk
+        source_file.status = row.status
+        source_file.code = row.code
+        source_file.reason = Truncator(row.reason).chars(255)
+        source_file.advice = Truncator(row.advice).chars(255)
+    SourceFile.objects.bulk_update(
+        changed, ["series", "study", "status", "code", "reason", "advice"], batch_size=500
+    )
+    SourceFile.objects.bulk_create(members, batch_size=500)
+    counts = Counter(row.study_id for row in [*changed, *members] if row.series_id)
+    for pk, count in counts.items():
+        Study.objects.filter(pk=pk).update(file_count=count)
+
+
+def _why_nothing(report: Sequence[FileReport]) -> str:
+    """One sentence for many files: what most of them were, and that there is a list."""
+    reasons = Counter(
+        f"{row.reason} {row.advice}".strip() for row in report if row.reason
+    ).most_common(1)
+    sentence = reasons[0][0] if reasons else "It holds no CT image."
+    if len(report) > 1:
+        sentence = f"None of the {len(report)} files could be read. {sentence}"
+    return Truncator(sentence).chars(255)

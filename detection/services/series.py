@@ -3,7 +3,6 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from django.core.exceptions import ValidationError
 from django.db import transaction
 
 from detection.models import Prediction, Series, Study
@@ -82,5 +81,3 @@ def series_choose(*, series: Series) -> Prediction | None:
         return prediction_create(series=series)
     prediction_speak(prediction=known)
     return None
-
-

@@ -190,9 +190,7 @@ def quarantine_delete(quarantine_path: str) -> None:
         (Path(settings.MEDIA_ROOT) / quarantine_path).unlink(missing_ok=True)
 
 
-def _refuse(
-    files: Sequence[SourceFile], *, reason: str, advice: str = "", code: str = ""
-) -> None:
+def _refuse(files: Sequence[SourceFile], *, reason: str, advice: str = "", code: str = "") -> None:
     """Refuse all that is left of a study."""
     sentence = Truncator(reason).chars(255)
     fields = {"reason": sentence, "advice": Truncator(advice).chars(255), "code": code}
