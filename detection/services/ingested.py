@@ -14,8 +14,9 @@ from detection.imaging.ingest import (
     IngestedSeries,
     IngestResult,
     choose_series,
-    ingest_all,
+    ingest,
 )
+from detection.imaging.sniff import Kind
 from detection.models import Series, SourceFile, Study
 from detection.models.encryption import blind_index, name_stem
 from detection.services.identifiers import identifiers_store
@@ -23,12 +24,11 @@ from detection.services.predictions import prediction_create
 from detection.services.series import series_create
 
 Ingest = Callable[[Sequence[Path], Path], IngestResult]
-_PICTURE = "picture"
 
 
 def ingest_group(paths: Sequence[Path], folder: Path) -> IngestResult:
     """Read files that belong together in the limited child process."""
-    return ingest_all(paths, target_folder=folder)
+    return ingest(paths, target_folder=folder)
 
 
 def ingested_store(*, study: Study, files: Sequence[SourceFile], result: IngestResult) -> None:
@@ -46,9 +46,7 @@ def ingested_store(*, study: Study, files: Sequence[SourceFile], result: IngestR
         ]
         for ingested, series in zip(found, rows, strict=True):
             series_of_row |= dict.fromkeys(ingested.rows, series)
-        known = next((item.identifiers for item in found if item.identifiers), None)
-        if known:
-            identifiers_store(study=owner, found=asdict(known))
+        identifiers_store(study=owner, found=asdict(found[chosen].identifiers))
         Study.objects.filter(pk=owner.pk).update(
             slices=rows[chosen].slices, plane=rows[chosen].plane
         )
@@ -65,9 +63,8 @@ def _studies(
 ) -> list[tuple[Study, list[IngestedSeries]]]:
     """Which series make a study: those of one examination; a picture is one of its own."""
     groups: dict[str, list[IngestedSeries]] = {}
-    for number, ingested in enumerate(found):
-        key = f"picture {number}" if ingested.kind == _PICTURE else ingested.study
-        groups.setdefault(key or f"alone {number}", []).append(ingested)
+    for ingested in found:
+        groups.setdefault(ingested.study, []).append(ingested)
     owners = [study] + [
         Study.objects.create(
             upload=study.upload, uploaded_by_id=study.uploaded_by_id, name=study.name
@@ -78,22 +75,20 @@ def _studies(
 
 
 def _series_store(study: Study, ingested: IngestedSeries, *, is_chosen: bool) -> Series:
-    # Under a name that nobody has sent, where only rows of the database lead.
     volume_path = f"volumes/{ingested.volume_path.name}"
     series = series_create(
         study=study,
         header=ingested.header,
         volume_path=volume_path,
-        is_dicom=ingested.kind == "dicom",
+        description=ingested.description,
+        is_dicom=ingested.kind == Kind.DICOM,
         is_chosen=is_chosen,
         warnings=[
-            {"code": str(w.code), "sentence": f"{w.sentence} {w.advice}".strip()}
-            for w in ingested.warnings
+            {"code": str(notice.code), "sentence": f"{notice.sentence} {notice.advice}".strip()}
+            for notice in ingested.warnings
         ],
     )
-    series.volume_path = f"volumes/{series.uuid}.npz"
-    series.save(update_fields=["volume_path"])
-    os.replace(ingested.volume_path, Path(settings.MEDIA_ROOT) / series.volume_path)
+    os.replace(ingested.volume_path, Path(settings.MEDIA_ROOT) / volume_path)
     return series
 
 
@@ -107,7 +102,7 @@ def _report_store(
     changed: list[SourceFile] = []
     members: list[SourceFile] = []
     for number, row in enumerate(report):
-        source = files[row.source]
+        source = files[row.source_index]
         series = series_of_row.get(number)
         if row.member:
             source_file = SourceFile(
@@ -115,7 +110,7 @@ def _report_store(
                 display_name=source.display_name,
                 archive_member=row.member,
                 name_index=blind_index(name_stem(row.member), field="name"),
-                size_bytes=row.size_bytes,
+                size_bytes=0,
             )
             members.append(source_file)
         else:

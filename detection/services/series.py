@@ -22,6 +22,7 @@ def series_create(
     study: Study,
     header: Mapping[str, Any],
     volume_path: str,
+    description: str,
     is_dicom: bool,
     is_chosen: bool = True,
     warnings: Sequence[Mapping[str, str]] = (),
@@ -36,27 +37,16 @@ def series_create(
         columns=header["columns"],
         is_hu=header["is_hu"],
         plane=header["plane"],
-        slice_spacing_mm=slice_mm,
+        # Between slices it is 0 where the files do not say it.
+        slice_spacing_mm=slice_mm or None,
         row_spacing_mm=row_mm,
         column_spacing_mm=column_mm,
         caveats=header["caveats"],
-        description=describe(header),
+        description=description,
         warnings=list(warnings),
         is_chosen=is_chosen,
         deidentification=DEIDENTIFIED_DICOM if is_dicom else DEIDENTIFIED_OTHER,
     )
-
-
-def describe(header: Mapping[str, Any]) -> str:
-    """Name a series in our own words: what the file calls it may hold a name."""
-    slices = header["slices"]
-    words = [] if header["plane"] == "unknown" else [header["plane"]]
-    words.append("1 slice" if slices == 1 else f"{slices} slices")
-    if slices > 1 and header["spacing_mm"]:
-        words.append(f"{header['spacing_mm'][0]:.1f} mm")
-    if not header["is_hu"]:
-        words.append("no HU")
-    return ", ".join(words)
 
 
 @transaction.atomic

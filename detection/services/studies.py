@@ -56,12 +56,14 @@ def upload_import_run(
     if not upload_claim(upload=upload):
         return
     with heartbeat(rows=_claimed(upload)):
-        pause_at = time.monotonic() + IMPORT_SECONDS
+        pause_at = None
         (Path(settings.MEDIA_ROOT) / "volumes").mkdir(mode=0o700, parents=True, exist_ok=True)
         for is_ours in _import(upload, decode, ingest):
             if not is_ours:
                 return
-            if time.monotonic() > pause_at:
+            # From the first outcome on: a process that starts slowly must not start for each file.
+            pause_at = pause_at or time.monotonic() + IMPORT_SECONDS
+            if time.monotonic() >= pause_at:
                 break
         _upload_leave(upload)
 
@@ -114,6 +116,7 @@ def source_file_settle(*, upload: Upload, source_file: SourceFile, outcome: Deco
                 study=source_file.study,
                 header=outcome.header,
                 volume_path=_volume_path(source_file),
+                description="picture",
                 is_dicom=False,
             )
             SourceFile.objects.filter(pk=source_file.pk).update(series=series)
@@ -216,7 +219,7 @@ def _parted(sentence: str) -> tuple[str, str]:
 
 def _volume_path(source_file: SourceFile) -> str:
     # Named after the file: a second attempt replaces what a first one left behind.
-    return f"volumes/{source_file.uuid}.npz"
+    return f"volumes/{source_file.uuid}.volume"
 
 
 def _waiting(upload: Upload) -> QuerySet[SourceFile]:

@@ -277,7 +277,8 @@ def test_leftovers_of_killed_processes_are_deleted(radiologist, settings):
     assert quarantined(settings) == sorted([named, fresh])
 
 
-def test_real_decoding_of_a_real_picture(radiologist):
+def test_real_decoding_of_a_real_picture(radiologist, monkeypatch):
+    monkeypatch.setattr(studies, "IMPORT_SECONDS", 60.0)
     files = [png_upload("a.png"), SimpleUploadedFile("cut.png", png_bytes()[:400])]
     upload = upload_create(uploaded_by=radiologist, files=files)
 
