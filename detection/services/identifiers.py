@@ -40,23 +40,25 @@ def identifiers_reveal(*, study: Study, user: User) -> StudyIdentifiers | None:
     return identifiers
 
 
-def identifiers_rotate() -> int:
-    """Encrypt everything again with the newest key, and return how many rows that were.
+def identifiers_rotate() -> tuple[int, int]:
+    """Encrypt everything again with the newest key.
 
-    A row whose key is missing stays as it is. Can be cut off and run again.
+    Returns how many rows that were, and how many stay as they are because their key is missing.
+    Can be cut off and run again; the site may go on meanwhile.
     """
-    count = 0
+    rotated, unreadable = 0, 0
     for model, fields in (
         (StudyIdentifiers, FIELDS),
         (SourceFile, ("display_name", "archive_member")),
         (Study, ("name",)),
     ):
-        count += _rotate(model, fields)
-    return count
+        done, left = _rotate(model, fields)
+        rotated, unreadable = rotated + done, unreadable + left
+    return rotated, unreadable
 
 
-def _rotate(model: type[Model], fields: tuple[str, ...]) -> int:
-    count, last = 0, 0
+def _rotate(model: type[Model], fields: tuple[str, ...]) -> tuple[int, int]:
+    rotated, unreadable, last = 0, 0, 0
     while batch := list(model.objects.filter(pk__gt=last).order_by("pk")[:_ROWS_AT_ONCE]):
         last = batch[-1].pk
         changed = list(fields)
@@ -76,8 +78,9 @@ def _rotate(model: type[Model], fields: tuple[str, ...]) -> int:
                 name = name_stem(row.archive_member or row.display_name)
                 row.name_index = blind_index(name, field="name")
         model.objects.bulk_update(readable, changed)
-        count += len(readable)
-    return count
+        rotated += len(readable)
+        unreadable += len(batch) - len(readable)
+    return rotated, unreadable
 
 
 def _indices(values: Mapping[str, str]) -> dict[str, str]:
