@@ -19,6 +19,8 @@ KIDNEYWEB_DEMO = env.bool("KIDNEYWEB_DEMO", default=False)
 # `manage.py classify` runs without any settings. Everything else checks first, and an empty key is
 # an error there (kidneyweb.checks); Django itself refuses to sign with one.
 SECRET_KEY = env("SECRET_KEY", default="")
+# Encrypt what may name a person; the first is the newest (detection.models.encryption).
+IDENTIFIER_KEYS = env.list("IDENTIFIER_KEYS", default=[])
 ALLOWED_HOSTS = env.list("ALLOWED_HOSTS", default=sorted(LOOPBACK_HOSTS))
 IS_LOOPBACK = LOOPBACK_HOSTS.issuperset(ALLOWED_HOSTS)
 
@@ -201,7 +203,8 @@ CONTENT_SECURITY_POLICY = {
 
 # Files: temporary ones on disk from the first byte, readable by this account alone.
 FILE_UPLOAD_HANDLERS = ["django.core.files.uploadhandler.TemporaryFileUploadHandler"]
-DATA_UPLOAD_MAX_NUMBER_FILES = 2000
+# As many as detection.services.uploads takes; one more is told so there.
+DATA_UPLOAD_MAX_NUMBER_FILES = 5001
 STATIC_URL = "/static/"
 STATIC_ROOT = BASE_DIR / "staticfiles"
 NODE_MODULES = BASE_DIR / "node_modules"
