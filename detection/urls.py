@@ -19,6 +19,8 @@ urlpatterns = [
     path("studies/<uuid:uuid>/identifiers/", studies.study_identifiers, name="study-identifiers"),
     path("studies/<uuid:uuid>/image.png", pixels.study_image, name="study-image"),
     path("studies/<uuid:uuid>/map.png", pixels.study_map, name="study-map"),
+    path("studies/<uuid:uuid>/slice.raw", pixels.study_slice, name="study-slice"),
+    path("studies/<uuid:uuid>/volume.nii", pixels.study_volume, name="study-volume"),
     path("uploads/<uuid:uuid>/", uploads.upload_detail, name="upload-detail"),
     path("uploads/<uuid:uuid>/status/", uploads.upload_status, name="upload-status"),
 ]

@@ -165,10 +165,11 @@ AXES_VERBOSE = False
 # How many proxies of our own stand before the web process. X-Forwarded-* is believed only then.
 KIDNEYWEB_PROXY_COUNT = env.int("KIDNEYWEB_PROXY_COUNT", default=0)
 
-# Sessions: an idle limit (kept by the server) and an absolute one (accounts.middleware).
+# Sessions: an idle limit (kept by the server) and an absolute one. Requests save the session, and
+# so put off its idle limit, as accounts.middleware says: not each of a hundred slices.
 SESSION_COOKIE_AGE = env.int("SESSION_IDLE_SECONDS", default=30 * 60)
 SESSION_ABSOLUTE_SECONDS = env.int("SESSION_ABSOLUTE_SECONDS", default=12 * 60 * 60)
-SESSION_SAVE_EVERY_REQUEST = True
+SESSION_SAVE_EVERY_REQUEST = False
 SESSION_EXPIRE_AT_BROWSER_CLOSE = True
 SESSION_COOKIE_HTTPONLY = True
 SESSION_COOKIE_SAMESITE = "Lax"
@@ -213,6 +214,7 @@ STATICFILES_DIRS = [BASE_DIR / "static"] + [
         ("vendor/bootstrap", "bootstrap/dist"),
         ("vendor/bootstrap-icons", "bootstrap-icons/font"),
         ("vendor/htmx", "htmx.org/dist"),
+        ("vendor/niivue", "@niivue/niivue/dist"),
     )
     if (NODE_MODULES / folder).is_dir()
 ]

@@ -12,6 +12,7 @@ from django.utils import timezone
 
 from accounts.client_address import client_address
 from accounts.middleware import SESSION_STARTED
+from tests.views.factories import study_make
 
 pytestmark = pytest.mark.django_db
 SIGN_IN = "/accounts/sign-in/"
@@ -164,6 +165,22 @@ def test_every_request_extends_an_idle_session(radiologist_client):
     is_signed_in(radiologist_client)
 
     assert Session.objects.get().expire_date > soon
+
+
+def test_a_stream_of_slices_extends_an_idle_session_once_a_minute(
+    radiologist, radiologist_client, monkeypatch
+):
+    address = reverse("study-slice", args=[study_make(uploaded_by=radiologist).uuid])
+    begin = int(time.time())
+
+    def expiry_after(seconds):
+        monkeypatch.setattr("accounts.middleware.time.time", lambda: begin + seconds)
+        assert radiologist_client.get(address).status_code == 200
+        return Session.objects.get().expire_date
+
+    first, soon, later = (expiry_after(seconds) for seconds in (0, 59, 61))
+
+    assert first == soon < later
 
 
 def test_session_cookie_goes_with_the_browser(client, radiologist, password):
