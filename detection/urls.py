@@ -2,7 +2,7 @@
 
 from django.urls import path
 
-from detection.views import pixels, studies, uploads
+from detection.views import model, pixels, studies, uploads
 
 urlpatterns = [
     path("", studies.home, name="home"),
@@ -12,6 +12,8 @@ urlpatterns = [
     path("studies/<uuid:uuid>/status/", studies.study_status, name="study-status"),
     path("studies/<uuid:uuid>/image.png", pixels.study_image, name="study-image"),
     path("studies/<uuid:uuid>/map.png", pixels.study_map, name="study-map"),
+    path("model/", model.model_page, name="model"),
+    path("model/figures/<str:name>", model.model_figure, name="model-figure"),
     path("uploads/<uuid:uuid>/", uploads.upload_detail, name="upload-detail"),
     path("uploads/<uuid:uuid>/status/", uploads.upload_status, name="upload-status"),
 ]

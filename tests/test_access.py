@@ -51,6 +51,9 @@ RULES = {
     "studies/<uuid:uuid>/status/": STUDY,
     "studies/<uuid:uuid>/image.png": PIXELS,
     "studies/<uuid:uuid>/map.png": PIXELS,
+    "model/": Rule(allowed=READERS),
+    # The example address names no figure of the card.
+    "model/figures/<str:name>": Rule(allowed=READERS, answers=(200, 404)),
     "uploads/<uuid:uuid>/": STUDY,
     "uploads/<uuid:uuid>/status/": STUDY,
     "admin/": ADMIN,

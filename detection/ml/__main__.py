@@ -66,7 +66,7 @@ def _parser() -> argparse.ArgumentParser:
     verb.add_argument("--baselines", type=Path, metavar="FILE", help="what `baselines` wrote")
     verb.add_argument("--ablation", type=Path, metavar="FILE", help="what `ablate` wrote")
     verb.add_argument("--work", type=Path, help="keep the readings here, and read no image twice")
-    verb.add_argument("--robustness-images", type=int, default=60, help="images for each severity")
+    verb.add_argument("--robustness-images", type=int, default=40, help="images for each severity")
     verb.add_argument("--threads", type=int, default=2)
     verb.set_defaults(run=_report)
 

@@ -26,6 +26,7 @@ Grey = NDArray[np.uint8]
 Change = Callable[[Grey, Sample, np.random.Generator], Grey]
 Report = Callable[[str], None]
 CLEAN = "clean"
+_SAVE_EVERY = 50
 # Part of every stored reading's name: raise it when a stored reading means something else.
 _FORMAT = 1
 
@@ -111,7 +112,7 @@ class Reader:
         missing = [sample for sample in samples if sample.image not in stored]
         for index, sample in enumerate(missing):
             stored[sample.image] = asdict(self._read_one(sample, condition, change))
-            if (index + 1) % 100 == 0 or index + 1 == len(missing):
+            if (index + 1) % _SAVE_EVERY == 0 or index + 1 == len(missing):
                 self._save(path, stored)
                 if report:
                     report(f"{condition}: {index + 1}/{len(missing)} images")

@@ -6,6 +6,8 @@ IMAGE_SOURCE = "islam2022"
 HALF_SOURCE = "yildirim2021"
 # Images and correct answers of the published test, Yildirim et al. 2021.
 PUBLISHED = (335, 346)
+# The rows that are no share of items.
+_NUMBERS = ("AUC", "ECE")
 
 
 def bar_rows(metrics: dict[str, Any]) -> list[dict[str, Any]]:
@@ -96,7 +98,15 @@ def _row(what: str, sense: str, limit: float, figure: dict[str, Any] | None) -> 
     met = None
     if value is not None:
         met = value >= limit - 1e-12 if sense == "at least" else value <= limit + 1e-12
-    return {"what": what, "sense": sense, "limit": limit, "figure": figure, "met": met}
+    kind = "number" if what.startswith(_NUMBERS) or "area under" in what else "share"
+    return {
+        "what": what,
+        "sense": sense,
+        "limit": limit,
+        "kind": kind,
+        "figure": figure,
+        "met": met,
+    }
 
 
 def _point(held: dict[str, Any], name: str) -> dict[str, Any] | None:
