@@ -31,6 +31,8 @@ MODEL_ROOT = DATA_DIR / "models"
 TRAINING_DATA_ROOT = DATA_DIR / "training"
 LOG_ROOT = DATA_DIR / "logs"
 SHIPPED_MODEL_ROOT = BASE_DIR / "ml_models"
+# What `python -m detection.ml report` wrote of the shipped default model.
+MODEL_CARD_ROOT = BASE_DIR / "docs" / "model-card"
 
 INSTALLED_APPS = [
     "kidneyweb.apps.KidneywebConfig",

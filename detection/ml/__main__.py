@@ -6,6 +6,7 @@ import os
 import re
 import signal
 import sys
+import tempfile
 import time
 from pathlib import Path
 from typing import Any
@@ -91,6 +92,26 @@ def _parser() -> argparse.ArgumentParser:
     verb.add_argument("--out", type=Path, required=True, help="where the new bundle goes")
     verb.set_defaults(run=_bundle)
 
+    verb = verbs.add_parser("baselines", help="train and score the baselines of the model card")
+    _add_training_arguments(verb)
+    verb.set_defaults(run=_baselines)
+
+    verb = verbs.add_parser("ablate", help="compare the augmentations, each one alone, on a proxy")
+    _add_training_arguments(verb)
+    verb.set_defaults(run=_ablate)
+
+    verb = verbs.add_parser("report", help="measure a bundle on the test part: the model card")
+    verb.add_argument("data", type=Path, metavar="DATA_FOLDER")
+    verb.add_argument("--out", type=Path, required=True, help="where card and figures go")
+    verb.add_argument("--model", type=Path, metavar="BUNDLE")
+    verb.add_argument("--not-ct", type=Path, metavar="FOLDER", help="files that are no CT")
+    verb.add_argument("--baselines", type=Path, metavar="FILE", help="what `baselines` wrote")
+    verb.add_argument("--ablation", type=Path, metavar="FILE", help="what `ablate` wrote")
+    verb.add_argument("--work", type=Path, help="keep the readings here, and read no image twice")
+    verb.add_argument("--robustness-images", type=int, default=40, help="images for each severity")
+    verb.add_argument("--threads", type=int, default=2)
+    verb.set_defaults(run=_report)
+
     verb = verbs.add_parser("export", help="rebuild the float32 ONNX file of a bundle")
     verb.add_argument("bundle", type=Path, metavar="BUNDLE")
     verb.add_argument("--out", type=Path, required=True, metavar="FILE")
@@ -113,6 +134,13 @@ def _parser() -> argparse.ArgumentParser:
     )
     verb.set_defaults(run=_series)
     return parser
+
+
+def _add_training_arguments(verb: argparse.ArgumentParser) -> None:
+    verb.add_argument("data", type=Path, metavar="DATA_FOLDER")
+    verb.add_argument("--out", type=Path, required=True, metavar="FILE")
+    verb.add_argument("--init", required=True, help="imagenet, random, a .npz or a bundle's folder")
+    verb.add_argument("--seed", type=int, default=1)
 
 
 def _classify(options: argparse.Namespace) -> int:
@@ -209,6 +237,54 @@ def _bundle(options: argparse.Namespace) -> int:
     return 0
 
 
+def _baselines(options: argparse.Namespace) -> int:
+    from detection.ml.baseline_training import BaselineOptions, run_baselines
+
+    chosen = BaselineOptions(init=options.init, seed=options.seed)
+    try:
+        run_baselines(data=options.data, out=options.out, options=chosen, report=_say)
+    except MLError as error:
+        return _fail(error)
+    return 0
+
+
+def _ablate(options: argparse.Namespace) -> int:
+    from detection.ml.ablation import AblationOptions, run_ablation
+
+    chosen = AblationOptions(init=options.init, seed=options.seed)
+    try:
+        run_ablation(data=options.data, out=options.out, options=chosen, report=_say)
+    except MLError as error:
+        return _fail(error)
+    return 0
+
+
+def _report(options: argparse.Namespace) -> int:
+    from detection.ml.report import ReportOptions, write_report
+
+    chosen = ReportOptions(robustness_images=options.robustness_images, threads=options.threads)
+    with tempfile.TemporaryDirectory() as folder:
+        try:
+            metrics = write_report(
+                data=options.data,
+                out=options.out,
+                model=options.model,
+                root=_ROOT,
+                store=options.work or Path(folder),
+                not_ct=options.not_ct,
+                baselines=options.baselines,
+                ablation=options.ablation,
+                options=chosen,
+                report=_say,
+            )
+        except MLError as error:
+            return _fail(error)
+    for row in metrics["bar"]:
+        figure = row["figure"] or {"value": None}
+        print(json.dumps({"what": row["what"], "value": figure["value"], "met": row["met"]}))
+    return 0
+
+
 def _export(options: argparse.Namespace) -> int:
     from detection.ml.bundle import load_bundle
     from detection.ml.export import WEIGHTS_NAME, export_float32
@@ -283,6 +359,10 @@ def _series(options: argparse.Namespace) -> int:
     options.out.parent.mkdir(parents=True, exist_ok=True)
     options.out.write_text(text, encoding="utf-8")
     return 0
+
+
+def _say(message: str) -> None:
+    print(message, file=sys.stderr, flush=True)
 
 
 def _fail(error: MLError) -> int:
