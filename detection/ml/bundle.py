@@ -51,7 +51,11 @@ class Bundle:
 
     @property
     def serving_path(self) -> Path:
-        return self.path / self.manifest["serving"]["file"]
+        with _complete(self.path):
+            name = self.manifest["serving"]["file"]
+            # Only what is listed was verified.
+            _ = self.manifest["files"][name]
+        return self.path / name
 
 
 def load_bundle(path: Path, *, expected_digest: str | None = None) -> Bundle:
@@ -89,8 +93,6 @@ def load_bundle(path: Path, *, expected_digest: str | None = None) -> Bundle:
         )
     with _complete(path):
         recorded_sums = {name: entry["sha256"] for name, entry in manifest["files"].items()}
-        # What is served is verified: a file that is not listed would not be.
-        _ = recorded_sums[manifest["serving"]["file"]]
         _ = manifest["name"]
     for file_name, recorded_sum in recorded_sums.items():
         if Path(file_name).name != file_name:
