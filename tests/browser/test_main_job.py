@@ -15,8 +15,8 @@ from detection.imaging.window import SOFT_TISSUE
 
 pytestmark = pytest.mark.browser
 SAMPLES = Path(__file__).resolve().parent.parent / "samples"
-READ_TIMEOUT_MS = 60_000
-TRAINING_TIMEOUT_MS = 420_000
+READ_TIMEOUT_MS = 180_000
+TRAINING_TIMEOUT_MS = 1_200_000
 VERDICT = re.compile("Stone suspected|No stone suspected|Cannot assess")
 
 
