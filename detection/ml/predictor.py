@@ -15,7 +15,7 @@ import onnxruntime
 from numpy.typing import NDArray
 
 from detection.imaging.body import Trunk, find_trunk
-from detection.imaging.reformat import CoronalPlan, CoronalSlab, plan_coronal
+from detection.imaging.reformat import PIXEL_MM, CoronalPlan, CoronalSlab, plan_coronal
 from detection.imaging.volume import Volume
 from detection.imaging.window import Window, apply_window, grey_slice
 from detection.ml.bundle import Bundle
@@ -145,7 +145,7 @@ class Predictor:
     def _assess_image(self, volume: Volume) -> Assessment:
         _, rows, columns = volume.pixels.shape
         grey = grey_slice(volume, 0, window=self._window)
-        read = next(self._read([grey], colour_spread=volume.colour_spread))
+        read = next(self._read([grey], of=volume))
         if read.reason:
             return _refused(read.reason)
         stone_map = self._image_map(read, rows=rows, columns=columns)
@@ -229,9 +229,7 @@ class Predictor:
 
         reading = _PlaneReading(logits=[None] * slices)
         maps: NDArray[np.float16] | None = None
-        for index, read in zip(
-            indices, self._read(greys(), colour_spread=volume.colour_spread), strict=True
-        ):
+        for index, read in zip(indices, self._read(greys(), of=volume), strict=True):
             tick()
             if read.reason:
                 reading.reason = reading.reason or read.reason
@@ -258,7 +256,7 @@ class Predictor:
                 held.append(replace(slab, pixels_hu=slab.pixels_hu[:1, :1]))
                 yield apply_window(slab.pixels_hu, self._window)
 
-        for read in self._read(greys(), colour_spread=0.0):
+        for read in self._read(greys(), of=None):
             slab = held.popleft()
             tick()
             if read.reason:
@@ -277,12 +275,18 @@ class Predictor:
                 )
         return reading
 
-    def _read(
-        self, greys: Iterable[NDArray[np.uint8]], *, colour_spread: float
-    ) -> Iterator["_Read"]:
-        """Read pictures in batches; never more than a batch of them is held."""
+    def _read(self, greys: Iterable[NDArray[np.uint8]], *, of: Volume | None) -> Iterator["_Read"]:
+        """Read pictures in batches; never more than a batch of them is held.
+
+        They are slices of a volume, or parts of them; without one they are coronal slabs.
+        """
+        spacing_mm: tuple[float, float] | None = (PIXEL_MM, PIXEL_MM)
+        colour_spread = 0.0
+        if of is not None:
+            spacing_mm = of.spacing_mm[1:] if of.spacing_mm else None
+            colour_spread = of.colour_spread
         for batch in _batches(greys, _BATCH):
-            fitted = [letterbox(grey, self.preprocessing) for grey in batch]
+            fitted = [letterbox(g, self.preprocessing, spacing_mm=spacing_mm) for g in batch]
             logits, features = self.run(np.stack([canvas for canvas, _ in fitted]))
             judged = self.gate.refusals(features) if self.gate else [None] * len(batch)
             for grey, seen, (_, box), cells in zip(batch, judged, fitted, logits, strict=True):
