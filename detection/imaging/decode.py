@@ -36,14 +36,7 @@ def decode_file(path: Path, *, limits: Limits = LIMITS) -> Volume:
         )
     with path.open("rb") as file:
         head = file.read(HEAD_BYTES)
-    size = path.stat().st_size
-    if size > limits.max_file_bytes:
-        raise ImageError(
-            f"The file is too large ({size / 2**20:.0f} MiB; at most "
-            f"{limits.max_file_bytes / 2**20:.0f} MiB are read). "
-            "Please export the CT slice alone.",
-            code=Code.TOO_LARGE,
-        )
+    check_size(path, limits)
     kind = sniff(head)
     if kind is Kind.ZIP:
         raise ImageError(
@@ -65,3 +58,15 @@ def decode_file(path: Path, *, limits: Limits = LIMITS) -> Volume:
             "Please upload the CT slice at its original size.",
             code=Code.OUT_OF_MEMORY,
         ) from error
+
+
+def check_size(path: Path, limits: Limits) -> None:
+    """Raise ImageError for a file that is larger than one may be."""
+    size = path.stat().st_size
+    if size > limits.max_file_bytes:
+        raise ImageError(
+            f"The file is too large ({size / 2**20:.0f} MiB; at most "
+            f"{limits.max_file_bytes / 2**20:.0f} MiB are read). "
+            "Please export the CT slice alone.",
+            code=Code.TOO_LARGE,
+        )

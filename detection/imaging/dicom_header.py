@@ -75,6 +75,7 @@ _FRAMES = ("PerFrameFunctionalGroupsSequence", "SharedFunctionalGroupsSequence")
 # process in a record of its own, and is never kept with the pixels.
 _IDENTIFIERS = (
     "AccessionNumber",
+    "FrameOfReferenceUID",
     "PatientBirthDate",
     "PatientID",
     "PatientName",
@@ -154,11 +155,16 @@ class SliceFacts:
 
 @dataclass(frozen=True)
 class SeriesKeys:
-    """Opaque names of the study, series and image of a file; "" where it does not say."""
+    """Opaque names of the study, series and image of a file; "" where it does not say.
+
+    A file that names no series is taken with others of its Frame of Reference (0020,0052), that
+    is of one patient on one table, and `is_series_told` is False.
+    """
 
     study: str
     series: str
     instance: str
+    is_series_told: bool = True
 
 
 @dataclass(frozen=True, eq=False)
@@ -278,7 +284,8 @@ def frame_datasets(dicom: DicomFile) -> list[Dataset]:
         _flatten(shared, common)
     flat = []
     for groups in per_frame:
-        frame = Dataset(common)
+        frame = Dataset()
+        frame.update(common)
         frame.file_meta = dataset.file_meta
         _flatten(groups, frame)
         flat.append(frame)
@@ -351,11 +358,13 @@ def read_identifiers(path: Path) -> tuple[Identifiers, SeriesKeys]:
         study_uid=study,
     )
     # Two patients never share a series, whatever a tool has done to the UIDs.
-    patient = identifiers.patient_id
+    patient, instance = identifiers.patient_id, text("SOPInstanceUID")
+    told = series or text("FrameOfReferenceUID")
     return identifiers, SeriesKeys(
         study=opaque(f"{study}\n{patient}") if study else "",
-        series=opaque(f"{study}\n{series}\n{patient}") if series else "",
-        instance=opaque(text("SOPInstanceUID")) if text("SOPInstanceUID") else "",
+        series=opaque(f"{study}\n{told}\n{patient}") if told else "",
+        instance=opaque(instance) if instance else "",
+        is_series_told=bool(series),
     )
 
 

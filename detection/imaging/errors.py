@@ -54,6 +54,7 @@ class Code(StrEnum):
     UNEVEN_SPACING = "uneven_spacing"
     GANTRY_TILT = "gantry_tilt"
     THICK_SLICES = "thick_slices"
+    NO_SERIES_UID = "no_series_uid"
     NO_POSITION = "no_position"
     NO_ORIENTATION = "no_orientation"
     ORIENTATION_CONFLICT = "orientation_conflict"

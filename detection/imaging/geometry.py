@@ -110,7 +110,8 @@ def arrange(
         origin += steps_mm[axis] * (shape[axis] - 1) * flip
         steps.append(-steps_mm[axis] if flip else steps_mm[axis])
     affine = np.eye(4)
-    affine[:3] = np.column_stack([*reversed(steps), origin])
+    # Adding nought makes of -0 a 0.
+    affine[:3] = np.column_stack([*reversed(steps), origin]) + 0.0
     return Arrangement(
         order=order,
         flips=(flips[0], flips[1], flips[2]),

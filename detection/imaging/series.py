@@ -16,7 +16,7 @@ from detection.imaging.volume import Plane
 # Slices nearer to each other than this lie at one place.
 _SAME_PLACE_MM = 0.05
 # Positions are often printed with one decimal; a line through them may miss them by so much.
-_ROUNDING_MM = 0.06
+_ROUNDING_MM = 0.11
 _UNEVEN_SHARE = 0.1
 _SHIFT_MM = 1.0
 _MIN_TILT_DEGREES = 0.5
@@ -89,6 +89,8 @@ def plan_series(
         alone = f"{ref.row}/{ref.facts.frame}"
         is_placed = ref.facts.position_mm and ref.facts.orientation and ref.facts.spacing_mm
         key = ref.keys.series if ref.keys.series and is_placed else alone
+        if not ref.keys.is_series_told:
+            key += ref.facts.variant
         groups.setdefault(key, []).append(ref)
     plans: list[SeriesPlan] = []
     left_out: list[LeftOut] = []
@@ -99,7 +101,9 @@ def plan_series(
             continue
         divided = len(clusters) > 1
         for cluster in clusters:
-            notices = (_divided(len(clusters)),) if divided else ()
+            notices: tuple[Notice, ...] = (_divided(len(clusters)),) if divided else ()
+            if len(cluster) > 1 and not cluster[0].keys.is_series_told:
+                notices += (_NO_SERIES_UID,)
             for part, found in _one_per_place(cluster, left_out):
                 if _is_too_large(part, limits):
                     left_out += _refused(part, _too_many(part, limits))
@@ -112,6 +116,14 @@ _MIXED = Notice(
     Code.MIXED_ORIENTATIONS,
     "The slices of this series point in many directions, as in a curved or rotating view.",
     "Please upload the series from which it was made.",
+)
+
+
+_NO_SERIES_UID = Notice(
+    Code.NO_SERIES_UID,
+    "The files do not say to which series they belong: those that share a frame of reference and "
+    "the way of reconstruction were put together.",
+    "Please check that the slices belong together.",
 )
 
 

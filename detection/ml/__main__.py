@@ -74,6 +74,18 @@ def _parser() -> argparse.ArgumentParser:
     verb.add_argument("data", type=Path, metavar="DATA_FOLDER")
     verb.add_argument("--part", choices=("train", "validation", "test"), default="test")
     verb.set_defaults(run=_split)
+
+    verb = verbs.add_parser("series", help="set the series rule on runs of slices and report it")
+    verb.add_argument("data", type=Path, metavar="DATA_FOLDER")
+    verb.add_argument("--out", type=Path, required=True, metavar="PAGE.md")
+    verb.add_argument("--model", type=Path, metavar="BUNDLE")
+    verb.add_argument(
+        "--write", action="store_true", help="store the rule in the bundle (it gets a new digest)"
+    )
+    verb.add_argument(
+        "--samples", nargs="*", type=Path, default=[], metavar="PATH", help="volumes to count on"
+    )
+    verb.set_defaults(run=_series)
     return parser
 
 
@@ -184,6 +196,27 @@ def _split(options: argparse.Namespace) -> int:
         print(
             json.dumps({"image": sample.image, "is_stone": sample.is_stone, "group": sample.group})
         )
+    return 0
+
+
+def _series(options: argparse.Namespace) -> int:
+    from detection.imaging.errors import ImageError
+    from detection.ml.series_report import make_report
+
+    try:
+        text = make_report(
+            options.data,
+            root=_ROOT,
+            model=options.model,
+            samples=options.samples,
+            is_written=options.write,
+            report=lambda line: print(line, file=sys.stderr),
+        )
+    except (MLError, ImageError) as error:
+        print(error, file=sys.stderr)
+        return 1
+    options.out.parent.mkdir(parents=True, exist_ok=True)
+    options.out.write_text(text, encoding="utf-8")
     return 0
 
 

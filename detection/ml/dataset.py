@@ -20,7 +20,7 @@ PARTS = {"train": 0.7, "validation": 0.15, "test": 0.15}
 # Sources whose boxes are loose: a bag with at least one positive cell, not a mask.
 LOOSE_BOX_SOURCES = frozenset({"islam2022"})
 # Sources in which neighbouring group numbers may be one patient (axial and coronal series).
-_NEIGHBOUR_SOURCES = frozenset({"islam2022"})
+NEIGHBOUR_SOURCES = frozenset({"islam2022"})
 _REQUIRED_COLUMNS = {"image", "source", "label", "group"}
 
 
@@ -136,7 +136,7 @@ def split_units(samples: Sequence[Sample]) -> dict[str, str]:
     units = {}
     for sample in samples:
         number = re.search(r"(\d+)$", sample.group)
-        if sample.source in _NEIGHBOUR_SOURCES and number:
+        if sample.source in NEIGHBOUR_SOURCES and number:
             prefix = sample.group[: number.start()]
             units[sample.group] = f"{prefix}{int(number.group()) // 4 * 4:03d}+"
         else:
