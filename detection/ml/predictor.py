@@ -22,7 +22,14 @@ from detection.ml.bundle import Bundle
 from detection.ml.calibrate import apply_platt, sigmoid
 from detection.ml.errors import BundleError, MLError
 from detection.ml.findings import Candidate, Rectangle, locate
-from detection.ml.input_gate import Features, Gate, load_gate, picture_refusal, refused
+from detection.ml.input_gate import (
+    Features,
+    Gate,
+    chest_refusal,
+    load_gate,
+    picture_refusal,
+    refused,
+)
 from detection.ml.pooling import pool
 from detection.ml.preprocess import Letterbox, letterbox, network_input
 from detection.ml.series import (
@@ -146,8 +153,9 @@ class Predictor:
         _, rows, columns = volume.pixels.shape
         grey = grey_slice(volume, 0, window=self._window)
         read = next(self._read([grey], of=volume))
-        if read.reason:
-            return _refused(read.reason)
+        reason = read.reason or _chest_reason(volume, 0)
+        if reason:
+            return _refused(reason)
         stone_map = self._image_map(read, rows=rows, columns=columns)
         probability = float(apply_platt(np.array(read.logit), self.bundle.calibration))
         findings = [
@@ -231,8 +239,9 @@ class Predictor:
         maps: NDArray[np.float16] | None = None
         for index, read in zip(indices, self._read(greys(), of=volume), strict=True):
             tick()
-            if read.reason:
-                reading.reason = reading.reason or read.reason
+            reason = read.reason or _chest_reason(volume, index)
+            if reason:
+                reading.reason = reading.reason or reason
                 continue
             stone_map = self._image_map(read, rows=rows, columns=columns, top=top, left=left)
             if maps is None:
@@ -422,6 +431,13 @@ def _candidate(stone: Stone, volume: Volume) -> Candidate:
         probability=stone.probability,
         extent_mm=round(extent_mm, 1) if extent_mm else None,
     )
+
+
+def _chest_reason(volume: Volume, index: int) -> str:
+    if not volume.is_hu or volume.plane != "axial":
+        return ""
+    refusal = chest_refusal(volume.pixels[index])
+    return refusal.sentence if refusal else ""
 
 
 def _refused(reason: str) -> Assessment:
