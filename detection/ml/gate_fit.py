@@ -231,7 +231,7 @@ def _fit_depth(features: Array) -> Depth:
 
 
 def _levels(grey: Grey, change: Callable[[Array], Array]) -> Grey:
-    levels = change(grey.astype(np.float32) / 255)
+    levels = change(np.divide(grey, 255, dtype=np.float32))
     return (np.clip(levels, 0, 1) * 255).astype(np.uint8)
 
 
