@@ -27,7 +27,7 @@ from detection.ml.input_gate import (
     Features,
     Gate,
     joined,
-    picture_refusal,
+    slice_refusal,
     unit_length,
     write_gate,
 )
@@ -216,7 +216,7 @@ def _false_refusals(
         return None
     pictures = [sample.read() for sample in samples]
     hits = sum(
-        bool(picture_refusal(grey, colour_spread=0.0) or seen)
+        bool(slice_refusal(grey, colour_spread=0.0, seen=seen))
         for grey, seen in zip(pictures, gate.refusals(features_of(pictures)), strict=True)
     )
     low, high = wilson_interval(hits, len(samples))

@@ -28,7 +28,10 @@ _MIN_BODY_SHARE = 0.05
 # Correlation of neighbouring pixels: slices are above 0.88, noise of any kind is near 0.
 _MIN_CORRELATION = 0.6
 # Share of almost white pixels: bone and contrast medium fill a fifth at most, paper nine tenths.
+_WHITE = 240
 _MAX_WHITE_SHARE = 0.4
+# Air fills an eighth of a slice at least; inverted it is white.
+_MIN_INVERTED_WHITE_SHARE = 0.1
 _TISSUE_HU = -300
 _LUNG_HU = (-980, -500)
 _MAX_LUNG_SHARE = 0.1
@@ -64,8 +67,8 @@ _SENTENCES = {
         "the scanner or the archive."
     ),
     "text": (
-        "The image is mostly white, like a page of text or a document. Please upload the CT image "
-        "itself."
+        "The image is mostly white, like a page of text or an inverted grey scale. Please upload "
+        "the CT image itself, with white bone and black air."
     ),
     "rotated_90": (
         "The image lies on its side (turned by 90 degrees). Please turn it so that the front of "
@@ -133,11 +136,28 @@ def picture_refusal(grey: NDArray[np.uint8], *, colour_spread: float) -> Refusal
         return refused("blank")
     if float((grey > 30).mean()) < _MIN_BODY_SHARE:
         return refused("no_body")
-    if float((grey >= 240).mean()) > _MAX_WHITE_SHARE:
+    if float((grey >= _WHITE).mean()) > _MAX_WHITE_SHARE:
         return refused("text")
     if _neighbour_correlation(grey) < _MIN_CORRELATION:
         return refused("noise")
     return None
+
+
+def slice_refusal(
+    grey: NDArray[np.uint8], *, colour_spread: float, seen: Refusal | None
+) -> Refusal | None:
+    """Join what the picture says with what a gate has `seen` in its features.
+
+    The picture's own faults come first. An inverted slice is as white as a page of text, and only
+    the features tell them apart; a picture without white is no inverted slice.
+    """
+    refusal = picture_refusal(grey, colour_spread=colour_spread)
+    if seen and seen.code == "inverted":
+        if float((grey >= _WHITE).mean()) < _MIN_INVERTED_WHITE_SHARE:
+            seen = refused("unlike_ct")
+        elif refusal and refusal.code == "text":
+            return seen
+    return refusal or seen
 
 
 def chest_refusal(pixels_hu: NDArray[np.int16]) -> Refusal | None:

@@ -28,8 +28,8 @@ from detection.ml.input_gate import (
     Refusal,
     chest_refusal,
     load_gate,
-    picture_refusal,
     refused,
+    slice_refusal,
 )
 from detection.ml.pooling import pool
 from detection.ml.preprocess import Letterbox, letterbox, network_input
@@ -304,7 +304,7 @@ class Predictor:
                 judged = self.gate.refusals(features, is_known_ct=is_known_ct)
             for grey, seen, (_, box), cells in zip(batch, judged, fitted, logits, strict=True):
                 rows, columns = grey.shape
-                refusal = picture_refusal(grey, colour_spread=colour_spread) or seen
+                refusal = slice_refusal(grey, colour_spread=colour_spread, seen=seen)
                 reason = refusal.sentence if refusal else ""
                 yield _Read(cells=cells, box=box, rows=rows, columns=columns, reason=reason)
 
