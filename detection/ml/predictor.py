@@ -91,8 +91,8 @@ class Predictor:
 
     Parameters
     ----------
-    gate : Gate, optional
-        Judges slices in place of the bundle's own gate.
+    is_gated : bool
+        Whether the bundle's own gate judges what is read; the cheap checks always do.
 
     Raises
     ------
@@ -101,7 +101,7 @@ class Predictor:
     """
 
     def __init__(
-        self, bundle: Bundle, *, threads: int | None = None, gate: Gate | None = None
+        self, bundle: Bundle, *, threads: int | None = None, is_gated: bool = True
     ) -> None:
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = threads or min(4, os.cpu_count() or 1)
@@ -116,7 +116,7 @@ class Predictor:
             ) from error
         self._input = self._session.get_inputs()[0].name
         self._outputs = [output.name for output in self._session.get_outputs()]
-        self.gate = gate or load_gate(bundle)
+        self.gate: Gate | None = load_gate(bundle) if is_gated else None
         self.bundle = bundle
         self.preprocessing = bundle.preprocessing
         self.threshold = float(bundle.operating_point["threshold"])
