@@ -297,3 +297,12 @@ def test_file_that_is_not_there_is_an_os_error(tmp_path):
 
 def test_folder_is_refused(tmp_path):
     assert "folder" in refusal_of(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("agent", "is_enhanced"), [("APPLIED", True), ("NON IONIC", True), ("NONE", False), ("", False)]
+)
+def test_contrast_medium_is_a_caveat(tmp_path, agent, is_enhanced):
+    volume = decode_file(write_ct(tmp_path / "a.dcm", ContrastBolusAgent=agent))
+
+    assert any("Contrast medium" in caveat for caveat in volume.caveats) is is_enhanced
