@@ -95,7 +95,9 @@ def export_bundle(
         float32.unlink()
         calibration = fit_platt(served.logits, served.labels)
         probabilities = apply_platt(served.logits, calibration)
-        points = choose_operating_points(probabilities, served.labels, unit=UNIT)
+        points = choose_operating_points(
+            probabilities, served.labels, unit=UNIT, groups=served.groups
+        )
         threshold = points[DEFAULT_OPERATING_POINT]["threshold"]
         report({"stage": "calibrate", "fraction": 0.97, "message": "Measuring on the test part."})
         metrics: dict[str, Any] = {
@@ -247,7 +249,9 @@ def _compare(reference: Scores, quantised: Scores) -> dict[str, Any]:
     """Say what int8 costs against float32, each read with the float32 calibration."""
     calibration = fit_platt(reference.logits, reference.labels)
     labels = reference.labels
-    points = choose_operating_points(apply_platt(reference.logits, calibration), labels, unit=UNIT)
+    points = choose_operating_points(
+        apply_platt(reference.logits, calibration), labels, unit=UNIT, groups=reference.groups
+    )
     shift = 0.0
     for point in points.values():
         moved = operating_point(

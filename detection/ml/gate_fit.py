@@ -195,7 +195,7 @@ def change_mildly(grey: Grey, generator: np.random.Generator) -> Grey:
     """Change a slice as scanners, windows and exports do: one or two changes, none of them a fault.
 
     Rotation to 12 degrees, noise to 0.05, JPEG from 25, brightness and contrast by a quarter,
-    gamma, 200 to 300 px, another cut.
+    gamma, 200 to 300 px, another cut or margin.
     """
     for change in generator.choice(len(_MILD), generator.integers(1, 3), replace=False):
         grey = _MILD[change](grey, generator)
@@ -220,7 +220,7 @@ def _false_refusals(
 def _fit_depth(features: Array) -> Depth:
     vectors = unit_length(features)
     pca = PCA(COMPONENTS, svd_solver="randomized", random_state=0).fit(vectors)
-    principal = pca.transform(vectors)
+    principal = np.asarray(pca.transform(vectors), np.float32)
     precision = LedoitWolf(assume_centered=True).fit(principal).precision_
     return Depth(
         mean=pca.mean_.astype(np.float32),
@@ -231,7 +231,7 @@ def _fit_depth(features: Array) -> Depth:
 
 
 def _levels(grey: Grey, change: Callable[[Array], Array]) -> Grey:
-    levels = change(grey.astype(np.float32) / 255)
+    levels = change(np.divide(grey, 255, dtype=np.float32))
     return (np.clip(levels, 0, 1) * 255).astype(np.uint8)
 
 
@@ -283,6 +283,16 @@ def _cut(grey: Grey, generator: np.random.Generator) -> Grey:
     return np.pad(part, border)
 
 
+def _trim(grey: Grey, generator: np.random.Generator) -> Grey:
+    """Cut to the body and leave a narrow margin, as a reformat or a tight field of view does."""
+    rows, columns = (np.flatnonzero((grey > 40).mean(axis=axis) > 0.02) for axis in (1, 0))
+    if not len(rows) or not len(columns):
+        return grey
+    margin = int(generator.uniform(0, 0.08) * max(grey.shape))
+    top, left = max(0, rows[0] - margin), max(0, columns[0] - margin)
+    return grey[top : rows[-1] + 1 + margin, left : columns[-1] + 1 + margin]
+
+
 _MILD = (
     _rotate,
     _add_noise,
@@ -292,4 +302,5 @@ _MILD = (
     _bend,
     _shrink,
     _cut,
+    _trim,
 )

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -28,6 +29,9 @@ _MIN_BODY_SHARE = 0.05
 _MIN_CORRELATION = 0.6
 # Share of almost white pixels: bone and contrast medium fill a fifth at most, paper nine tenths.
 _MAX_WHITE_SHARE = 0.4
+_TISSUE_HU = -300
+_LUNG_HU = (-980, -500)
+_MAX_LUNG_SHARE = 0.1
 
 # Which training image the nearest-neighbour distance is measured to; the published choice.
 NEIGHBOURS = 10
@@ -76,8 +80,8 @@ _SENTENCES = {
         "again with the usual grey scale."
     ),
     "chest": (
-        "The image shows mostly lung or another part without the kidneys, like a slice of the "
-        "chest. Please upload a slice at the level of the kidneys."
+        "The slice shows the chest: much of it is lung. Please upload a slice at the level of the "
+        "kidneys."
     ),
     "unlike_ct": (
         "The image does not look like a CT slice in a soft-tissue window (it may be an "
@@ -134,6 +138,24 @@ def picture_refusal(grey: NDArray[np.uint8], *, colour_spread: float) -> Refusal
     if _neighbour_correlation(grey) < _MIN_CORRELATION:
         return refused("noise")
     return None
+
+
+def chest_refusal(pixels_hu: NDArray[np.int16]) -> Refusal | None:
+    """Refuse an axial slice in Hounsfield units of which more than a tenth is lung.
+
+    Lung is what lies inside the body between -980 and -500 HU: bowel gas is below, fat far above.
+    At the level of the kidneys at most the lowest tips of the lungs are left.
+    """
+    step = max(1, round(max(pixels_hu.shape) / 256))
+    coarse = pixels_hu[::step, ::step]
+    air = np.pad((coarse <= _TISSUE_HU).astype(np.uint8), 1, constant_values=1)
+    _, areas = cv2.connectedComponents(air, connectivity=4)
+    body = (areas != areas[0, 0])[1:-1, 1:-1]
+    low, high = _LUNG_HU
+    lung = (body & (coarse > low) & (coarse < high)).astype(np.uint8)
+    # The rim of every gas bubble passes through these values; it is one or two pixels wide.
+    lung = np.asarray(cv2.morphologyEx(lung, cv2.MORPH_OPEN, np.ones((3, 3), np.uint8)))
+    return refused("chest") if lung.sum() > _MAX_LUNG_SHARE * body.sum() else None
 
 
 def _neighbour_correlation(grey: NDArray[np.uint8]) -> float:
@@ -280,12 +302,13 @@ def read_gate(path: Path, told: Mapping[str, Any]) -> Gate:
     with np.load(path, allow_pickle=False) as archive:
         arrays = {name: archive[name].astype(np.float32) for name in archive.files}
     names = sorted({name.split("/")[0] for name in arrays if "/" in name})
+    fields: dict[str, Any] = {key: arrays[key] for key in _GATE_ARRAYS}
+    fields |= {key: float(told[key]) for key in _LIMITS}
     return Gate(
         depths={
             name: Depth(**{key: arrays[f"{name}/{key}"] for key in _DEPTH_ARRAYS}) for name in names
         },
-        **{key: arrays[key] for key in _GATE_ARRAYS},
-        **{key: float(told[key]) for key in _LIMITS},
+        **fields,
     )
 
 

@@ -13,6 +13,7 @@ from keras import layers
 
 STRIDE = 8
 MAP_LAYER = "stone_map"
+STAGES = ("head", "upper", "all")
 # The served feature outputs, and the block that each is the average of.
 FEATURE_BLOCKS = {"features_conv3": "conv3_block4_out", "features_conv4": "conv4_block6_out"}
 # Epsilon of the batch normalisation that the ImageNet weights were trained with.
@@ -106,16 +107,20 @@ def serving_network(network: keras.Model) -> keras.Model:
 def set_trainable(network: keras.Model, *, stage: str) -> None:
     """Choose what the next training stage may change.
 
-    "head" trains conv5 and the head on a frozen conv1 to conv4; "all" unfreezes the convolutions.
-    The batch normalisation of conv1 to conv4 stays at its ImageNet statistics in both: batches
-    of eight are too small to estimate them better.
+    "head" trains conv5 and the head on a frozen conv1 to conv4; "upper" trains conv4 too, and
+    "all" every convolution. The batch normalisation of conv1 to conv4 stays at its ImageNet
+    statistics throughout, and that of conv5 too once its first training is over ("upper"):
+    batches of eight are too small to estimate them better.
     """
-    if stage not in ("head", "all"):
+    if stage not in STAGES:
         raise ValueError(f"Unknown training stage {stage!r}.")
     for layer in network.layers:
         is_new = layer.name.startswith(("conv5", "head", MAP_LAYER))
         is_norm = isinstance(layer, layers.BatchNormalization)
-        layer.trainable = is_new or (stage == "all" and not is_norm)
+        if stage == "upper":
+            layer.trainable = (is_new or layer.name.startswith("conv4")) and not is_norm
+        else:
+            layer.trainable = is_new or (stage == "all" and not is_norm)
 
 
 def _bottleneck(x: Any, *, filters: int, stride: int, projects: bool, name: str) -> Any:

@@ -14,14 +14,21 @@ import onnxruntime
 from numpy.typing import NDArray
 
 from detection.imaging.body import Trunk, find_trunk
-from detection.imaging.reformat import CoronalPlan, CoronalSlab, plan_coronal
+from detection.imaging.reformat import PIXEL_MM, CoronalPlan, CoronalSlab, plan_coronal
 from detection.imaging.volume import Volume
 from detection.imaging.window import Window, apply_window, grey_slice
 from detection.ml.bundle import Bundle
 from detection.ml.calibrate import apply_platt, sigmoid
 from detection.ml.errors import BundleError, MLError
 from detection.ml.findings import Candidate, Rectangle, locate
-from detection.ml.input_gate import Features, Gate, load_gate, picture_refusal, refused
+from detection.ml.input_gate import (
+    Features,
+    Gate,
+    chest_refusal,
+    load_gate,
+    picture_refusal,
+    refused,
+)
 from detection.ml.pooling import pool
 from detection.ml.preprocess import Letterbox, letterbox, network_input
 from detection.ml.series import (
@@ -143,9 +150,10 @@ class Predictor:
     def _assess_image(self, volume: Volume) -> Assessment:
         _, rows, columns = volume.pixels.shape
         grey = grey_slice(volume, 0, window=self._window)
-        read = next(self._read([grey], colour_spread=volume.colour_spread))
-        if read.reason:
-            return _refused(read.reason)
+        read = next(self._read([grey], of=volume))
+        reason = read.reason or _chest_reason(volume, 0)
+        if reason:
+            return _refused(reason)
         stone_map = self._image_map(read)
         probability = float(apply_platt(np.array(read.logit), self.bundle.calibration))
         findings = [
@@ -227,12 +235,11 @@ class Predictor:
 
         reading = _PlaneReading(logits=[None] * slices)
         maps: NDArray[np.float16] | None = None
-        for index, read in zip(
-            indices, self._read(greys(), colour_spread=volume.colour_spread), strict=True
-        ):
+        for index, read in zip(indices, self._read(greys(), of=volume), strict=True):
             tick()
-            if read.reason:
-                reading.reason = reading.reason or read.reason
+            reason = read.reason or _chest_reason(volume, index)
+            if reason:
+                reading.reason = reading.reason or reason
                 continue
             stone_map = self._image_map(read, image=(rows, columns), origin=(top, left))
             if maps is None:
@@ -256,7 +263,7 @@ class Predictor:
                 held.append(replace(slab, pixels_hu=slab.pixels_hu[:1, :1]))
                 yield apply_window(slab.pixels_hu, self._window)
 
-        for read in self._read(greys(), colour_spread=0.0):
+        for read in self._read(greys(), of=None):
             slab = held.popleft()
             tick()
             if read.reason:
@@ -275,12 +282,18 @@ class Predictor:
                 )
         return reading
 
-    def _read(
-        self, greys: Iterable[NDArray[np.uint8]], *, colour_spread: float
-    ) -> Iterator["_Read"]:
-        """Read pictures in batches; never more than a batch of them is held."""
+    def _read(self, greys: Iterable[NDArray[np.uint8]], *, of: Volume | None) -> Iterator["_Read"]:
+        """Read pictures in batches; never more than a batch of them is held.
+
+        They are slices of a volume, or parts of them; without one they are coronal slabs.
+        """
+        spacing_mm: tuple[float, float] | None = (PIXEL_MM, PIXEL_MM)
+        colour_spread = 0.0
+        if of is not None:
+            spacing_mm = of.spacing_mm[1:] if of.spacing_mm else None
+            colour_spread = of.colour_spread
         for batch in _batches(greys, _BATCH):
-            fitted = [letterbox(grey, self.preprocessing) for grey in batch]
+            fitted = [letterbox(g, self.preprocessing, spacing_mm=spacing_mm) for g in batch]
             logits, features = self.run(np.stack([canvas for canvas, _ in fitted]))
             judged = self.gate.refusals(features) if self.gate else [None] * len(batch)
             for grey, seen, (_, box), cells in zip(batch, judged, fitted, logits, strict=True):
@@ -403,6 +416,13 @@ def _candidate(stone: Stone, volume: Volume) -> Candidate:
         probability=stone.probability,
         extent_mm=round(extent_mm, 1) if extent_mm else None,
     )
+
+
+def _chest_reason(volume: Volume, index: int) -> str:
+    if not volume.is_hu or volume.plane != "axial":
+        return ""
+    refusal = chest_refusal(volume.pixels[index])
+    return refusal.sentence if refusal else ""
 
 
 def _refused(reason: str) -> Assessment:
