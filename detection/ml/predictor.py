@@ -24,10 +24,11 @@ from detection.ml.findings import Candidate, Rectangle, locate
 from detection.ml.input_gate import (
     Features,
     Gate,
+    Refusal,
     chest_refusal,
     load_gate,
-    picture_refusal,
     refused,
+    slice_refusal,
 )
 from detection.ml.pooling import pool
 from detection.ml.preprocess import Letterbox, letterbox, network_input
@@ -292,13 +293,16 @@ class Predictor:
         if of is not None:
             spacing_mm = of.spacing_mm[1:] if of.spacing_mm else None
             colour_spread = of.colour_spread
+        is_known_ct = of is None or (of.is_hu and of.plane in ("axial", "coronal"))
         for batch in _batches(greys, _BATCH):
             fitted = [letterbox(g, self.preprocessing, spacing_mm=spacing_mm) for g in batch]
             logits, features = self.run(np.stack([canvas for canvas, _ in fitted]))
-            judged = self.gate.refusals(features) if self.gate else [None] * len(batch)
+            judged: list[Refusal | None] = [None] * len(batch)
+            if self.gate:
+                judged = self.gate.refusals(features, is_known_ct=is_known_ct)
             for grey, seen, (_, box), cells in zip(batch, judged, fitted, logits, strict=True):
                 rows, columns = grey.shape
-                refusal = picture_refusal(grey, colour_spread=colour_spread) or seen
+                refusal = slice_refusal(grey, colour_spread=colour_spread, seen=seen)
                 reason = refusal.sentence if refusal else ""
                 yield _Read(cells=cells, box=box, rows=rows, columns=columns, reason=reason)
 
