@@ -4,8 +4,8 @@ import pytest
 from django.core.files.uploadedfile import SimpleUploadedFile
 
 from detection.models import Prediction, Study, TrainingRun, Upload
-from detection.services.studies import upload_create
 from detection.services.training import training_run_create, training_run_sweep
+from detection.services.uploads import upload_create
 from tests.queue.conftest import SLICES, child_of, is_alive, wait_for
 from tests.services.factories import model_version_make
 
