@@ -140,7 +140,7 @@ def classify(*arguments):
         cwd=ROOT,
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=300,
     )
 
 
@@ -175,7 +175,7 @@ def test_serving_never_imports_the_training_framework():
         "print([m for m in ('tensorflow', 'keras', 'sklearn') if m in sys.modules])"
     )
     run = subprocess.run(
-        [sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, timeout=60
+        [sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, timeout=300
     )
 
     assert run.stdout.strip() == "[]"
