@@ -31,6 +31,14 @@ class ImportReport:
     rows: Sequence[SourceFile]
 
     @property
+    def rows_accepted(self) -> list[SourceFile]:
+        return [row for row in self.rows if row.status == SourceFile.Status.ACCEPTED]
+
+    @property
+    def rows_with_reason(self) -> list[SourceFile]:
+        return [row for row in self.rows if row.status != SourceFile.Status.ACCEPTED]
+
+    @property
     def total(self) -> int:
         return self.accepted + self.skipped + self.refused + self.waiting
 

@@ -23,6 +23,8 @@ from detection.services.identifiers import identifiers_store
 from detection.services.predictions import prediction_create
 from detection.services.series import series_create
 
+# Codes of what may well lie beside a series on a disc: left out there, refused by itself.
+OF_NO_CONCERN = frozenset({"not_an_image", "program"})
 Ingest = Callable[[Sequence[Path], Path], IngestResult]
 
 
@@ -118,10 +120,11 @@ def _report_store(
             changed.append(source_file)
         source_file.series = series
         source_file.study_id = series.study_id if series else study.pk
-        source_file.status = row.status
+        is_beside = bool(series_of_row) and row.code in OF_NO_CONCERN
+        source_file.status = SourceFile.Status.SKIPPED if is_beside else row.status
         source_file.code = row.code
         source_file.reason = Truncator(row.reason).chars(255)
-        source_file.advice = Truncator(row.advice).chars(255)
+        source_file.advice = "" if is_beside else Truncator(row.advice).chars(255)
     SourceFile.objects.bulk_update(
         changed, ["series", "study", "status", "code", "reason", "advice"], batch_size=500
     )
