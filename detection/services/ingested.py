@@ -68,9 +68,7 @@ def _studies(
     for ingested in found:
         groups.setdefault(ingested.study, []).append(ingested)
     owners = [study] + [
-        Study.objects.create(
-            upload=study.upload, uploaded_by_id=study.uploaded_by_id, name=study.name
-        )
+        Study.objects.create(upload_id=study.upload_id, uploaded_by_id=study.uploaded_by_id)
         for _ in list(groups)[1:]
     ]
     return list(zip(owners, groups.values(), strict=False))
@@ -129,9 +127,10 @@ def _report_store(
         changed, ["series", "study", "status", "code", "reason", "advice"], batch_size=500
     )
     SourceFile.objects.bulk_create(members, batch_size=500)
-    counts = Counter(row.study_id for row in [*changed, *members] if row.series_id)
-    for pk, count in counts.items():
-        Study.objects.filter(pk=pk).update(file_count=count)
+    used = [row for row in [*changed, *members] if row.series_id]
+    names = {row.study_id: row.display_name for row in reversed(used)}
+    for pk, count in Counter(row.study_id for row in used).items():
+        Study.objects.filter(pk=pk).update(file_count=count, name=names[pk])
 
 
 def _why_nothing(report: Sequence[FileReport]) -> str:

@@ -108,7 +108,12 @@ def prediction_claim(*, prediction: Prediction) -> bool:
     """Take a queued prediction for this worker; say whether it is ours now."""
     now = timezone.now()
     claimed = Prediction.objects.filter(pk=prediction.pk, status=Status.QUEUED).update(
-        status=Status.RUNNING, attempts=F("attempts") + 1, started_at=now, heartbeat_at=now
+        status=Status.RUNNING,
+        attempts=F("attempts") + 1,
+        started_at=now,
+        heartbeat_at=now,
+        slices_done=0,
+        slices_total=0,
     )
     if claimed:
         prediction.refresh_from_db(fields=["status", "attempts", "started_at", "heartbeat_at"])
