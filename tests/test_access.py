@@ -8,6 +8,7 @@ from django.urls import get_resolver, reverse
 from accounts.services import user_create
 from detection.models import TrainingRun
 from tests.conftest import PASSWORD, signed_in
+from tests.imaging.volumes import oriented_volume
 from tests.views.factories import study_make
 
 EVERYBODY = ("radiologist", "lead", "administrator", "auditor", "no_role")
@@ -58,6 +59,11 @@ RULES = {
     ),
     "studies/<uuid:uuid>/image.png": PIXELS,
     "studies/<uuid:uuid>/map.png": PIXELS,
+    "studies/<uuid:uuid>/slice.raw": PIXELS,
+    "studies/<uuid:uuid>/volume.nii": PIXELS,
+    "model/": Rule(allowed=READERS),
+    # The example address names no figure of the card.
+    "model/figures/<str:name>": Rule(allowed=READERS, answers=(200, 404)),
     "uploads/<uuid:uuid>/": STUDY,
     "uploads/<uuid:uuid>/status/": STUDY,
     "admin/": ADMIN,
@@ -110,7 +116,8 @@ ROUTES = sorted(set(routes(get_resolver().url_patterns)))
 
 @pytest.fixture
 def study(radiologist):
-    return study_make(uploaded_by=radiologist)
+    # A stack in three planes, so that each of its addresses has an answer.
+    return study_make(uploaded_by=radiologist, volume=oriented_volume())
 
 
 @pytest.fixture
