@@ -61,10 +61,12 @@ def upload_list(*, user: User) -> QuerySet[Upload]:
 
 
 def series_list(*, study: Study) -> list[Series]:
-    """Return the series of a study, with their predictions, oldest first."""
+    """Return the series of a study, each with `readings`: its predictions, oldest first."""
     readings = Prediction.objects.order_by("pk").select_related("model_version")
     return list(
-        study.series.order_by("pk").prefetch_related(Prefetch("predictions", queryset=readings))
+        study.series.order_by("pk").prefetch_related(
+            Prefetch("predictions", queryset=readings, to_attr="readings")
+        )
     )
 
 
