@@ -21,6 +21,7 @@ from detection.imaging.volume import Volume, load_volume
 from detection.ml.bundle import load_bundle
 from detection.ml.errors import MLError
 from detection.ml.predictor import CANNOT_ASSESS, Assessment, Predictor, save_stone_map
+from detection.ml.stones import Stone
 from detection.models import Finding, ModelVersion, Prediction, Series, Study
 from detection.selectors.registry import model_version_active, model_version_path
 from detection.selectors.studies import series_volume_path
@@ -131,10 +132,10 @@ def prediction_store(*, prediction: Prediction, volume: Volume, assessment: Asse
         message=assessment.reason,
         findings=_findings(prediction, assessment),
         caveats=list(dict.fromkeys([*volume.caveats, *assessment.caveats])),
-        slice_probabilities=list(getattr(assessment, "slice_probabilities", ())),
-        coronal_probabilities=list(getattr(assessment, "coronal_probabilities", ())),
-        coronal_positions_mm=list(getattr(assessment, "coronal_positions_mm", ())),
-        key_slices=list(getattr(assessment, "key_slices", ())),
+        slice_probabilities=list(assessment.slice_probabilities),
+        coronal_probabilities=list(assessment.coronal_probabilities),
+        coronal_positions_mm=list(assessment.coronal_positions_mm),
+        key_slices=list(assessment.key_slices),
         map_path=map_path,
     )
 
@@ -176,9 +177,10 @@ def _progress(prediction: Prediction) -> Callable[[int, int], None]:
 
 def _findings(prediction: Prediction, assessment: Assessment) -> list[Finding]:
     """The stones of a volume, measured and most probable first, or the places on a picture."""
-    stones = getattr(assessment, "stones", ())
-    if stones:
-        return [_stone(prediction, rank, stone) for rank, stone in enumerate(stones, start=1)]
+    if assessment.stones:
+        return [
+            _stone(prediction, rank, stone) for rank, stone in enumerate(assessment.stones, start=1)
+        ]
     return [
         Finding(
             prediction=prediction,
@@ -196,7 +198,7 @@ def _findings(prediction: Prediction, assessment: Assessment) -> list[Finding]:
     ]
 
 
-def _stone(prediction: Prediction, rank: int, stone: Any) -> Finding:
+def _stone(prediction: Prediction, rank: int, stone: Stone) -> Finding:
     x0, y0, x1, y1 = stone.box
     x_mm, y_mm, z_mm = stone.centre_lps_mm or (None, None, None)
     return Finding(
