@@ -8,7 +8,7 @@ import pytest
 from django.core.files.uploadedfile import SimpleUploadedFile
 from django_tasks_db.models import DBTaskResult
 
-from detection.imaging.dicom_header import Identifiers
+from detection.imaging.dicom_facts import Identifiers
 from detection.imaging.series import Notice
 from detection.imaging.volume import load_volume
 from detection.models import Prediction, Series, SourceFile, Study, StudyIdentifiers, Upload
