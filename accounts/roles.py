@@ -19,7 +19,14 @@ class Role:
 
 RADIOLOGIST = Role(
     "radiologist",
-    frozenset({"detection.add_study", "detection.view_study", "detection.view_pixels"}),
+    frozenset(
+        {
+            "detection.add_study",
+            "detection.view_study",
+            "detection.view_pixels",
+            "detection.view_identifiers",
+        }
+    ),
 )
 LEAD = Role(
     "lead",
@@ -30,7 +37,7 @@ LEAD = Role(
         "detection.view_trainingrun",
     },
 )
-# Reads history and logs, and sees no image and no file name.
+# Reads history and logs, and sees no image, no identifier and no file name.
 AUDITOR = Role(
     "auditor",
     frozenset(
@@ -41,6 +48,7 @@ AUDITOR = Role(
             "detection.view_modelversion",
             "detection.view_modelactivation",
             "detection.view_trainingrun",
+            "detection.view_identifieraccess",
             "accounts.view_user",
         }
     ),

@@ -10,7 +10,14 @@ from django.utils.html import format_html
 from django.views.decorators.http import require_POST
 
 from detection.forms import ActivationForm, TrainingStartForm
-from detection.models import Finding, ModelActivation, ModelVersion, Prediction, TrainingRun
+from detection.models import (
+    Finding,
+    IdentifierAccess,
+    ModelActivation,
+    ModelVersion,
+    Prediction,
+    TrainingRun,
+)
 from detection.selectors.registry import activation_list, model_version_active
 from detection.services.registry import model_version_activate
 from detection.services.training import (
@@ -32,7 +39,17 @@ def _never(self, request, obj=None):
 
 class FindingInline(admin.TabularInline):
     model = Finding
-    fields = ("rank", "plane", "slice_index", "box", "probability_percent", "extent_mm")
+    fields = (
+        "rank",
+        "plane",
+        "slice_index",
+        "box",
+        "probability_percent",
+        "extent_mm",
+        "diameter_mm",
+        "size_class",
+        "side",
+    )
     readonly_fields = fields
     extra = 0
     has_add_permission = has_change_permission = has_delete_permission = _never
@@ -65,9 +82,8 @@ class PredictionAdmin(admin.ModelAdmin):
     search_fields = (
         "=series__study__id",
         "series__study__uploaded_by__username",
-        "series__study__source_files__display_name",
     )
-    search_help_text = "Study number, user name or file name"
+    search_help_text = "Study number or user name"
     ordering = ("-created_at", "-id")
     fields = (
         "study",
@@ -246,6 +262,19 @@ class ModelActivationAdmin(admin.ModelAdmin):
     @admin.display(description="by", ordering="activated_by")
     def by(self, activation):
         return activation.activated_by or "the installation"
+
+
+@admin.register(IdentifierAccess)
+class IdentifierAccessAdmin(admin.ModelAdmin):
+    list_display = ("created_at", "user", "study")
+    list_filter = ("created_at",)
+    list_select_related = ("user", "study")
+    search_fields = ("=study__id", "user__username")
+    search_help_text = "Study number or user name"
+    fields = ("created_at", "user", "study")
+    readonly_fields = fields
+    actions = None
+    has_add_permission = has_change_permission = has_delete_permission = _never
 
 
 @admin.register(TrainingRun)

@@ -9,7 +9,8 @@ from django.contrib.auth import get_user_model
 from django.db.models import Q
 from django.utils import timezone
 
-from detection.models import SourceFile, Study
+from detection.models import SourceFile, Study, StudyIdentifiers
+from detection.models.encryption import blind_indices, name_stem
 
 # Kept far from the ends of what a database can hold in any time zone.
 _FIRST_DAY = datetime.date(1970, 1, 2)
@@ -40,7 +41,7 @@ class StudyFilter(django_filters.FilterSet):
     ]
 
     q = django_filters.CharFilter(
-        label="File name or study number",
+        label="Study number",
         method="filter_q",
         max_length=100,
         widget=forms.TextInput(attrs={"type": "search"}),
@@ -69,13 +70,22 @@ class StudyFilter(django_filters.FilterSet):
         super().__init__(*args, **kwargs)
         if not self.request.user.has_perm("detection.view_all_studies"):
             del self.filters["uploader"]
+        if self.request.user.has_perm("detection.view_identifiers"):
+            self.filters["q"].label = "Patient ID, accession number, file name or study number"
 
     def filter_q(self, queryset, name, value):
-        files = SourceFile.objects.filter(display_name__icontains=value)
-        wanted = Q(pk__in=files.values("study_id"))
         number = re.fullmatch(r"(?:study\s*)?#?\s*(\d{1,18})", value.strip(), re.IGNORECASE)
-        if number:
-            wanted |= Q(pk=int(number[1]))
+        wanted = Q(pk=int(number[1])) if number else Q(pk=None)
+        if self.request.user.has_perm("detection.view_identifiers"):
+            # They lie encrypted: a complete one is found, a part of one is not.
+            names = blind_indices(name_stem(value), field="name")
+            patients = blind_indices(value, field="patient_id")
+            accessions = blind_indices(value, field="accession_number")
+            found = SourceFile.objects.filter(name_index__in=names)
+            whose = StudyIdentifiers.objects.filter(
+                Q(patient_id_index__in=patients) | Q(accession_number_index__in=accessions)
+            )
+            wanted |= Q(pk__in=found.values("study_id")) | Q(pk__in=whose.values("study_id"))
         return queryset.filter(wanted)
 
     def filter_status(self, queryset, name, value):

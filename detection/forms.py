@@ -22,7 +22,7 @@ class FilesField(forms.Field):
 
 
 class UploadForm(forms.Form):
-    files = FilesField(label="Image files")
+    files = FilesField(label="Image files, archives or volumes")
 
     def __init__(self, *args, **kwargs):
         super().__init__(*args, **kwargs)

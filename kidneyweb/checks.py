@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from cryptography.fernet import Fernet
 from django.conf import settings
 from django.core.checks import CheckMessage, Error, Warning, register
 from django.core.exceptions import ImproperlyConfigured
@@ -50,5 +51,23 @@ def secret_key_is_set(**kwargs: Any) -> list[CheckMessage]:
             "SECRET_KEY is empty.",
             hint="Set it to a long random text; see .env.example.",
             id="kidneyweb.E002",
+        )
+    ]
+
+
+@register("kidneyweb")
+def identifier_keys_are_usable(**kwargs: Any) -> list[CheckMessage]:
+    try:
+        keys = [Fernet(key) for key in settings.IDENTIFIER_KEYS]
+    except ValueError:
+        keys = []
+    if keys:
+        return []
+    return [
+        Error(
+            "IDENTIFIER_KEYS holds no key, or one that is no Fernet key: patients' identifiers and "
+            "the names of files cannot be stored.",
+            hint="Set it to 32 random bytes in URL-safe base64; see .env.example.",
+            id="kidneyweb.E003",
         )
     ]

@@ -19,6 +19,8 @@ KIDNEYWEB_DEMO = env.bool("KIDNEYWEB_DEMO", default=False)
 # `manage.py classify` runs without any settings. Everything else checks first, and an empty key is
 # an error there (kidneyweb.checks); Django itself refuses to sign with one.
 SECRET_KEY = env("SECRET_KEY", default="")
+# Encrypt what may name a person; the first is the newest (detection.models.encryption).
+IDENTIFIER_KEYS = env.list("IDENTIFIER_KEYS", default=[])
 ALLOWED_HOSTS = env.list("ALLOWED_HOSTS", default=sorted(LOOPBACK_HOSTS))
 IS_LOOPBACK = LOOPBACK_HOSTS.issuperset(ALLOWED_HOSTS)
 
@@ -55,11 +57,13 @@ MIDDLEWARE = [
     "django.middleware.security.SecurityMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
     "csp.middleware.CSPMiddleware",
+    "kidneyweb.headers.browser_features",
     "django.contrib.sessions.middleware.SessionMiddleware",
     "django.middleware.common.CommonMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",
     "django.contrib.auth.middleware.AuthenticationMiddleware",
     "accounts.middleware.session_lifetime",
+    "accounts.middleware.request_size",
     "accounts.middleware.no_store",
     "django.contrib.auth.middleware.LoginRequiredMiddleware",
     "django.contrib.messages.middleware.MessageMiddleware",
@@ -165,10 +169,12 @@ AXES_VERBOSE = False
 # How many proxies of our own stand before the web process. X-Forwarded-* is believed only then.
 KIDNEYWEB_PROXY_COUNT = env.int("KIDNEYWEB_PROXY_COUNT", default=0)
 
-# Sessions: an idle limit (kept by the server) and an absolute one (accounts.middleware).
+# Sessions: an idle limit (kept by the server) and an absolute one. Requests save the session, and
+# so put off its idle limit, as accounts.middleware says: not each of a hundred slices.
 SESSION_COOKIE_AGE = env.int("SESSION_IDLE_SECONDS", default=30 * 60)
 SESSION_ABSOLUTE_SECONDS = env.int("SESSION_ABSOLUTE_SECONDS", default=12 * 60 * 60)
-SESSION_SAVE_EVERY_REQUEST = True
+# What pages ask for by themselves, which keeps no session alive.
+SESSION_IDLE_PAGES = {"study-status", "upload-status", "detection_trainingrun_progress"}
 SESSION_EXPIRE_AT_BROWSER_CLOSE = True
 SESSION_COOKIE_HTTPONLY = True
 SESSION_COOKIE_SAMESITE = "Lax"
@@ -202,7 +208,12 @@ CONTENT_SECURITY_POLICY = {
 
 # Files: temporary ones on disk from the first byte, readable by this account alone.
 FILE_UPLOAD_HANDLERS = ["django.core.files.uploadhandler.TemporaryFileUploadHandler"]
-DATA_UPLOAD_MAX_NUMBER_FILES = 2000
+# As many as detection.services.uploads takes; one more is told so there.
+DATA_UPLOAD_MAX_NUMBER_FILES = 5001
+# Of a whole request: an upload (detection.services.uploads) with what surrounds its files; and
+# what somebody who is not signed in may send, a form.
+MAX_REQUEST_BYTES = 4 * 2**30 + 16 * 2**20
+MAX_STRANGERS_REQUEST_BYTES = 2**20
 STATIC_URL = "/static/"
 STATIC_ROOT = BASE_DIR / "staticfiles"
 NODE_MODULES = BASE_DIR / "node_modules"
@@ -212,6 +223,7 @@ STATICFILES_DIRS = [BASE_DIR / "static"] + [
         ("vendor/bootstrap", "bootstrap/dist"),
         ("vendor/bootstrap-icons", "bootstrap-icons/font"),
         ("vendor/htmx", "htmx.org/dist"),
+        ("vendor/niivue", "@niivue/niivue/dist"),
     )
     if (NODE_MODULES / folder).is_dir()
 ]

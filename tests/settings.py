@@ -5,9 +5,11 @@ import os
 import secrets
 import shutil
 import tempfile
+from base64 import urlsafe_b64encode
 
 # Before the settings are read. Whatever a test keeps, it keeps outside the project's own data.
 os.environ.setdefault("SECRET_KEY", secrets.token_urlsafe(50))
+os.environ.setdefault("IDENTIFIER_KEYS", urlsafe_b64encode(secrets.token_bytes(32)).decode())
 if "KIDNEYWEB_DATA_DIR" not in os.environ:
     os.environ["KIDNEYWEB_DATA_DIR"] = tempfile.mkdtemp(prefix="kidneyweb-tests-")
     atexit.register(shutil.rmtree, os.environ["KIDNEYWEB_DATA_DIR"], ignore_errors=True)

@@ -8,6 +8,7 @@ from django.urls import get_resolver, reverse
 from accounts.services import user_create
 from detection.models import TrainingRun
 from tests.conftest import PASSWORD, signed_in
+from tests.imaging.volumes import oriented_volume
 from tests.views.factories import study_make
 
 EVERYBODY = ("radiologist", "lead", "administrator", "auditor", "no_role")
@@ -49,8 +50,17 @@ RULES = {
     "studies/new/": Rule(allowed=("radiologist", "lead")),
     "studies/<uuid:uuid>/": STUDY,
     "studies/<uuid:uuid>/status/": STUDY,
+    "studies/find/": Rule(allowed=READERS, method="post"),
+    "studies/<uuid:uuid>/series/<uuid:series>/choose/": Rule(
+        allowed=("radiologist", "lead"), is_own_only=True, method="post"
+    ),
+    "studies/<uuid:uuid>/identifiers/": Rule(
+        allowed=("radiologist", "lead"), is_own_only=True, method="post"
+    ),
     "studies/<uuid:uuid>/image.png": PIXELS,
     "studies/<uuid:uuid>/map.png": PIXELS,
+    "studies/<uuid:uuid>/slice.raw": PIXELS,
+    "studies/<uuid:uuid>/volume.nii": PIXELS,
     "model/": Rule(allowed=READERS),
     # The example address names no figure of the card.
     "model/figures/<str:name>": Rule(allowed=READERS, answers=(200, 404)),
@@ -77,6 +87,7 @@ ADMIN_MODELS = (
     "axes/accessattempt",
     "axes/accessfailurelog",
     "axes/accesslog",
+    "detection/identifieraccess",
     "detection/modelactivation",
     "detection/modelversion",
     "detection/prediction",
@@ -105,7 +116,8 @@ ROUTES = sorted(set(routes(get_resolver().url_patterns)))
 
 @pytest.fixture
 def study(radiologist):
-    return study_make(uploaded_by=radiologist)
+    # A stack in three planes, so that each of its addresses has an answer.
+    return study_make(uploaded_by=radiologist, volume=oriented_volume())
 
 
 @pytest.fixture
@@ -122,6 +134,7 @@ def address(study, training_run):
         route = re.sub(r"admin/\^\(\?P<app_label>.*", "admin/detection/", route)
         route = re.sub(r"\(\?P<url>.*", "no-such-page/", route)
         owner = study.upload if route.startswith("uploads/") else study
+        route = route.replace("<uuid:series>", str(study.series.get().uuid))
         route = route.replace("<uuid:uuid>", str(owner.uuid)).replace("<int:pk>", str(row.pk))
         return "/" + re.sub(r"<[^>]+>", "1", route)
 
@@ -171,4 +184,5 @@ def test_each_role_opens_what_it_may_and_nothing_else(route, address, clients):
 
 @pytest.mark.parametrize("route", [route for route, rule in RULES.items() if rule.is_own_only])
 def test_a_study_of_someone_else_does_not_exist(route, address, other_radiologist_client):
-    assert other_radiologist_client.get(address(route)).status_code == 404
+    ask = getattr(other_radiologist_client, RULES[route].method)
+    assert ask(address(route)).status_code == 404

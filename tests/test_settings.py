@@ -34,7 +34,7 @@ def run_python(*arguments, **environment):
         env=os.environ | PRODUCTION | environment,
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=300,
         check=False,
     )
 

@@ -1,7 +1,7 @@
-"""The decoding process: limits itself, then decodes one file for each line it is given.
+"""The decoding process: limits itself, then does one job for each line it is given.
 
-`sandbox.py` starts it and speaks with it, one JSON object a line: first the limits; then, for
-each file, {"source", "target"}, answered by {"header"} or {"error"}.
+`sandbox.py` starts it and speaks with it, one JSON object a line: first the limits; then the jobs
+of `jobs.py`, each answered by any number of {"at": step} and then its result, or {"error", "code"}.
 """
 
 import ctypes
@@ -10,7 +10,7 @@ import os
 import resource
 import signal
 import sys
-from pathlib import Path
+from functools import partial
 from typing import Any, TextIO
 
 from detection.imaging.limits import Limits
@@ -28,26 +28,35 @@ def main() -> int:
     limits = Limits(**json.loads(first))
     _limit_process(limits)
     # Imported under the limits: what the libraries reserve counts as well.
-    from detection.imaging.decode import decode_file
-    from detection.imaging.errors import ImageError
-    from detection.imaging.volume import save_volume
+    from detection.imaging.errors import Code, ImageError
+    from detection.imaging.jobs import do_job
 
     _answer(answers, {"ready": True})
     for line in sys.stdin:
         job = json.loads(line)
-        _limit_cpu(limits)
+        is_long = job["do"] in ("unpack", "nifti")
+        seconds = limits.cpu_seconds_per_job if is_long else limits.cpu_seconds_per_file
+        _limit_cpu(seconds)
+        tell = partial(_tell, answers, None if is_long else seconds)
         try:
-            volume = decode_file(Path(job["source"]), limits=limits)
-            save_volume(volume, Path(job["target"]))
-            _answer(answers, {"header": volume.header()})
+            _answer(answers, do_job(job, limits=limits, tell=tell))
         except ImageError as error:
-            _answer(answers, {"error": str(error)})
+            _answer(answers, {"error": str(error), "code": error.code})
         except MemoryError:
-            _answer(answers, {"error": "The image needs more memory to be read than is allowed."})
+            sentence = "The image needs more memory to be read than is allowed."
+            _answer(answers, {"error": sentence, "code": Code.OUT_OF_MEMORY})
         except OSError as error:
             reason = os.strerror(error.errno) if error.errno else "unknown error"
-            _answer(answers, {"error": f"The file could not be read or stored: {reason}."})
+            sentence = f"The file could not be read or stored: {reason}."
+            _answer(answers, {"error": sentence, "code": Code.UNREADABLE})
     return 0
+
+
+def _tell(answers: TextIO, cpu_seconds: int | None, step: int) -> None:
+    # Each slice of a series is a file of its own, and gets the time of one.
+    if cpu_seconds is not None:
+        _limit_cpu(cpu_seconds)
+    _answer(answers, {"at": step})
 
 
 def _take_standard_output() -> TextIO:
@@ -83,10 +92,10 @@ def _lower(kind: int, value: int) -> None:
     resource.setrlimit(kind, (value, value))
 
 
-def _limit_cpu(limits: Limits) -> None:
-    """Allow so much for the next file; the limit counts from the start of the process."""
+def _limit_cpu(seconds: int) -> None:
+    """Allow so much for the next step; the limit counts from the start of the process."""
     usage = resource.getrusage(resource.RUSAGE_SELF)
-    allowed = int(usage.ru_utime + usage.ru_stime) + 1 + limits.cpu_seconds_per_file
+    allowed = int(usage.ru_utime + usage.ru_stime) + 1 + seconds
     _, hard = resource.getrlimit(resource.RLIMIT_CPU)
     if hard != resource.RLIM_INFINITY:
         allowed = min(allowed, hard)

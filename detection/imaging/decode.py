@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from detection.imaging.dicom import decode_dicom
-from detection.imaging.errors import ImageError
+from detection.imaging.errors import Code, ImageError
 from detection.imaging.limits import LIMITS, Limits
 from detection.imaging.picture import decode_picture
 from detection.imaging.sniff import HEAD_BYTES, Kind, sniff
@@ -31,17 +31,23 @@ def decode_file(path: Path, *, limits: Limits = LIMITS) -> Volume:
         If the file cannot be opened or read.
     """
     if path.is_dir():
-        raise ImageError("This is a folder, not an image. Please name the files in it.")
+        raise ImageError(
+            "This is a folder, not an image. Please name the files in it.", code=Code.IS_FOLDER
+        )
     with path.open("rb") as file:
         head = file.read(HEAD_BYTES)
-    size = path.stat().st_size
-    if size > limits.max_file_bytes:
-        raise ImageError(
-            f"The file is too large ({size / 2**20:.0f} MiB; at most "
-            f"{limits.max_file_bytes / 2**20:.0f} MiB are read). "
-            "Please export the CT slice alone."
-        )
+    check_size(path, limits)
     kind = sniff(head)
+    if kind is Kind.ZIP:
+        raise ImageError(
+            "This file is an archive, not a single image. Please unpack it.", code=Code.IS_ARCHIVE
+        )
+    if kind in (Kind.NIFTI, Kind.GZIP):
+        raise ImageError(
+            "This file is not a single image but a volume or a compressed file. "
+            "Please upload it as a series.",
+            code=Code.IS_VOLUME,
+        )
     try:
         if kind is Kind.DICOM:
             return decode_dicom(path, limits=limits)
@@ -49,5 +55,18 @@ def decode_file(path: Path, *, limits: Limits = LIMITS) -> Volume:
     except MemoryError as error:
         raise ImageError(
             "The image needs more memory to be read than is allowed. "
-            "Please upload the CT slice at its original size."
+            "Please upload the CT slice at its original size.",
+            code=Code.OUT_OF_MEMORY,
         ) from error
+
+
+def check_size(path: Path, limits: Limits) -> None:
+    """Raise ImageError for a file that is larger than one may be."""
+    size = path.stat().st_size
+    if size > limits.max_file_bytes:
+        raise ImageError(
+            f"The file is too large ({size / 2**20:.0f} MiB; at most "
+            f"{limits.max_file_bytes / 2**20:.0f} MiB are read). "
+            "Please export the CT slice alone.",
+            code=Code.TOO_LARGE,
+        )

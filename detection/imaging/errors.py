@@ -1,5 +1,85 @@
-"""What can go wrong with an image file; the text of the error is a sentence for the user."""
+"""What can go wrong with an image file, named: each name stands for one kind of sentence."""
+
+from enum import StrEnum
+
+
+class Code(StrEnum):
+    """Why a file or a series is refused, left out, or read with a warning."""
+
+    # A file that cannot be read.
+    EMPTY = "empty"
+    NOT_AN_IMAGE = "not_an_image"
+    PROGRAM = "program"
+    POLYGLOT = "polyglot"
+    DAMAGED = "damaged"
+    TOO_LARGE = "too_large"
+    TOO_MANY_PIXELS = "too_many_pixels"
+    BOMB = "bomb"
+    OUT_OF_MEMORY = "out_of_memory"
+    TIMED_OUT = "timed_out"
+    DECODER_DIED = "decoder_died"
+    UNREADABLE = "unreadable"
+    LINK = "link"
+    ANIMATION = "animation"
+    # DICOM.
+    UNSUPPORTED_COMPRESSION = "unsupported_compression"
+    NO_HEADER = "no_header"
+    DICOMDIR = "dicomdir"
+    NOT_CT = "not_ct"
+    LOCALISER = "localiser"
+    NO_IMAGE = "no_image"
+    COLOUR = "colour"
+    NOT_HU = "not_hu"
+    MULTI_FRAME = "multi_frame"
+    # Archives and folders.
+    IS_ARCHIVE = "is_archive"
+    IS_VOLUME = "is_volume"
+    IS_FOLDER = "is_folder"
+    ENCRYPTED = "encrypted"
+    UNSAFE_PATH = "unsafe_path"
+    TOO_DEEP = "too_deep"
+    TOO_MANY_FILES = "too_many_files"
+    SYSTEM_FILE = "system_file"
+    # NIfTI.
+    SEVERAL_VOLUMES = "several_volumes"
+    # Of a series: what is left out or refused of it.
+    DUPLICATE_SLICE = "duplicate_slice"
+    MIXED_ORIENTATIONS = "mixed_orientations"
+    TOO_MANY_SLICES = "too_many_slices"
+    # Of a series: warnings, it is read all the same.
+    SEVERAL_SERIES = "several_series"
+    SEVERAL_ACQUISITIONS = "several_acquisitions"
+    MIXED_GEOMETRY = "mixed_geometry"
+    MISSING_SLICES = "missing_slices"
+    UNEVEN_SPACING = "uneven_spacing"
+    GANTRY_TILT = "gantry_tilt"
+    THICK_SLICES = "thick_slices"
+    NO_SERIES_UID = "no_series_uid"
+    NO_POSITION = "no_position"
+    NO_ORIENTATION = "no_orientation"
+    ORIENTATION_CONFLICT = "orientation_conflict"
+    HU_DOUBTFUL = "hu_doubtful"
+    SLICES_LEFT_OUT = "slices_left_out"
 
 
 class ImageError(Exception):
-    """A file cannot be used as a CT image. `str(error)` says what is wrong and what to do."""
+    """A file cannot be used as a CT image.
+
+    Attributes
+    ----------
+    code : Code
+        The name of the reason.
+    reason, advice : str
+        `str(error)` in two parts: what is wrong, and from "Please" on what to do.
+    """
+
+    def __init__(self, sentence: str, *, code: Code = Code.DAMAGED) -> None:
+        super().__init__(sentence)
+        self.code = code
+        self.reason, self.advice = split_advice(sentence)
+
+
+def split_advice(sentence: str) -> tuple[str, str]:
+    """Part a message into what is wrong and what to do, which begins with "Please"."""
+    reason, please, advice = sentence.partition(" Please ")
+    return reason, f"Please {advice}" if please else ""

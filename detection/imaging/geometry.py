@@ -1,16 +1,128 @@
-"""Where a slice lies in the body, from the elements of its DICOM header."""
+"""Where slices lie in the body, and the canonical order of the axes of a volume."""
 
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from pydicom.dataset import Dataset
 
-from detection.imaging.volume import Plane
+from detection.imaging.volume import Affine, Plane
 
 _MAX_TILT_DEGREES = 30.0
 _PLANES: tuple[Plane, Plane, Plane] = ("sagittal", "coronal", "axial")
+# For slices across each axis of the body (x left, y back, z head): axis and sign along which
+# slices, rows and columns are counted. Radiological convention: the patient's right and front
+# are on the left of the picture, head or front on top.
+_CANONICAL = (
+    ((0, 1), (2, -1), (1, 1)),
+    ((1, 1), (2, -1), (0, 1)),
+    ((2, 1), (1, 1), (0, 1)),
+)
+
+
+@dataclass(frozen=True)
+class Arrangement:
+    """How the axes of an array are exchanged and turned into canonical order; see `Volume`.
+
+    Attributes
+    ----------
+    order : tuple of int
+        Which axis of the array becomes slices, rows, columns.
+    flips : tuple of bool
+        Whether that axis is then reversed.
+    affine_lps : tuple of tuple of float
+        Of the arranged array, as in `Volume`.
+    plane : str
+        That of the slices; "unknown" if they are tilted by more than 30 degrees.
+    spacing_mm : tuple of float
+        (slice, row, column); that of slices is measured across them, also if they are sheared.
+    """
+
+    order: tuple[int, int, int]
+    flips: tuple[bool, bool, bool]
+    affine_lps: Affine
+    plane: Plane
+    spacing_mm: tuple[float, float, float]
+
+    def apply(self, pixels: NDArray[Any]) -> NDArray[Any]:
+        """Return a view of a three-dimensional array, arranged."""
+        first, second, third = (slice(None, None, -1 if flip else None) for flip in self.flips)
+        return pixels.transpose(self.order)[first, second, third]
+
+    def apply_to_slice(self, pixels: NDArray[Any]) -> NDArray[Any]:
+        """Return a view of one slice, `(rows, columns)`, arranged, where axis 0 is the slices."""
+        turned = pixels.T if self.order[1] == 2 else pixels
+        rows, columns = (slice(None, None, -1 if flip else None) for flip in self.flips[1:])
+        return turned[rows, columns]
+
+
+def arrange(
+    *,
+    origin_mm: NDArray[np.float64],
+    steps_mm: NDArray[np.float64],
+    shape: tuple[int, int, int],
+    slice_axis: int = 0,
+) -> Arrangement:
+    """Find the canonical order of an array's axes. Nothing is resampled.
+
+    Parameters
+    ----------
+    origin_mm : np.ndarray
+        LPS position of the centre of the element `[0, 0, 0]`.
+    steps_mm : np.ndarray
+        `(3, 3)`: row `n` is the way in LPS from an element to the next one along axis `n`.
+    shape : tuple of int
+        Of the array.
+    slice_axis : int
+        Which axis counts the slices.
+
+    Raises
+    ------
+    ValueError
+        If the steps span no volume.
+    """
+    lengths = np.linalg.norm(steps_mm, axis=1)
+    if not np.isfinite(origin_mm).all() or not np.isfinite(lengths).all() or not lengths.all():
+        raise ValueError("The position of the slices is no number.")
+    directions = steps_mm / lengths[:, np.newaxis]
+    if abs(float(np.linalg.det(directions))) < 0.1:
+        raise ValueError("The axes of the volume lie in one plane.")
+    first, second = (axis for axis in range(3) if axis != slice_axis)
+    normal = np.cross(directions[first], directions[second])
+    normal /= np.linalg.norm(normal)
+    across = int(np.abs(normal).argmax())
+    (slice_to, slice_sign), (row_to, row_sign), (column_to, column_sign) = _CANONICAL[across]
+    as_rows_and_columns = abs(directions[first][row_to]) + abs(directions[second][column_to])
+    exchanged = abs(directions[second][row_to]) + abs(directions[first][column_to])
+    rows, columns = (first, second) if as_rows_and_columns >= exchanged else (second, first)
+    order = (slice_axis, rows, columns)
+    wanted = ((slice_to, slice_sign), (row_to, row_sign), (column_to, column_sign))
+    flips = [
+        bool(directions[axis][to] * sign < 0)
+        for axis, (to, sign) in zip(order, wanted, strict=True)
+    ]
+    origin = np.array(origin_mm, np.float64)
+    steps = []
+    for axis, flip in zip(order, flips, strict=True):
+        origin += steps_mm[axis] * (shape[axis] - 1) * flip
+        steps.append(-steps_mm[axis] if flip else steps_mm[axis])
+    affine = np.eye(4)
+    # Adding nought makes of -0 a 0.
+    affine[:3] = np.column_stack([*reversed(steps), origin]) + 0.0
+    return Arrangement(
+        order=order,
+        flips=(flips[0], flips[1], flips[2]),
+        affine_lps=tuple((float(x), float(y), float(z), float(w)) for x, y, z, w in affine),
+        plane=_plane_across(normal),
+        spacing_mm=(
+            abs(float(steps_mm[slice_axis] @ normal)),
+            float(lengths[rows]),
+            float(lengths[columns]),
+        ),
+    )
 
 
 def spacing_mm_of(dataset: Dataset) -> tuple[float, float, float] | None:
@@ -56,10 +168,25 @@ def plane_of(orientation: Any) -> Plane:
     length = float(np.linalg.norm(normal))
     if not math.isfinite(length) or not 0.9 < length < 1.1:
         return "unknown"
-    along = np.abs(normal) / length
+    return _plane_across(normal / length)
+
+
+def _plane_across(normal: NDArray[np.float64]) -> Plane:
+    along = np.abs(normal)
     axis = int(along.argmax())
     tilt_degrees = math.degrees(math.acos(min(1.0, float(along[axis]))))
     return _PLANES[axis] if tilt_degrees <= _MAX_TILT_DEGREES else "unknown"
+
+
+def numbers(value: Any, count: int) -> NDArray[np.float64] | None:
+    """Return an element of several numbers, or None if it has not so many finite ones."""
+    if value is None or isinstance(value, str | int | float):
+        return None
+    try:
+        values = np.array([float(item) for item in value], np.float64)
+    except (TypeError, ValueError):
+        return None
+    return values if values.shape == (count,) and np.isfinite(values).all() else None
 
 
 def first_number(value: Any) -> float | None:
@@ -70,3 +197,53 @@ def first_number(value: Any) -> float | None:
     except (IndexError, TypeError, ValueError):
         return None
     return number if math.isfinite(number) else None
+
+
+def slice_arrangement(dataset: Dataset, *, rows: int, columns: int) -> Arrangement | None:
+    """Find the canonical order of one slice from its position, orientation and spacing.
+
+    Returns
+    -------
+    Arrangement or None
+        For the array `(1, rows, columns)`; None if Image Position (0020,0032), Image Orientation
+        (0020,0037) or Pixel Spacing (0028,0030) is missing or not credible. The step between
+        slices is one millimetre where the file does not tell it.
+    """
+    spacing_mm = spacing_mm_of(dataset)
+    position = numbers(dataset.get("ImagePositionPatient"), 3)
+    orientation = orientation_of(dataset.get("ImageOrientationPatient"))
+    if spacing_mm is None or position is None or orientation is None:
+        return None
+    along_rows, along_columns = orientation
+    slice_mm, row_mm, column_mm = spacing_mm
+    # DICOM PS3.3, equation C.7.6.2.1-1: the first direction is that along a row, so that it
+    # belongs to the column index.
+    steps = np.stack(
+        [
+            np.cross(along_rows, along_columns) * (slice_mm or 1.0),
+            along_columns * row_mm,
+            along_rows * column_mm,
+        ]
+    )
+    return arrange(origin_mm=position, steps_mm=steps, shape=(1, rows, columns))
+
+
+def orientation_of(value: Any) -> tuple[NDArray[np.float64], NDArray[np.float64]] | None:
+    """Read Image Orientation (Patient) (0020,0037).
+
+    Returns
+    -------
+    tuple of np.ndarray or None
+        Unit vectors along a row and along a column; None if they are not at right angles.
+    """
+    values = numbers(value, 6)
+    if values is None:
+        return None
+    along_rows, along_columns = values[:3], values[3:]
+    lengths = np.linalg.norm(along_rows), np.linalg.norm(along_columns)
+    if not all(0.9 < length < 1.1 for length in lengths):
+        return None
+    along_rows, along_columns = along_rows / lengths[0], along_columns / lengths[1]
+    if abs(float(along_rows @ along_columns)) > 0.02:
+        return None
+    return along_rows, along_columns

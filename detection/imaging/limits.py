@@ -1,4 +1,4 @@
-"""How much of a machine one image file may use."""
+"""How much of a machine image files and uploads may use."""
 
 from dataclasses import dataclass
 
@@ -7,7 +7,7 @@ _MIB = 2**20
 
 @dataclass(frozen=True)
 class Limits:
-    """Bounds on one file; the first three are checked before any pixel is decoded.
+    """Bounds on a file and on an upload, checked before anything is decoded where possible.
 
     Attributes
     ----------
@@ -23,6 +23,19 @@ class Limits:
         Address space of the decoding process.
     max_written_bytes : int
         Of the volume file it writes.
+    max_slices, max_voxels : int
+        Of one series. A scan of chest to pelvis at 0.6 mm has 1,200 slices and 315 million voxels.
+    max_archive_bytes : int
+        Of a ZIP archive as it lies on the disk.
+    max_files, max_total_bytes : int
+        Of everything in the folders and archives of one upload, unpacked.
+    max_depth : int
+        Of archives within archives, and of folders within a folder times eight.
+    max_ratio : float
+        How many times its size a member of an archive may grow. An empty slice grows 1,000 times,
+        one with a body and noise 10 times at most; the first megabyte is not judged.
+    seconds_per_job, cpu_seconds_per_job : float, int
+        For unpacking an archive and for reading a whole NIfTI volume.
     """
 
     max_file_bytes: int = 512 * _MIB
@@ -31,7 +44,16 @@ class Limits:
     seconds_per_file: float = 30.0
     cpu_seconds_per_file: int = 30
     memory_bytes: int = 1536 * _MIB
-    max_written_bytes: int = 256 * _MIB
+    max_written_bytes: int = 1280 * _MIB
+    max_slices: int = 3000
+    max_voxels: int = 600_000_000
+    max_archive_bytes: int = 4096 * _MIB
+    max_files: int = 5000
+    max_total_bytes: int = 4096 * _MIB
+    max_depth: int = 3
+    max_ratio: float = 200.0
+    seconds_per_job: float = 180.0
+    cpu_seconds_per_job: int = 180
 
     def pixels_refusal(self, *, rows: int, columns: int) -> str:
         """Say why an image of this size is not decoded, in one sentence, or return ""."""

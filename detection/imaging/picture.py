@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageOps, UnidentifiedImageError
 
-from detection.imaging.errors import ImageError
+from detection.imaging.errors import Code, ImageError
 from detection.imaging.limits import LIMITS, Limits
 from detection.imaging.sniff import Kind
 from detection.imaging.volume import Volume
@@ -52,7 +52,8 @@ def decode_picture(path: Path, *, kind: Kind, limits: Limits = LIMITS) -> Volume
         raise
     except (Image.DecompressionBombWarning, Image.DecompressionBombError) as error:
         raise ImageError(
-            "The picture is too large to be read. Please upload the CT slice at its original size."
+            "The picture is too large to be read. Please upload the CT slice at its original size.",
+            code=Code.TOO_MANY_PIXELS,
         ) from error
     except UnidentifiedImageError as error:
         raise ImageError(
@@ -82,11 +83,12 @@ def _decode(path: Path, *, kind: Kind, limits: Limits) -> Volume:
     with Image.open(path, formats=[kind.upper()]) as image:
         refusal = limits.pixels_refusal(rows=image.height, columns=image.width)
         if refusal:
-            raise ImageError(refusal)
+            raise ImageError(refusal, code=Code.TOO_MANY_PIXELS)
         if kind is Kind.PNG:
             if getattr(image, "is_animated", False):
                 raise ImageError(
-                    "The PNG picture is an animation. Please export the slice as a single picture."
+                    "The PNG picture is an animation. Please export the slice as a single picture.",
+                    code=Code.ANIMATION,
                 )
             # Loading alone does not look at the checksums of the chunks.
             image.verify()

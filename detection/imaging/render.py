@@ -1,11 +1,13 @@
 """Pictures for the browser: a slice as PNG, and the stone map as a PNG to lie over it."""
 
+from typing import Any
+
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from detection.imaging.volume import Volume
-from detection.imaging.window import SOFT_TISSUE, Window, grey_slice
+from detection.imaging.window import SOFT_TISSUE, Window, apply_window, grey_slice
 
 # Below this a cell of the map is not shown at all.
 LOWEST_SHOWN = 0.05
@@ -24,6 +26,11 @@ def slice_png(volume: Volume, slice_index: int, window: Window = SOFT_TISSUE) ->
         If the volume has no such slice.
     """
     return _png(grey_slice(volume, slice_index, window))
+
+
+def pixels_png(pixels: NDArray[Any], *, is_hu: bool, window: Window = SOFT_TISSUE) -> bytes:
+    """Return one cut, `(rows, columns)` in HU or 8-bit grey, as an 8-bit grey PNG."""
+    return _png(apply_window(pixels, window) if is_hu else np.asarray(pixels, np.uint8))
 
 
 def overlay_png(stone_map_slice: NDArray[np.floating], size: tuple[int, int]) -> bytes:

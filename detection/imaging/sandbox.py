@@ -8,17 +8,19 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from detection.imaging.errors import Code, ImageError
 from detection.imaging.limits import LIMITS, Limits
 
 _START_SECONDS = 60.0
-_MAX_ANSWER_BYTES = 2**16
+# The header of a multi-frame image of a thousand slices.
+_MAX_ANSWER_BYTES = 2**23
 _MAX_SENTENCE = 255
-_HEADER_KEYS = frozenset(
+HEADER_KEYS = frozenset(
     {"slices", "rows", "columns", "is_hu", "plane", "spacing_mm", "caveats", "colour_spread"}
 )
 _PROJECT_ROOT = Path(__file__).resolve().parents[2]
@@ -52,6 +54,108 @@ class _ChildHangs(Exception):
     """The child did not answer in time."""
 
 
+class JobDied(ImageError):
+    """The decoding process died or hung over a job; `at` is the step it had begun last."""
+
+    def __init__(self, sentence: str, *, code: Code, at: int) -> None:
+        super().__init__(sentence, code=code)
+        self.at = at
+
+
+class Sandbox:
+    """A limited child process that does jobs, and a new one whenever one has died.
+
+    Use it as a context: at the end the child is ended, and what it left in its scratch folder is
+    gone. Starts with the first job.
+    """
+
+    def __init__(self, *, limits: Limits = LIMITS) -> None:
+        self._limits = limits
+        self._child: _Child | None = None
+        # Whatever a dying child leaves behind goes with this folder.
+        self._scratch = tempfile.TemporaryDirectory(prefix="decoding-")
+
+    def __enter__(self) -> "Sandbox":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._child is not None:
+            self._child.end()
+        self._scratch.cleanup()
+
+    def run(
+        self,
+        job: dict[str, Any],
+        *,
+        timeout_seconds: float,
+        progress: Callable[[int], None] | None = None,
+    ) -> dict[str, Any]:
+        """Do one job of `jobs.py` in the child.
+
+        Parameters
+        ----------
+        timeout_seconds : float
+            For each step of the job.
+
+        Raises
+        ------
+        ImageError
+            If the file cannot be used.
+        JobDied
+            If the child died or hung over it.
+        ChildProcessError
+            If a child does not even start, which is a fault of the installation.
+        """
+        child = self._ready_child()
+        at = 0
+        try:
+            child.send(job)
+            while "at" in (answer := child.receive(timeout_seconds=timeout_seconds)):
+                at = int(answer["at"])
+                if progress:
+                    progress(at)
+        except _ChildHangs as error:
+            child.end()
+            raise JobDied(
+                f"The file could not be read within {timeout_seconds:g} seconds. {_AGAIN}",
+                code=Code.TIMED_OUT,
+                at=at,
+            ) from error
+        except (_ChildDied, ValueError, TypeError) as error:
+            took_too_long = child.end() == -signal.SIGXCPU
+            raise JobDied(
+                f"The file took too long to be read. {_AGAIN}"
+                if took_too_long
+                else f"The file could not be read: decoding it failed. {_AGAIN}",
+                code=Code.TIMED_OUT if took_too_long else Code.DECODER_DIED,
+                at=at,
+            ) from error
+        # The child has read the file, and a file may have taken it over: believe only what fits.
+        sentence = answer.get("error")
+        if isinstance(sentence, str) and sentence:
+            known = {code.value for code in Code}
+            code = answer.get("code")
+            raise ImageError(
+                sentence[:_MAX_SENTENCE], code=Code(code) if code in known else Code.DAMAGED
+            )
+        return answer
+
+    def distrust(self) -> ImageError:
+        """End a child that has answered what it should not, and return what to say of it."""
+        if self._child is not None:
+            self._child.end()
+        return ImageError(
+            f"The file could not be read: decoding it failed. {_AGAIN}", code=Code.DECODER_DIED
+        )
+
+    def _ready_child(self) -> "_Child":
+        if self._child is None or not self._child.is_alive():
+            if self._child is not None:
+                self._child.end()
+            self._child = _Child(limits=self._limits, scratch=self._scratch.name)
+        return self._child
+
+
 def decode_all(jobs: Sequence[tuple[Path, Path]], *, limits: Limits = LIMITS) -> Iterator[Decoded]:
     """Decode each source into its target volume file, one after the other, in a child process.
 
@@ -73,51 +177,27 @@ def decode_all(jobs: Sequence[tuple[Path, Path]], *, limits: Limits = LIMITS) ->
     ChildProcessError
         If the child does not even start, which is a fault of the installation.
     """
-    # Whatever a dying child leaves behind goes with this folder.
-    with tempfile.TemporaryDirectory(prefix="decoding-") as scratch:
-        child: _Child | None = None
-        try:
-            for index, (source, target) in enumerate(jobs):
-                if child is None or not child.is_alive():
-                    if child is not None:
-                        child.end()
-                    child = _Child(limits=limits, scratch=scratch)
-                decoded = _decode_one(child, index, source, target, limits)
-                if decoded.header is None:
-                    target.unlink(missing_ok=True)
-                yield decoded
-        finally:
-            if child is not None:
-                child.end()
-
-
-def _decode_one(child: "_Child", index: int, source: Path, target: Path, limits: Limits) -> Decoded:
-    try:
-        child.send({"source": str(source.resolve()), "target": str(target.resolve())})
-        answer = child.receive(timeout_seconds=limits.seconds_per_file)
-    except _ChildHangs:
-        child.end()
-        return Decoded(
-            index=index,
-            error=f"The file could not be read within {limits.seconds_per_file:g} seconds. "
-            f"{_AGAIN}",
-        )
-    except _ChildDied:
-        took_too_long = child.end() == -signal.SIGXCPU
-        return Decoded(
-            index=index,
-            error=f"The file took too long to be read. {_AGAIN}"
-            if took_too_long
-            else f"The file could not be read: decoding it failed. {_AGAIN}",
-        )
-    # The child has read the file, and a file may have taken it over: believe only what fits.
-    header, error = answer.get("header"), answer.get("error")
-    if isinstance(header, dict) and header.keys() >= _HEADER_KEYS and target.is_file():
-        return Decoded(index=index, header=header)
-    if isinstance(error, str) and error:
-        return Decoded(index=index, error=error[:_MAX_SENTENCE])
-    child.end()
-    return Decoded(index=index, error=f"The file could not be read: decoding it failed. {_AGAIN}")
+    with Sandbox(limits=limits) as sandbox:
+        for index, (source, target) in enumerate(jobs):
+            try:
+                job = {
+                    "do": "decode",
+                    "source": str(source.resolve()),
+                    "target": str(target.resolve()),
+                }
+                answer = sandbox.run(job, timeout_seconds=limits.seconds_per_file)
+                header = answer.get("header")
+                if (
+                    not isinstance(header, dict)
+                    or not header.keys() >= HEADER_KEYS
+                    or not target.is_file()
+                ):
+                    raise sandbox.distrust()
+            except ImageError as error:
+                target.unlink(missing_ok=True)
+                yield Decoded(index=index, error=str(error))
+            else:
+                yield Decoded(index=index, header=header)
 
 
 class _Child:
@@ -166,7 +246,7 @@ class _Child:
             left = deadline - time.monotonic()
             if left <= 0 or not select.select([pipe], [], [], left)[0]:
                 raise _ChildHangs
-            piece = os.read(pipe, 2**14)
+            piece = os.read(pipe, 2**16)
             if not piece or len(self._pending) > _MAX_ANSWER_BYTES:
                 raise _ChildDied
             self._pending += piece

@@ -2,7 +2,7 @@
 
 from enum import StrEnum
 
-from detection.imaging.errors import ImageError
+from detection.imaging.errors import Code, ImageError
 
 
 class Kind(StrEnum):
@@ -11,6 +11,9 @@ class Kind(StrEnum):
     PNG = "png"
     JPEG = "jpeg"
     DICOM = "dicom"
+    NIFTI = "nifti"
+    GZIP = "gzip"
+    ZIP = "zip"
 
 
 # Enough for the mark of a tar archive (257) and of NIfTI (344).
@@ -18,19 +21,18 @@ HEAD_BYTES = 512
 
 _EXPORT = "Please export the CT slices as DICOM, PNG or JPEG and upload those."
 _UNPACK = "Please unpack it and upload the images themselves."
+_ONE_FILE = "Please export it as one .nii or .nii.gz file."
 # Offset, mark, what the user calls such a file, what to do. The first that fits is named.
 _OTHERS: tuple[tuple[int, bytes, str, str], ...] = (
-    (0, b"PK\x03\x04", "a ZIP archive or an office document", _UNPACK),
-    (0, b"PK\x05\x06", "an empty ZIP archive", _UNPACK),
-    (0, b"\x1f\x8b", "compressed with gzip, as NIfTI volumes (.nii.gz) are", _EXPORT),
+    (0, b"PK\x05\x06", "an empty ZIP archive", _EXPORT),
+    (0, b"PK\x07\x08", "a part of a divided ZIP archive", _UNPACK),
     (0, b"7z\xbc\xaf\x27\x1c", "a 7-Zip archive", _UNPACK),
     (0, b"Rar!\x1a\x07", "a RAR archive", _UNPACK),
     (0, b"BZh", "compressed with bzip2", _UNPACK),
     (0, b"\xfd7zXZ\x00", "compressed with xz", _UNPACK),
     (257, b"ustar", "a tar archive", _UNPACK),
-    (344, b"n+1\x00", "a NIfTI volume", _EXPORT),
-    (344, b"ni1\x00", "the header of a NIfTI volume", _EXPORT),
-    (4, b"n+2\x00", "a NIfTI volume", _EXPORT),
+    (344, b"ni1\x00", "the header of a NIfTI volume without its image", _ONE_FILE),
+    (4, b"ni2\x00", "the header of a NIfTI volume without its image", _ONE_FILE),
     (0, b"NRRD000", "an NRRD volume", _EXPORT),
     (0, b"%PDF-", "a PDF document", _EXPORT),
     (0, b"GIF8", "a GIF picture", _EXPORT),
@@ -50,11 +52,6 @@ _OTHERS: tuple[tuple[int, bytes, str, str], ...] = (
     (0, b"\x89HDF\r\n\x1a\n", "an HDF5 file", _EXPORT),
     (0, b"\x93NUMPY", "a NumPy file", _EXPORT),
     (0, b"BM", "a BMP picture", _EXPORT),
-    (0, b"MZ", "a program", _EXPORT),
-    (0, b"\x7fELF", "a program", _EXPORT),
-    (0, b"\xcf\xfa\xed\xfe", "a program", _EXPORT),
-    (0, b"\xca\xfe\xba\xbe", "a program", _EXPORT),
-    (0, b"#!", "a program", _EXPORT),
     # The first element of group 0008 in little endian: a data set without its file header.
     (
         0,
@@ -69,6 +66,19 @@ _OTHERS: tuple[tuple[int, bytes, str, str], ...] = (
         "Please export it again as a DICOM file with a preamble.",
     ),
 )
+
+_PROGRAMS = (
+    b"MZ",
+    b"\x7fELF",
+    b"\xcf\xfa\xed\xfe",
+    b"\xce\xfa\xed\xfe",
+    b"\xfe\xed\xfa\xce",
+    b"\xfe\xed\xfa\xcf",
+    b"\xca\xfe\xba\xbe",
+    b"#!",
+)
+# What a preamble of DICOM may also be made to be. The mark of TIFF is allowed there (PS3.10, 7.1).
+_OTHER_IN_PREAMBLE = (b"PK", b"7z\xbc\xaf", b"Rar!", b"%PDF-", b"%!PS", b"\x1f\x8b", b"<")
 
 
 def sniff(head: bytes) -> Kind:
@@ -90,20 +100,48 @@ def sniff(head: bytes) -> Kind:
         return Kind.JPEG
     # DICOM PS3.10, 7.1: 128 bytes of any content, then these four.
     if head[128:132] == b"DICM":
+        if head.lstrip().startswith(_PROGRAMS + _OTHER_IN_PREAMBLE):
+            raise ImageError(
+                "This file is a DICOM file and a program or document at once, which no scanner "
+                "writes and an attacker might. Please export the CT slice again from its source.",
+                code=Code.POLYGLOT,
+            )
         return Kind.DICOM
+    if head[344:348] == b"n+1\x00" or head[4:8] == b"n+2\x00":
+        return Kind.NIFTI
+    if head.startswith(b"\x1f\x8b"):
+        return Kind.GZIP
+    if head.startswith(b"PK\x03\x04"):
+        return Kind.ZIP
+    raise _refused(head)
+
+
+def _refused(head: bytes) -> ImageError:
     if not head:
-        raise ImageError("The file is empty. Please export the image again.")
+        return ImageError("The file is empty. Please export the image again.", code=Code.EMPTY)
+    if head.startswith(_PROGRAMS):
+        return ImageError(
+            f"This file is not a CT image: it seems to be a program. {_EXPORT}", code=Code.PROGRAM
+        )
     for offset, mark, name, advice in _OTHERS:
         if head[offset : offset + len(mark)] == mark:
-            raise ImageError(f"This file is not a CT image: it seems to be {name}. {advice}")
+            return ImageError(
+                f"This file is not a CT image: it seems to be {name}. {advice}",
+                code=Code.NO_HEADER if "without its header" in name else Code.NOT_AN_IMAGE,
+            )
     if not head.strip(b"\x00"):
-        raise ImageError(
+        return ImageError(
             "The file begins with zeros only: it is damaged or was not copied completely. "
-            "Please export the image again."
+            "Please export the image again.",
+            code=Code.DAMAGED,
         )
     if _is_text(head):
-        raise ImageError(f"This file is not a CT image: it seems to be text. {_EXPORT}")
-    raise ImageError(f"This file is not an image of a kind that can be read. {_EXPORT}")
+        return ImageError(
+            f"This file is not a CT image: it seems to be text. {_EXPORT}", code=Code.NOT_AN_IMAGE
+        )
+    return ImageError(
+        f"This file is not an image of a kind that can be read. {_EXPORT}", code=Code.NOT_AN_IMAGE
+    )
 
 
 def _is_text(head: bytes) -> bool:

@@ -2,12 +2,15 @@
 
 import json
 import os
+import struct
 import tempfile
 import zipfile
 import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any, BinaryIO, Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,7 +18,19 @@ from numpy.typing import NDArray
 from detection.imaging.errors import ImageError
 
 Plane = Literal["axial", "coronal", "sagittal", "unknown"]
-_FORMAT = 1
+# Four rows of a matrix; (column, row, slice, 1) in, LPS millimetres out.
+Affine = tuple[tuple[float, float, float, float], ...]
+
+# A stored volume: a mark; the pixels from a fixed offset on, C order, little endian, so that they
+# can be mapped; the header as JSON; a tail with the header's length and checksum and the mark.
+_MARK = b"KVOLUME2"
+_PIXELS_AT = 64
+_TAIL = struct.Struct("<II8s")
+# Read wholly and compared with their checksum up to here; what is larger is mapped unread.
+_CHECKED_BYTES = 4 * 2**20
+_MAX_HEADER_BYTES = 2**20
+# The compressed format (.npz) of the first version.
+_OLDER_FORMAT = 1
 _DAMAGED = "The stored image is damaged. Please upload the file again."
 # What numpy, zipfile and json raise for a file that was changed or cut off.
 _UNREADABLE = (
@@ -27,6 +42,7 @@ _UNREADABLE = (
     RuntimeError,
     zipfile.BadZipFile,
     zlib.error,
+    struct.error,
 )
 
 
@@ -48,6 +64,16 @@ class Volume:
         Sentences that must stand beside every result got from this image.
     colour_spread : float
         Mean over pixels of the largest minus the smallest colour channel, of 255; 0 for grey.
+    affine_lps : tuple of tuple of float, optional
+        4 x 4, maps (column, row, slice, 1) to millimetres in the patient's coordinates of DICOM
+        PS3.3, C.7.6.2.1.1: x to the left, y to the back, z to the head. None for a picture.
+        Where it is known the axes are in canonical order, so that a slice is shown in
+        radiological convention: axial slices go to the head, rows to the back, columns to the
+        left; coronal slices go to the back, rows to the feet, columns to the left; sagittal
+        slices go to the left, rows to the feet, columns to the back.
+    is_evenly_spaced : bool
+        False if slices are missing or unevenly spaced: then a place in the body is right within
+        its slice only, and nothing should be measured or resampled across slices.
     """
 
     pixels: NDArray[Any]
@@ -56,6 +82,8 @@ class Volume:
     plane: Plane = "unknown"
     caveats: tuple[str, ...] = ()
     colour_spread: float = 0.0
+    affine_lps: Affine | None = None
+    is_evenly_spaced: bool = True
 
     def __post_init__(self) -> None:
         wanted = np.int16 if self.is_hu else np.uint8
@@ -66,6 +94,8 @@ class Volume:
             )
         if self.plane not in get_args(Plane):
             raise ValueError(f"There is no plane {self.plane!r}.")
+        if self.affine_lps is not None and np.shape(self.affine_lps) != (4, 4):
+            raise ValueError("An affine has 4 rows of 4 numbers.")
 
     def header(self) -> dict[str, Any]:
         """Return what is known about the pixels, in plain JSON types."""
@@ -79,30 +109,103 @@ class Volume:
             "spacing_mm": list(self.spacing_mm) if self.spacing_mm else None,
             "caveats": list(self.caveats),
             "colour_spread": self.colour_spread,
+            "affine_lps": [list(row) for row in self.affine_lps] if self.affine_lps else None,
+            "is_evenly_spaced": self.is_evenly_spaced,
         }
 
 
-def save_volume(volume: Volume, path: Path) -> None:
-    """Write a volume to an .npz file, whole or not at all.
+class VolumeWriter:
+    """The file of a volume that is written slice by slice; see `write_volume`."""
+
+    def __init__(self, file: BinaryIO, shape: tuple[int, int, int], dtype: type[Any]) -> None:
+        self._file = file
+        self._shape = shape
+        self._dtype: np.dtype[Any] = np.dtype(dtype).newbyteorder("<")
+        self._bytes = int(np.prod(shape, dtype=np.int64)) * self._dtype.itemsize
+        file.write(_MARK.ljust(_PIXELS_AT, b"\0"))
+        file.flush()
+        # A full disk is an error here; found out by a mapping, it would end the process.
+        if hasattr(os, "posix_fallocate"):
+            os.posix_fallocate(file.fileno(), _PIXELS_AT, self._bytes)
+        else:
+            file.truncate(_PIXELS_AT + self._bytes)
+
+    def write_slice(self, index: int, pixels: NDArray[Any]) -> None:
+        """Write one slice, `(rows, columns)`, to its place."""
+        if pixels.shape != self._shape[1:] or not 0 <= index < self._shape[0]:
+            raise ValueError(f"A slice {pixels.shape} {index} does not fit into {self._shape}.")
+        data = np.ascontiguousarray(pixels, self._dtype).tobytes()
+        self._file.seek(_PIXELS_AT + index * len(data))
+        self._file.write(data)
+
+    def mapped(self) -> NDArray[Any]:
+        """Return all pixels as a writeable memory map `(slices, rows, columns)`."""
+        self._file.flush()
+        return np.memmap(
+            self._file, dtype=self._dtype, mode="r+", offset=_PIXELS_AT, shape=self._shape
+        )
+
+    def finish(self, header: dict[str, Any]) -> None:
+        """Add what is known about the pixels, in the form of `Volume.header`."""
+        self._file.flush()
+        self._file.seek(_PIXELS_AT)
+        checksum, left = 0, self._bytes
+        while left:
+            piece = self._file.read(min(left, 2**20))
+            checksum = zlib.crc32(piece, checksum)
+            left -= len(piece)
+        told = json.dumps({**header, "pixels_crc32": checksum}).encode()
+        self._file.seek(_PIXELS_AT + self._bytes)
+        self._file.write(told + _TAIL.pack(len(told), zlib.crc32(told), _MARK))
+
+
+@contextmanager
+def write_volume(path: Path, *, shape: tuple[int, int, int], is_hu: bool) -> Iterator[VolumeWriter]:
+    """Write a volume file, whole or not at all, without holding its pixels.
 
     Parameters
     ----------
     path : Path
-        Its folder must exist. The file is written under a temporary name beside it and moved.
+        Its folder must exist. The file is written under a temporary name beside it and moved
+        when the block ends without an error.
+    shape : tuple of int
+        `(slices, rows, columns)`.
+    is_hu : bool
+        int16 pixels if true, else uint8.
     """
-    header = json.dumps({"format": _FORMAT, **volume.header()})
     handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=".volume-", suffix=".part")
     try:
-        with os.fdopen(handle, "wb") as file:
-            np.savez_compressed(file, pixels=volume.pixels, header=np.array(header))
+        with os.fdopen(handle, "w+b") as file:
+            yield VolumeWriter(file, shape, np.int16 if is_hu else np.uint8)
         os.replace(temporary, path)
     except BaseException:
         Path(temporary).unlink(missing_ok=True)
         raise
 
 
+def save_volume(volume: Volume, path: Path) -> None:
+    """Write a volume to a file, uncompressed, whole or not at all.
+
+    Parameters
+    ----------
+    path : Path
+        Its folder must exist. The file is written under a temporary name beside it and moved.
+    """
+    slices, rows, columns = volume.pixels.shape
+    with write_volume(path, shape=(slices, rows, columns), is_hu=volume.is_hu) as writer:
+        for index, pixels in enumerate(volume.pixels):
+            writer.write_slice(index, pixels)
+        writer.finish(volume.header())
+
+
 def load_volume(path: Path) -> Volume:
-    """Read what `save_volume` wrote.
+    """Read what `save_volume` wrote, now or in the first version.
+
+    Returns
+    -------
+    Volume
+        Its pixels are read-only. A large volume is mapped into memory: a slice or a cut through
+        all slices costs what it touches and no more.
 
     Raises
     ------
@@ -110,20 +213,58 @@ def load_volume(path: Path) -> Volume:
         If the file is missing, damaged or of another format.
     """
     try:
-        with np.load(path, allow_pickle=False) as stored:
-            header = json.loads(str(stored["header"]))
-            if header["format"] != _FORMAT:
-                raise ImageError(_DAMAGED)
-            spacing = header["spacing_mm"]
-            return Volume(
-                pixels=stored["pixels"],
-                is_hu=header["is_hu"],
-                spacing_mm=(spacing[0], spacing[1], spacing[2]) if spacing else None,
-                plane=header["plane"],
-                caveats=tuple(header["caveats"]),
-                colour_spread=header["colour_spread"],
-            )
+        with path.open("rb") as file:
+            is_older = file.read(len(_MARK)) != _MARK
+            header, pixels = (None, None) if is_older else _read(path, file)
+        if header is None or pixels is None:
+            header, pixels = _read_older(path)
+        pixels.flags.writeable = False
+        spacing, affine = header["spacing_mm"], header.get("affine_lps")
+        return Volume(
+            pixels=pixels,
+            is_hu=header["is_hu"],
+            spacing_mm=(spacing[0], spacing[1], spacing[2]) if spacing else None,
+            plane=header["plane"],
+            caveats=tuple(header["caveats"]),
+            colour_spread=header["colour_spread"],
+            affine_lps=tuple((x, y, z, w) for x, y, z, w in affine) if affine else None,
+            is_evenly_spaced=header.get("is_evenly_spaced", True),
+        )
     except FileNotFoundError as error:
         raise ImageError("The stored image is missing. Please upload the file again.") from error
     except _UNREADABLE as error:
         raise ImageError(_DAMAGED) from error
+
+
+def _read(path: Path, file: BinaryIO) -> tuple[dict[str, Any], NDArray[Any]]:
+    size = file.seek(0, os.SEEK_END)
+    file.seek(size - _TAIL.size)
+    length, checksum, mark = _TAIL.unpack(file.read())
+    if mark != _MARK or length > _MAX_HEADER_BYTES:
+        raise ValueError("the tail of the volume is missing")
+    file.seek(size - _TAIL.size - length)
+    told = file.read(length)
+    if zlib.crc32(told) != checksum:
+        raise ValueError("the header of the volume was changed")
+    header = json.loads(told)
+    shape = (int(header["slices"]), int(header["rows"]), int(header["columns"]))
+    dtype = np.dtype("<i2" if header["is_hu"] else "u1")
+    count = int(np.prod(shape, dtype=np.int64)) * dtype.itemsize
+    if size != _PIXELS_AT + count + length + _TAIL.size:
+        raise ValueError("the volume has another length than its header says")
+    if count > _CHECKED_BYTES:
+        mapped = np.memmap(path, dtype=dtype, mode="r", offset=_PIXELS_AT, shape=shape)
+        return header, np.asarray(mapped)
+    file.seek(_PIXELS_AT)
+    data = file.read(count)
+    if zlib.crc32(data) != header["pixels_crc32"]:
+        raise ValueError("the pixels of the volume were changed")
+    return header, np.frombuffer(data, dtype).reshape(shape)
+
+
+def _read_older(path: Path) -> tuple[dict[str, Any], NDArray[Any]]:
+    with np.load(path, allow_pickle=False) as stored:
+        header = json.loads(str(stored["header"]))
+        if header["format"] != _OLDER_FORMAT:
+            raise ImageError(_DAMAGED)
+        return header, stored["pixels"]

@@ -26,8 +26,9 @@ class Window:
 
 SOFT_TISSUE = Window(center_hu=40, width_hu=400)
 # Wide enough to tell a dense stone from a fainter one; soft tissue is almost uniform here.
-STONE = Window(center_hu=400, width_hu=1800)
+STONE = Window(center_hu=400, width_hu=1500)
 BONE = Window(center_hu=500, width_hu=2000)
+LUNG = Window(center_hu=-600, width_hu=1500)
 
 
 def apply_window(pixels_hu: NDArray[np.generic], window: Window) -> NDArray[np.uint8]:

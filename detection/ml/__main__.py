@@ -3,6 +3,7 @@
 import argparse
 import json
 import os
+import re
 import signal
 import sys
 import tempfile
@@ -10,6 +11,8 @@ import time
 from pathlib import Path
 from typing import Any
 
+from detection.ml.augment import Augmentation
+from detection.ml.augment import without as switched_off
 from detection.ml.errors import MLError
 
 _ROOT = Path(__file__).resolve().parents[2] / "ml_models"
@@ -38,6 +41,29 @@ def _parser() -> argparse.ArgumentParser:
     verb.add_argument("--init", required=True, help="imagenet, random, a .npz or a bundle's folder")
     verb.add_argument("--seed", type=int, default=1)
     verb.add_argument("--epochs", type=int, default=4)
+    verb.add_argument("--learning-rate", type=float, default=2e-4)
+    verb.add_argument(
+        "--unfreeze",
+        choices=("upper", "all"),
+        default="all",
+        help="what is trained after the head: conv4 and above, or every convolution",
+    )
+    verb.add_argument("--crop", metavar="HEIGHTxWIDTH", help="train on parts of this size")
+    verb.add_argument("--per-group", type=int, default=12)
+    verb.add_argument(
+        "--per-source",
+        action="append",
+        default=[],
+        metavar="SOURCE=N",
+        help="another number of images per group for one source; repeatable",
+    )
+    verb.add_argument(
+        "--without",
+        action="append",
+        default=[],
+        metavar="CHANGE",
+        help="switch an augmentation off (mirror, flip, rotation_degrees, salt, ...); repeatable",
+    )
     verb.add_argument(
         "--work", type=Path, help="keep the weights of each stage here, and go on from them"
     )
@@ -49,6 +75,22 @@ def _parser() -> argparse.ArgumentParser:
     verb.add_argument("--model", type=Path, metavar="BUNDLE")
     verb.add_argument("--part", choices=("train", "validation", "test"), default="validation")
     verb.set_defaults(run=_evaluate)
+
+    verb = verbs.add_parser("gate", help="what the input gate of a bundle refuses: a table")
+    verb.add_argument("data", type=Path, metavar="DATA_FOLDER")
+    verb.add_argument("--model", type=Path, metavar="BUNDLE")
+    verb.add_argument("--part", choices=("validation", "test"), default="validation")
+    verb.add_argument("--per-group", type=int, default=2, help="images of a group to change")
+    verb.add_argument(
+        "--other", type=Path, action="append", default=[], metavar="FOLDER", help="files to refuse"
+    )
+    verb.set_defaults(run=_gate)
+
+    verb = verbs.add_parser("bundle", help="make a bundle of trained weights, gate and all")
+    verb.add_argument("data", type=Path, metavar="DATA_FOLDER")
+    verb.add_argument("--weights", type=Path, required=True, help="trained.npz of a training")
+    verb.add_argument("--out", type=Path, required=True, help="where the new bundle goes")
+    verb.set_defaults(run=_bundle)
 
     verb = verbs.add_parser("baselines", help="train and score the baselines of the model card")
     _add_training_arguments(verb)
@@ -79,6 +121,18 @@ def _parser() -> argparse.ArgumentParser:
     verb.add_argument("data", type=Path, metavar="DATA_FOLDER")
     verb.add_argument("--part", choices=("train", "validation", "test"), default="test")
     verb.set_defaults(run=_split)
+
+    verb = verbs.add_parser("series", help="set the series rule on runs of slices and report it")
+    verb.add_argument("data", type=Path, metavar="DATA_FOLDER")
+    verb.add_argument("--out", type=Path, required=True, metavar="PAGE.md")
+    verb.add_argument("--model", type=Path, metavar="BUNDLE")
+    verb.add_argument(
+        "--write", action="store_true", help="store the rule in the bundle (it gets a new digest)"
+    )
+    verb.add_argument(
+        "--samples", nargs="*", type=Path, default=[], metavar="PATH", help="volumes to count on"
+    )
+    verb.set_defaults(run=_series)
     return parser
 
 
@@ -110,7 +164,17 @@ def _train(options: argparse.Namespace) -> int:
         bundle, dataset = train(
             data=options.data,
             out=options.out,
-            options=TrainingOptions(init=options.init, seed=options.seed, epochs=options.epochs),
+            options=TrainingOptions(
+                init=options.init,
+                seed=options.seed,
+                epochs=options.epochs,
+                learning_rate=options.learning_rate,
+                unfreeze=options.unfreeze,
+                crop=_size(options.crop),
+                per_group=options.per_group,
+                per_source=_numbers(options.per_source),
+                augmentation=_augmentation(options.without),
+            ),
             report=report,
             work=options.work,
         )
@@ -138,6 +202,38 @@ def _evaluate(options: argparse.Namespace) -> int:
         return _fail(error)
     calibration = predictor.bundle.calibration
     print(json.dumps(measure(scores, calibration=calibration, threshold=predictor.threshold)))
+    return 0
+
+
+def _gate(options: argparse.Namespace) -> int:
+    from detection.ml import gate_table
+    from detection.ml.classify import open_predictor
+    from detection.ml.dataset import PARTS, load_dataset, split
+
+    try:
+        predictor = open_predictor(root=_ROOT, model=options.model)
+        samples = split(load_dataset(options.data).samples, parts=PARTS)[options.part]
+    except MLError as error:
+        return _fail(error)
+    files = [path for folder in options.other for path in folder.rglob("*") if path.is_file()]
+    rows = gate_table.file_rows(files, predictor=predictor)
+    rows += gate_table.made_rows(predictor=predictor)
+    rows += gate_table.ct_rows(samples, predictor=predictor)
+    rows += gate_table.changed_rows(samples, predictor=predictor, per_group=options.per_group)
+    print("\n".join([gate_table.HEADER, *(row.to_markdown() for row in rows)]))
+    return 0
+
+
+def _bundle(options: argparse.Namespace) -> int:
+    from detection.ml.train import bundle_trained
+
+    try:
+        bundle = bundle_trained(
+            weights=options.weights, data=options.data, out=options.out, report=_progress_line
+        )
+    except MLError as error:
+        return _fail(error)
+    print(bundle)
     return 0
 
 
@@ -212,6 +308,56 @@ def _split(options: argparse.Namespace) -> int:
         print(
             json.dumps({"image": sample.image, "is_stone": sample.is_stone, "group": sample.group})
         )
+    return 0
+
+
+def _size(text: str | None) -> tuple[int, int] | None:
+    if text is None:
+        return None
+    match = re.fullmatch(r"(\d+)x(\d+)", text)
+    if match is None:
+        raise MLError("--crop takes a height and a width in pixels, for example 288x352.")
+    height, width = (int(side) for side in match.groups())
+    if not height or not width or height % 32 or width % 32:
+        raise MLError("--crop takes multiples of 32, for example 288x352.")
+    return height, width
+
+
+def _numbers(texts: list[str]) -> dict[str, int]:
+    numbers = {}
+    for text in texts:
+        source, _, number = text.partition("=")
+        if not source or not number.isdecimal() or not int(number):
+            raise MLError("--per-source takes a source and a number, for example islam2022=20.")
+        numbers[source] = int(number)
+    return numbers
+
+
+def _augmentation(without: list[str]) -> Augmentation:
+    try:
+        return switched_off(Augmentation(), without)
+    except ValueError as error:
+        raise MLError(str(error)) from error
+
+
+def _series(options: argparse.Namespace) -> int:
+    from detection.imaging.errors import ImageError
+    from detection.ml.series_report import make_report
+
+    try:
+        text = make_report(
+            options.data,
+            root=_ROOT,
+            model=options.model,
+            samples=options.samples,
+            is_written=options.write,
+            report=lambda line: print(line, file=sys.stderr),
+        )
+    except (MLError, ImageError) as error:
+        print(error, file=sys.stderr)
+        return 1
+    options.out.parent.mkdir(parents=True, exist_ok=True)
+    options.out.write_text(text, encoding="utf-8")
     return 0
 
 

@@ -64,6 +64,7 @@ def locate(stone_map: NDArray[np.float32], *, width: int, height: int) -> list[L
         right = left + stats[label, cv2.CC_STAT_WIDTH]
         bottom = top + stats[label, cv2.CC_STAT_HEIGHT]
         scale_x, scale_y = width / columns, height / rows
+        left, top, right, bottom = (int(side) for side in (left, top, right, bottom))
         box = (left * scale_x, top * scale_y, right * scale_x, bottom * scale_y)
         boxes.append((box, probability))
     return _merge(boxes)[:MAX_CANDIDATES]

@@ -2,31 +2,61 @@
 
 import os
 import tempfile
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field, replace
+from itertools import islice
 from pathlib import Path
+from typing import Any
 
-import cv2
 import numpy as np
 import onnxruntime
 from numpy.typing import NDArray
 
+from detection.imaging.body import Trunk, find_trunk
+from detection.imaging.reformat import PIXEL_MM, CoronalPlan, CoronalSlab, plan_coronal
 from detection.imaging.volume import Volume
-from detection.imaging.window import Window, grey_slice
+from detection.imaging.window import Window, apply_window, grey_slice
 from detection.ml.bundle import Bundle
-from detection.ml.calibrate import apply_platt
+from detection.ml.calibrate import apply_platt, sigmoid
 from detection.ml.errors import BundleError, MLError
-from detection.ml.findings import MAX_CANDIDATES, Candidate, Rectangle, locate
-from detection.ml.input_gate import refusal
+from detection.ml.findings import Candidate, Rectangle, locate
+from detection.ml.input_gate import (
+    Features,
+    Gate,
+    Refusal,
+    chest_refusal,
+    load_gate,
+    refused,
+    slice_refusal,
+)
 from detection.ml.pooling import pool
 from detection.ml.preprocess import Letterbox, letterbox, network_input
+from detection.ml.series import (
+    SCOPE,
+    Mark,
+    SeriesRule,
+    key_slices,
+    merge_marks,
+    rule_of,
+    series_logit,
+)
+from detection.ml.stone_map import image_map
+from detection.ml.stones import Stone, find_stones
 
 STONE = "stone"
 NO_STONE = "no_stone"
 CANNOT_ASSESS = "cannot_assess"
 _BATCH = 8
-# The stored map: fine enough to look smooth over the image, small enough to keep.
-_MAP_SIDE = 128
+# Slices farther apart than this average a small stone away.
+_THICK_MM = 3.0
+_THICK = (
+    "The slices are more than 3 mm apart: a small stone may lie between them or show on one slice "
+    "alone, which the series rule does not count."
+)
+_DISAGREE = (
+    "The axial slices and the coronal reformats do not agree: please look at the key slices."
+)
 
 
 @dataclass(frozen=True)
@@ -34,20 +64,33 @@ class Assessment:
     """What the model says of a volume.
 
     `probability` is None exactly when the verdict is cannot_assess, and `reason` then says why.
-    `stone_map` is float32 `(slices, rows, columns)`, probabilities, covering exactly the image.
+    `stone_map` is floating `(slices, rows, columns)`, probabilities, covering exactly the image.
+    `slice_probabilities` has one entry for each slice, None where it was not read;
+    `coronal_probabilities` one for each coronal cut at the LPS y of `coronal_positions_mm`, and is
+    empty where none was made. `stones` and `key_slices` are of volumes only; the findings of a
+    volume are its stones, in the same order.
     """
 
     verdict: str
     probability: float | None
     reason: str = ""
     findings: tuple[Candidate, ...] = ()
-    stone_map: NDArray[np.float32] | None = None
+    stone_map: NDArray[np.floating[Any]] | None = None
     caveats: tuple[str, ...] = ()
     slice_probabilities: tuple[float | None, ...] = ()
+    coronal_probabilities: tuple[float | None, ...] = ()
+    coronal_positions_mm: tuple[float, ...] = ()
+    stones: tuple[Stone, ...] = ()
+    key_slices: tuple[int, ...] = ()
 
 
 class Predictor:
     """A loaded model. Loading takes about a second; keep one for the life of a process.
+
+    Parameters
+    ----------
+    gate : Gate, optional
+        Judges slices in place of the bundle's own gate.
 
     Raises
     ------
@@ -55,7 +98,9 @@ class Predictor:
         If ONNX Runtime cannot load the bundle's model.
     """
 
-    def __init__(self, bundle: Bundle, *, threads: int | None = None) -> None:
+    def __init__(
+        self, bundle: Bundle, *, threads: int | None = None, gate: Gate | None = None
+    ) -> None:
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = threads or min(4, os.cpu_count() or 1)
         try:
@@ -68,9 +113,12 @@ class Predictor:
                 "or put another model version into service."
             ) from error
         self._input = self._session.get_inputs()[0].name
+        self._outputs = [output.name for output in self._session.get_outputs()]
+        self.gate = gate or load_gate(bundle)
         self.bundle = bundle
         self.preprocessing = bundle.preprocessing
         self.threshold = float(bundle.operating_point["threshold"])
+        self.rule = rule_of(bundle)
         self._window = Window(
             center_hu=self.preprocessing.window_center_hu,
             width_hu=self.preprocessing.window_width_hu,
@@ -79,12 +127,15 @@ class Predictor:
     def assess(
         self, volume: Volume, *, progress: Callable[[int, int], None] | None = None
     ) -> Assessment:
-        """Read every slice of a volume.
+        """Read an image, or every slice of a volume that shows a body.
+
+        A volume is read slice by slice, in batches; an axial one in HU is cut to the trunk first
+        and, where its slices allow it, read once more in coronal slabs.
 
         Parameters
         ----------
         progress : callable, optional
-            Called with (slices read, slices in all).
+            Called with (pictures read, pictures in all), rising to the end.
 
         Raises
         ------
@@ -92,97 +143,290 @@ class Predictor:
             If the network gives no usable numbers.
         """
         if volume.plane == "sagittal":
-            return _refused(
-                "Sagittal slices cannot be assessed: please send axial or coronal ones."
+            return _refused(refused("sagittal").sentence)
+        if volume.pixels.shape[0] == 1:
+            return self._assess_image(volume)
+        return self._assess_volume(volume, progress or (lambda done, total: None))
+
+    def _assess_image(self, volume: Volume) -> Assessment:
+        _, rows, columns = volume.pixels.shape
+        grey = grey_slice(volume, 0, window=self._window)
+        read = next(self._read([grey], of=volume))
+        reason = read.reason or _chest_reason(volume, 0)
+        if reason:
+            return _refused(reason)
+        stone_map = self._image_map(read)
+        probability = float(apply_platt(np.array(read.logit), self.bundle.calibration))
+        findings = [
+            Candidate(
+                plane=volume.plane,
+                slice_index=0,
+                box=place,
+                probability=height,
+                extent_mm=_extent_mm(place, volume.spacing_mm),
             )
-        total = volume.pixels.shape[0]
-        maps: list[NDArray[np.float32]] = []
-        probabilities: list[float | None] = []
-        findings: list[Candidate] = []
-        reasons: list[str] = []
-        for start in range(0, total, _BATCH):
-            indices = range(start, min(start + _BATCH, total))
-            slices = [grey_slice(volume, index, window=self._window) for index in indices]
-            checks = [refusal(grey, colour_spread=volume.colour_spread) for grey in slices]
-            fitted = [letterbox(grey, self.preprocessing) for grey in slices]
-            logits = self.map_logits(np.stack([canvas for canvas, _ in fitted]))
-            for index, grey, reason, (_, box), held in zip(
-                indices, slices, checks, fitted, logits, strict=True
-            ):
-                rows, columns = grey.shape
-                stone_map = self._image_map(held, box)
-                maps.append(stone_map)
-                if reason:
-                    reasons.append(reason)
-                    probabilities.append(None)
-                    continue
-                probabilities.append(
-                    float(apply_platt(np.array(pool(held)), self.bundle.calibration))
-                )
-                for place, probability in locate(stone_map, width=columns, height=rows):
-                    findings.append(
-                        Candidate(
-                            plane=volume.plane,
-                            slice_index=index,
-                            box=place,
-                            probability=probability,
-                            extent_mm=_extent_mm(place, volume.spacing_mm),
-                        )
-                    )
-            if progress:
-                progress(min(start + _BATCH, total), total)
-        assessed = [p for p in probabilities if p is not None]
-        if not assessed:
-            return _refused(reasons[0])
-        probability = max(assessed)
-        findings.sort(key=lambda candidate: -candidate.probability)
+            for place, height in locate(stone_map, width=columns, height=rows)
+        ]
         return Assessment(
             verdict=STONE if probability >= self.threshold else NO_STONE,
             probability=probability,
-            findings=tuple(findings[:MAX_CANDIDATES]),
-            stone_map=np.stack(maps),
-            slice_probabilities=tuple(probabilities),
+            findings=tuple(findings),
+            stone_map=stone_map[None],
+            slice_probabilities=(probability,),
         )
+
+    def _assess_volume(self, volume: Volume, progress: Callable[[int, int], None]) -> Assessment:
+        trunk = find_trunk(volume)
+        plan = plan_coronal(volume, trunk) if trunk else None
+        indices = trunk.slices if trunk else list(range(volume.pixels.shape[0]))
+        total = len(indices) + (plan.pictures if plan else 0)
+        counted = iter(range(1, total + 1))
+
+        def tick() -> None:
+            progress(next(counted), total)
+
+        acquired = self._read_acquired(volume, trunk, indices, tick)
+        coronal = self._read_coronal(plan, tick) if plan else _PlaneReading()
+        logit = acquired.logit(self.rule)
+        if logit is None:
+            return _refused(acquired.reason)
+        logit_coronal = coronal.logit(self.rule)
+        # The more suspicious plane decides: some stones show well in one of them only.
+        highest = logit if logit_coronal is None else max(logit, logit_coronal)
+        probability = float(sigmoid(np.array(highest)))
+        caveats = [SCOPE]
+        if logit_coronal is not None:
+            called = [float(sigmoid(np.array(one))) for one in (logit, logit_coronal)]
+            if len({one >= self.rule.threshold for one in called}) == 2:
+                caveats.append(_DISAGREE)
+        if volume.is_hu and volume.spacing_mm and volume.spacing_mm[0] > _THICK_MM:
+            caveats.append(_THICK)
+        stones = find_stones(
+            volume,
+            merge_marks([*acquired.marks, *coronal.marks]),
+            trunk=trunk,
+            threshold=self.rule.threshold,
+            min_run=self.rule.run,
+        )
+        return Assessment(
+            verdict=STONE if probability >= self.rule.threshold else NO_STONE,
+            probability=probability,
+            findings=tuple(_candidate(stone, volume) for stone in stones),
+            stone_map=acquired.stone_map,
+            caveats=tuple(caveats),
+            slice_probabilities=acquired.probabilities,
+            coronal_probabilities=coronal.probabilities,
+            coronal_positions_mm=plan.positions_mm if plan else (),
+            stones=stones,
+            key_slices=key_slices(acquired.logits, self.rule),
+        )
+
+    def _read_acquired(
+        self, volume: Volume, trunk: Trunk | None, indices: list[int], tick: Callable[[], None]
+    ) -> "_PlaneReading":
+        slices, rows, columns = volume.pixels.shape
+        top, _, left, _ = trunk.box if trunk else (0, rows, 0, columns)
+
+        def greys() -> Iterator[NDArray[np.uint8]]:
+            for index in indices:
+                if trunk:
+                    yield apply_window(trunk.cut(volume.pixels[index], index), self._window)
+                else:
+                    yield grey_slice(volume, index, window=self._window)
+
+        reading = _PlaneReading(logits=[None] * slices)
+        maps: NDArray[np.float16] | None = None
+        for index, read in zip(indices, self._read(greys(), of=volume), strict=True):
+            tick()
+            reason = read.reason or _chest_reason(volume, index)
+            if reason:
+                reading.reason = reading.reason or reason
+                continue
+            stone_map = self._image_map(read, image=(rows, columns), origin=(top, left))
+            if maps is None:
+                maps = np.zeros((slices, *stone_map.shape), np.float16)
+            maps[index] = stone_map
+            reading.logits[index] = self._calibrated(read.logit)
+            for box, probability in locate(stone_map, width=columns, height=rows):
+                x0, y0, x1, y1 = box
+                edges = (x0, y0, float(index), x1, y1, float(index + 1))
+                reading.marks.append(Mark(edges=edges, probability=probability, step=index))
+        reading.stone_map = maps
+        return reading
+
+    def _read_coronal(self, plan: CoronalPlan, tick: Callable[[], None]) -> "_PlaneReading":
+        reading = _PlaneReading(logits=[None] * len(plan.rows))
+        held: deque[CoronalSlab] = deque()
+
+        def greys() -> Iterator[NDArray[np.uint8]]:
+            for slab in plan.slabs():
+                # The pixels are not needed again; the place is.
+                held.append(replace(slab, pixels_hu=slab.pixels_hu[:1, :1]))
+                yield apply_window(slab.pixels_hu, self._window)
+
+        for read in self._read(greys(), of=None):
+            slab = held.popleft()
+            tick()
+            if read.reason:
+                continue
+            logit, before = self._calibrated(read.logit), reading.logits[slab.position]
+            reading.logits[slab.position] = logit if before is None else max(before, logit)
+            stone_map = self._image_map(read)
+            for box, probability in locate(stone_map, width=read.columns, height=read.rows):
+                reading.marks.append(
+                    Mark(
+                        edges=slab.to_volume(box),
+                        probability=probability,
+                        step=slab.position,
+                        is_acquired=False,
+                    )
+                )
+        return reading
+
+    def _read(self, greys: Iterable[NDArray[np.uint8]], *, of: Volume | None) -> Iterator["_Read"]:
+        """Read pictures in batches; never more than a batch of them is held.
+
+        They are slices of a volume, or parts of them; without one they are coronal slabs.
+        """
+        spacing_mm: tuple[float, float] | None = (PIXEL_MM, PIXEL_MM)
+        colour_spread = 0.0
+        if of is not None:
+            spacing_mm = of.spacing_mm[1:] if of.spacing_mm else None
+            colour_spread = of.colour_spread
+        is_known_ct = of is None or (of.is_hu and of.plane in ("axial", "coronal"))
+        for batch in _batches(greys, _BATCH):
+            fitted = [letterbox(g, self.preprocessing, spacing_mm=spacing_mm) for g in batch]
+            logits, features = self.run(np.stack([canvas for canvas, _ in fitted]))
+            judged: list[Refusal | None] = [None] * len(batch)
+            if self.gate:
+                judged = self.gate.refusals(features, is_known_ct=is_known_ct)
+            for grey, seen, (_, box), cells in zip(batch, judged, fitted, logits, strict=True):
+                rows, columns = grey.shape
+                refusal = slice_refusal(grey, colour_spread=colour_spread, seen=seen)
+                reason = refusal.sentence if refusal else ""
+                yield _Read(cells=cells, box=box, rows=rows, columns=columns, reason=reason)
+
+    def _calibrated(self, logit: float) -> float:
+        calibration = self.bundle.calibration
+        return calibration["slope"] * logit + calibration["intercept"]
 
     def map_logits(self, canvases: NDArray[np.uint8]) -> NDArray[np.float32]:
         """Run the network: uint8 `(n, height, width)` -> logits, float32 `(n, h / 8, w / 8)`."""
-        logits = self._session.run(None, {self._input: network_input(canvases)})[0][..., 0]
+        return self.run(canvases)[0]
+
+    def run(self, canvases: NDArray[np.uint8]) -> tuple[NDArray[np.float32], Features]:
+        """Run the network on canvases, uint8 `(n, height, width)`.
+
+        Returns
+        -------
+        logits : np.ndarray
+            float32 `(n, h / 8, w / 8)`.
+        features : mapping
+            What else the bundle's network gives, by output name: float32 `(n, d)`. Empty for a
+            bundle without features.
+        """
+        stone_map, *features = self._session.run(None, {self._input: network_input(canvases)})
+        logits = stone_map[..., 0]
         if not np.isfinite(logits).all():
             raise MLError("The model gave no usable numbers for this image.")
-        return logits
+        return logits, dict(zip(self._outputs[1:], features, strict=True))
 
-    def _image_map(self, logits: NDArray[np.float32], box: Letterbox) -> NDArray[np.float32]:
-        """Cut the image out of the canvas' map and turn it into calibrated probabilities."""
-        stride = self.preprocessing.height / logits.shape[0]
-        longer = max(box.width, box.height)
-        columns = max(1, round(_MAP_SIDE * box.width / longer))
-        rows = max(1, round(_MAP_SIDE * box.height / longer))
-        # Sample the logits bilinearly at the centre of each map pixel, in cells of the canvas.
-        x = (box.offset_x + (np.arange(columns) + 0.5) * box.width / columns) / stride - 0.5
-        y = (box.offset_y + (np.arange(rows) + 0.5) * box.height / rows) / stride - 0.5
-        grid_x, grid_y = np.meshgrid(x.astype(np.float32), y.astype(np.float32))
-        sampled = cv2.remap(
-            logits.astype(np.float32),
-            grid_x,
-            grid_y,
-            cv2.INTER_LINEAR,
-            borderMode=cv2.BORDER_REPLICATE,
+    def _image_map(
+        self,
+        read: "_Read",
+        *,
+        image: tuple[int, int] | None = None,
+        origin: tuple[int, int] = (0, 0),
+    ) -> NDArray[np.float32]:
+        return image_map(
+            read.cells,
+            read.box,
+            preprocessing=self.preprocessing,
+            calibration=self.bundle.calibration,
+            picture=(read.rows, read.columns),
+            image=image,
+            origin=origin,
         )
-        return apply_platt(sampled, self.bundle.calibration).astype(np.float32)
 
 
-def save_stone_map(stone_map: NDArray[np.float32], path: Path) -> None:
-    """Write a map as float16 `.npz`: to a temporary name first, then moved into place."""
+@dataclass(frozen=True, eq=False)
+class _Read:
+    """What the network says of one picture: logits `(h / 8, w / 8)`, or why it is not read."""
+
+    cells: NDArray[np.float32]
+    box: Letterbox
+    rows: int
+    columns: int
+    reason: str
+
+    @property
+    def logit(self) -> float:
+        return pool(self.cells)
+
+
+@dataclass(eq=False)
+class _PlaneReading:
+    """What was read in one plane, slice by slice: calibrated logits, None where not read."""
+
+    logits: list[float | None] = field(default_factory=list)
+    marks: list[Mark] = field(default_factory=list)
+    stone_map: NDArray[np.float16] | None = None
+    reason: str = ""
+
+    def logit(self, rule: SeriesRule) -> float | None:
+        return series_logit(self.logits, rule)
+
+    @property
+    def probabilities(self) -> tuple[float | None, ...]:
+        return tuple(None if z is None else float(sigmoid(np.array(z))) for z in self.logits)
+
+
+def save_stone_map(stone_map: NDArray[np.floating[Any]], path: Path) -> None:
+    """Write a map as float16: to a temporary name first, then moved into place.
+
+    It is stored uncompressed, in the format of `numpy.save`, so that one slice can be read
+    without the others.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.NamedTemporaryFile(dir=path.parent, suffix=".tmp", delete=False) as file:
-        np.savez_compressed(file, stone_map=stone_map.astype(np.float16))
+        np.save(file, stone_map.astype(np.float16, copy=False))
     os.replace(file.name, path)
 
 
-def load_stone_map(path: Path) -> NDArray[np.float32]:
-    """Read what `save_stone_map` wrote: float32 `(slices, rows, columns)`."""
-    with np.load(path, allow_pickle=False) as archive:
-        return archive["stone_map"].astype(np.float32)
+def load_stone_map(path: Path) -> NDArray[np.float16]:
+    """Read what `save_stone_map` wrote: float16 `(slices, rows, columns)`, mapped from the disk.
+
+    The compressed `.npz` of the first version is read as well.
+    """
+    stored = np.load(path, mmap_mode="r", allow_pickle=False)
+    if isinstance(stored, np.ndarray):
+        return stored
+    with stored:
+        return stored["stone_map"].astype(np.float16)
+
+
+def _batches(greys: Iterable[NDArray[np.uint8]], size: int) -> Iterator[list[NDArray[np.uint8]]]:
+    source = iter(greys)
+    while batch := list(islice(source, size)):
+        yield batch
+
+
+def _candidate(stone: Stone, volume: Volume) -> Candidate:
+    extent_mm = stone.diameter_mm or _extent_mm(stone.box, volume.spacing_mm)
+    return Candidate(
+        plane=stone.plane,
+        slice_index=stone.slice_index,
+        box=stone.box,
+        probability=stone.probability,
+        extent_mm=round(extent_mm, 1) if extent_mm else None,
+    )
+
+
+def _chest_reason(volume: Volume, index: int) -> str:
+    if not volume.is_hu or volume.plane != "axial":
+        return ""
+    refusal = chest_refusal(volume.pixels[index])
+    return refusal.sentence if refusal else ""
 
 
 def _refused(reason: str) -> Assessment:

@@ -1,5 +1,6 @@
 """The analysis stage: everything that is measured of a model, written as its model card."""
 
+import io
 import json
 import math
 import platform
@@ -14,7 +15,7 @@ import numpy as np
 
 from detection.ml.baselines import body_brightness, load_baselines
 from detection.ml.bundle import load_bundle, load_default_bundle
-from detection.ml.classify import classify_path
+from detection.ml.classify import classify_paths
 from detection.ml.dataset import PARTS, Dataset, Sample, load_dataset, split
 from detection.ml.items import Item, halved_sources, judged_items
 from detection.ml.predictor import CANNOT_ASSESS, Predictor
@@ -277,8 +278,8 @@ def _gate(
     }
     if not_ct:
         files = sorted(path for path in not_ct.rglob("*") if path.is_file())
-        answers = [classify_path(str(path), predictor=predictor)["status"] for path in files]
-        flags = np.array([status == CANNOT_ASSESS for status in answers], bool)
+        answers = _classified([str(path) for path in files], predictor=predictor)
+        flags = np.array([answer["status"] == CANNOT_ASSESS for answer in answers], bool)
         # Nothing is known of whose images these are: each file is a group of its own.
         names = np.array([str(index) for index in range(len(files))], str)
         result["not_ct_refused"] = proportion(flags, names, unit="file that is no CT").to_dict()
@@ -348,9 +349,16 @@ def _speed(reader: Reader, samples: list[Sample]) -> float:
     seconds = []
     for sample in samples[:9]:
         started = time.monotonic()
-        classify_path(str(sample.path), predictor=reader.predictor)
+        _classified([str(sample.path)], predictor=reader.predictor)
         seconds.append(time.monotonic() - started)
     return round(float(np.median(seconds[1:] or seconds)), 3)
+
+
+def _classified(paths: list[str], *, predictor: Predictor) -> list[dict[str, Any]]:
+    """Return what the verb `classify` prints."""
+    printed = io.StringIO()
+    classify_paths(paths, predictor=predictor, out=printed)
+    return [json.loads(line) for line in printed.getvalue().splitlines()]
 
 
 def _processor() -> str:

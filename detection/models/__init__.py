@@ -1,5 +1,6 @@
 """What the database keeps: studies and their files, predictions, and the model registry."""
 
+from detection.models.identifiers import IdentifierAccess, StudyIdentifiers
 from detection.models.predictions import Finding, Prediction
 from detection.models.registry import DatasetSnapshot, ModelActivation, ModelVersion, TrainingRun
 from detection.models.studies import Series, SourceFile, Study, Upload
@@ -7,12 +8,14 @@ from detection.models.studies import Series, SourceFile, Study, Upload
 __all__ = [
     "DatasetSnapshot",
     "Finding",
+    "IdentifierAccess",
     "ModelActivation",
     "ModelVersion",
     "Prediction",
     "Series",
     "SourceFile",
     "Study",
+    "StudyIdentifiers",
     "TrainingRun",
     "Upload",
 ]

@@ -33,6 +33,16 @@ class Prediction(models.Model):
     # Why there is no verdict (cannot assess, failed), in a sentence for the reader.
     message = models.CharField(max_length=255, blank=True)
     caveats = models.JSONField(default=list, blank=True)
+    # How far a running reading has come; both 0 until the first slices are read.
+    slices_done = models.PositiveIntegerField(default=0, editable=False)
+    slices_total = models.PositiveIntegerField(default=0, editable=False)
+    # A probability for each slice as it was acquired, and for each slice of the coronal reformat;
+    # null where the slice cannot be assessed, empty where nothing was read.
+    slice_probabilities = models.JSONField(default=list, blank=True)
+    coronal_probabilities = models.JSONField(default=list, blank=True)
+    coronal_positions_mm = models.JSONField(default=list, blank=True)
+    # The slices to look at first, by number from 0.
+    key_slices = models.JSONField(default=list, blank=True)
     # What `detection.ml.predictor.save_stone_map` wrote, below MEDIA_ROOT; empty if there is none.
     map_path = models.CharField(max_length=255, blank=True, editable=False)
     attempts = models.PositiveSmallIntegerField(default=0, editable=False)
@@ -82,7 +92,10 @@ class Prediction(models.Model):
 
 
 class Finding(models.Model):
-    """One located stone candidate, in pixels of the image it was found on."""
+    """One located stone candidate, in pixels of the image it was found on.
+
+    On a volume it is merged over neighbouring slices and measured; what is not known is empty.
+    """
 
     prediction = models.ForeignKey(Prediction, on_delete=models.CASCADE, related_name="findings")
     rank = models.PositiveSmallIntegerField()
@@ -95,6 +108,20 @@ class Finding(models.Model):
     probability = models.FloatField()
     # Longest side of the box, where the pixel spacing is known. Not a measured stone size.
     extent_mm = models.FloatField(null=True, blank=True)
+    # First and last slice, both inside, in the finding's plane.
+    slice_first = models.PositiveIntegerField(null=True, blank=True)
+    slice_last = models.PositiveIntegerField(null=True, blank=True)
+    # Measured by the half-maximum contour.
+    diameter_mm = models.FloatField(null=True, blank=True)
+    volume_mm3 = models.FloatField(null=True, blank=True)
+    mean_hu = models.FloatField(null=True, blank=True)
+    peak_hu = models.FloatField(null=True, blank=True)
+    size_class = models.CharField(max_length=16, blank=True, default="")
+    side = models.CharField(max_length=16, blank=True, default="")
+    # The centre in the patient's coordinates: to the left, to the back, to the head.
+    x_mm = models.FloatField(null=True, blank=True)
+    y_mm = models.FloatField(null=True, blank=True)
+    z_mm = models.FloatField(null=True, blank=True)
 
     class Meta:
         ordering = ["rank"]

@@ -6,6 +6,8 @@ from django.conf import settings
 from django.db import models
 from django.urls import reverse
 
+from detection.models.encryption import EncryptedTextField
+
 
 class Upload(models.Model):
     """What one person sent in one go: the files, and one import task for all of them."""
@@ -42,8 +44,8 @@ class Upload(models.Model):
 class Study(models.Model):
     """One examination as the reading room shows it: a picture, or the slices of one DICOM study.
 
-    What the history sorts and filters by (status, verdict, probability) is copied here from the
-    study's latest prediction, so that a list reads one table.
+    What the history shows and filters by (status, verdict, probability, largest stone) is copied
+    here from the latest prediction of the chosen series, so that a list reads one table.
     """
 
     class Status(models.TextChoices):
@@ -74,6 +76,14 @@ class Study(models.Model):
     # One sentence for the reader when there is no verdict: why the file was refused or the
     # prediction failed.
     message = models.CharField(max_length=255, blank=True)
+    # The name of its first file as it was sent: for who may see identifiers.
+    name = EncryptedTextField(blank=True, default="", editable=False)
+    file_count = models.PositiveIntegerField(default=1, editable=False)
+    # Of the chosen series and its latest prediction.
+    slices = models.PositiveIntegerField(default=0, editable=False)
+    plane = models.CharField(max_length=16, blank=True, default="", editable=False)
+    largest_stone_mm = models.FloatField(null=True, blank=True, editable=False)
+    size_class = models.CharField(max_length=16, blank=True, default="", editable=False)
     created_at = models.DateTimeField(auto_now_add=True)
 
     class Meta:
@@ -81,6 +91,7 @@ class Study(models.Model):
         permissions = [
             ("view_all_studies", "Can see the studies of every user"),
             ("view_pixels", "Can see the images of a study"),
+            ("view_identifiers", "Can see whose study it is, and the names of its files"),
         ]
         constraints = [
             models.CheckConstraint(
@@ -124,7 +135,16 @@ class Series(models.Model):
     plane = models.CharField(max_length=16)
     row_spacing_mm = models.FloatField(null=True, blank=True)
     column_spacing_mm = models.FloatField(null=True, blank=True)
+    slice_spacing_mm = models.FloatField(null=True, blank=True)
     caveats = models.JSONField(default=list, blank=True)
+    # Our own words, such as "axial, 300 slices, 1.0 mm": never the file's description.
+    description = models.CharField(max_length=255, blank=True, default="")
+    # [{"code": "gap", "sentence": "Two slices are missing ..."}]
+    warnings = models.JSONField(default=list, blank=True)
+    # The series that speaks for its study: by rule, or because somebody picked it. One a study.
+    is_chosen = models.BooleanField(default=True)
+    # By which method everything that names a person was left out of the stored volume.
+    deidentification = models.CharField(max_length=255, blank=True, default="")
 
     class Meta:
         verbose_name_plural = "series"
@@ -134,11 +154,12 @@ class Series(models.Model):
 
 
 class SourceFile(models.Model):
-    """One file of an upload, and what became of it."""
+    """One row of the import report: a file of an upload or a member of an archive."""
 
     class Status(models.TextChoices):
         RECEIVED = "received", "Received"
         ACCEPTED = "accepted", "Accepted"
+        SKIPPED = "skipped", "Skipped"
         REFUSED = "refused", "Refused"
 
     uuid = models.UUIDField(default=uuid.uuid4, unique=True, editable=False)
@@ -146,15 +167,29 @@ class SourceFile(models.Model):
     study = models.ForeignKey(
         Study, on_delete=models.CASCADE, related_name="source_files", null=True, blank=True
     )
-    # As the browser named it: for the user who sent it, never for a path and never for a log.
-    display_name = models.CharField(max_length=255)
+    # The series that was made of it, if any.
+    series = models.ForeignKey(
+        Series, on_delete=models.SET_NULL, related_name="source_files", null=True, blank=True
+    )
+    # As the browser named it, which may be a patient's name: never for a path, never for a log.
+    display_name = EncryptedTextField()
+    # The path inside the archive, if it came in one; `display_name` is then the archive's.
+    archive_member = EncryptedTextField(blank=True, default="")
+    # Finds an equal name again, without its ending (detection.models.encryption).
+    name_index = models.CharField(
+        max_length=64, blank=True, default="", db_index=True, editable=False
+    )
     kind = models.CharField(max_length=16, blank=True)
     size_bytes = models.PositiveBigIntegerField()
     sha256 = models.CharField(max_length=64)
     # Below MEDIA_ROOT/quarantine; empty once the bytes were decoded or refused and deleted.
     quarantine_path = models.CharField(max_length=255, blank=True, editable=False)
     status = models.CharField(max_length=16, choices=Status, default=Status.RECEIVED)
+    # A word of detection.imaging for the reason, such as "not_ct"; then the reason in a sentence,
+    # and what the sender can do.
+    code = models.CharField(max_length=64, blank=True, default="")
     reason = models.CharField(max_length=255, blank=True)
+    advice = models.CharField(max_length=255, blank=True, default="")
 
     class Meta:
         constraints = [

@@ -8,9 +8,9 @@ from detection.models import Prediction, Study
 
 
 def prediction_latest(*, study: Study) -> Prediction | None:
-    """Return the newest prediction of a study, with its findings, model version and series."""
+    """Return the newest prediction of the series that speaks for a study, with all it found."""
     return (
-        Prediction.objects.filter(series__study=study)
+        Prediction.objects.filter(series__study=study, series__is_chosen=True)
         .select_related("model_version", "series")
         .prefetch_related("findings")
         .order_by("-pk")

@@ -1,27 +1,88 @@
 """Which uploads and studies a person may see."""
 
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from django.conf import settings
-from django.db.models import Prefetch, QuerySet
+from django.db.models import Case, Count, Prefetch, QuerySet, When
 
 from accounts.models import User
-from detection.models import Series, Study, Upload
+from detection.models import Prediction, Series, SourceFile, Study, StudyIdentifiers, Upload
+
+# What was refused or skipped stands first; of a long report the rest is only counted.
+REPORT_ROWS = 200
+_REPORT_ORDER = (
+    SourceFile.Status.REFUSED,
+    SourceFile.Status.SKIPPED,
+    SourceFile.Status.RECEIVED,
+    SourceFile.Status.ACCEPTED,
+)
+
+
+@dataclass(frozen=True)
+class ImportReport:
+    """What became of the files of an upload or of a study: the counts, and the first rows."""
+
+    accepted: int
+    skipped: int
+    refused: int
+    waiting: int
+    rows: Sequence[SourceFile]
+
+    @property
+    def total(self) -> int:
+        return self.accepted + self.skipped + self.refused + self.waiting
+
+    @property
+    def left_off(self) -> int:
+        return self.total - len(self.rows)
 
 
 def study_list(*, user: User) -> QuerySet[Study]:
-    """Return the studies that `user` may see, newest first, with their uploader and files."""
-    studies = Study.objects.select_related("uploaded_by", "upload").prefetch_related("source_files")
-    return _visible(studies, user=user)
+    """Return the studies that `user` may see, newest first, with their uploader and upload."""
+    return _visible(Study.objects.select_related("uploaded_by", "upload"), user=user)
 
 
 def upload_list(*, user: User) -> QuerySet[Upload]:
-    """Return the uploads that `user` may see, newest first, with their studies and files."""
-    studies = Study.objects.order_by("pk").prefetch_related("source_files")
+    """Return the uploads that `user` may see, newest first, with their studies."""
     uploads = Upload.objects.select_related("uploaded_by").prefetch_related(
-        Prefetch("studies", queryset=studies)
+        Prefetch("studies", queryset=Study.objects.order_by("pk"))
     )
     return _visible(uploads, user=user)
+
+
+def series_list(*, study: Study) -> list[Series]:
+    """Return the series of a study, with their predictions, oldest first."""
+    readings = Prediction.objects.order_by("pk").select_related("model_version")
+    return list(
+        study.series.order_by("pk").prefetch_related(Prefetch("predictions", queryset=readings))
+    )
+
+
+def series_chosen(*, study: Study) -> Series | None:
+    """Return the series that speaks for a study."""
+    return study.series.order_by("-is_chosen", "pk").first()
+
+
+def import_report(*, of: Study | Upload) -> ImportReport:
+    """Return what became of the files of a study or an upload, problems first."""
+    files = of.source_files
+    counts = dict(files.order_by().values_list("status").annotate(Count("pk")))
+    order = Case(*(When(status=status, then=at) for at, status in enumerate(_REPORT_ORDER)))
+    rows = list(files.order_by(order, "pk")[:REPORT_ROWS]) if counts else []
+    return ImportReport(
+        accepted=counts.get(SourceFile.Status.ACCEPTED, 0),
+        skipped=counts.get(SourceFile.Status.SKIPPED, 0),
+        refused=counts.get(SourceFile.Status.REFUSED, 0),
+        waiting=counts.get(SourceFile.Status.RECEIVED, 0),
+        rows=rows,
+    )
+
+
+def has_identifiers(*, study: Study) -> bool:
+    """Say whether it is known whose study it is; only a service shows it."""
+    return StudyIdentifiers.objects.filter(study=study).exists()
 
 
 def series_volume_path(*, series: Series) -> Path:

@@ -1,6 +1,7 @@
 """Predictions: queueing them, running each of them once, and finding those of dead workers."""
 
 import logging
+import time
 from collections.abc import Callable
 from datetime import timedelta
 from functools import lru_cache
@@ -20,6 +21,7 @@ from detection.imaging.volume import Volume, load_volume
 from detection.ml.bundle import load_bundle
 from detection.ml.errors import MLError
 from detection.ml.predictor import CANNOT_ASSESS, Assessment, Predictor, save_stone_map
+from detection.ml.stones import Stone
 from detection.models import Finding, ModelVersion, Prediction, Series, Study
 from detection.selectors.registry import model_version_active, model_version_path
 from detection.selectors.studies import series_volume_path
@@ -29,6 +31,7 @@ from detection.services.queue import LOST_SECONDS, pks_without_task, task_enqueu
 logger = logging.getLogger(__name__)
 
 MAX_ATTEMPTS = 3
+PROGRESS_SECONDS = 1.0
 UNEXPECTED = "An unexpected error occurred while this image was read. Please tell an administrator."
 CRASHED = (
     "Reading this image crashed the worker three times, so it is not tried again. "
@@ -62,7 +65,7 @@ def prediction_create(*, series: Series) -> Prediction:
         model_version=model_version,
         operating_point=model_version.operating_point,
     )
-    _study_follow(prediction=prediction, status=Study.Status.QUEUED)
+    _study_follow(prediction)
     task_enqueue(task=prediction_task, pk=prediction.pk)
     return prediction
 
@@ -89,7 +92,9 @@ def prediction_run(
     with heartbeat(rows=_claimed(prediction)):
         try:
             volume = load_volume(series_volume_path(series=prediction.series))
-            assessment = load_predictor(prediction.model_version).assess(volume)
+            assessment = load_predictor(prediction.model_version).assess(
+                volume, progress=_progress(prediction)
+            )
             prediction_store(prediction=prediction, volume=volume, assessment=assessment)
         except (MLError, ImageError) as error:
             prediction_fail(prediction=prediction, message=str(error))
@@ -107,7 +112,7 @@ def prediction_claim(*, prediction: Prediction) -> bool:
     )
     if claimed:
         prediction.refresh_from_db(fields=["status", "attempts", "started_at", "heartbeat_at"])
-        _study_follow(prediction=prediction, status=Study.Status.RUNNING)
+        _study_follow(prediction)
     return bool(claimed)
 
 
@@ -125,22 +130,12 @@ def prediction_store(*, prediction: Prediction, volume: Volume, assessment: Asse
         verdict=assessment.verdict,
         probability=assessment.probability,
         message=assessment.reason,
-        findings=[
-            Finding(
-                prediction=prediction,
-                rank=rank,
-                plane=candidate.plane,
-                slice_index=candidate.slice_index,
-                x0=candidate.box[0],
-                y0=candidate.box[1],
-                x1=candidate.box[2],
-                y1=candidate.box[3],
-                probability=candidate.probability,
-                extent_mm=candidate.extent_mm,
-            )
-            for rank, candidate in enumerate(assessment.findings, start=1)
-        ],
+        findings=_findings(prediction, assessment),
         caveats=list(dict.fromkeys([*volume.caveats, *assessment.caveats])),
+        slice_probabilities=list(assessment.slice_probabilities),
+        coronal_probabilities=list(assessment.coronal_probabilities),
+        coronal_positions_mm=list(assessment.coronal_positions_mm),
+        key_slices=list(assessment.key_slices),
         map_path=map_path,
     )
 
@@ -166,6 +161,70 @@ def prediction_sweep() -> None:
         task_enqueue(task=prediction_task, pk=pk)
 
 
+def _progress(prediction: Prediction) -> Callable[[int, int], None]:
+    """A report of how far the reading is, written at most once a second."""
+    last = -PROGRESS_SECONDS
+
+    def progress(done: int, total: int) -> None:
+        nonlocal last
+        if time.monotonic() - last < PROGRESS_SECONDS:
+            return
+        last = time.monotonic()
+        _claimed(prediction).update(slices_done=done, slices_total=total)
+
+    return progress
+
+
+def _findings(prediction: Prediction, assessment: Assessment) -> list[Finding]:
+    """The stones of a volume, measured and most probable first, or the places on a picture."""
+    if assessment.stones:
+        return [
+            _stone(prediction, rank, stone) for rank, stone in enumerate(assessment.stones, start=1)
+        ]
+    return [
+        Finding(
+            prediction=prediction,
+            rank=rank,
+            plane=candidate.plane,
+            slice_index=candidate.slice_index,
+            x0=candidate.box[0],
+            y0=candidate.box[1],
+            x1=candidate.box[2],
+            y1=candidate.box[3],
+            probability=candidate.probability,
+            extent_mm=candidate.extent_mm,
+        )
+        for rank, candidate in enumerate(assessment.findings, start=1)
+    ]
+
+
+def _stone(prediction: Prediction, rank: int, stone: Stone) -> Finding:
+    x0, y0, x1, y1 = stone.box
+    x_mm, y_mm, z_mm = stone.centre_lps_mm or (None, None, None)
+    return Finding(
+        prediction=prediction,
+        rank=rank,
+        plane=stone.plane,
+        slice_index=stone.slice_index,
+        slice_first=stone.slice_first,
+        slice_last=stone.slice_last,
+        x0=x0,
+        y0=y0,
+        x1=x1,
+        y1=y1,
+        probability=stone.probability,
+        diameter_mm=stone.diameter_mm,
+        volume_mm3=stone.volume_mm3,
+        mean_hu=stone.mean_hu,
+        peak_hu=stone.peak_hu,
+        size_class=stone.size_class or "",
+        side=stone.side or "",
+        x_mm=x_mm,
+        y_mm=y_mm,
+        z_mm=z_mm,
+    )
+
+
 @transaction.atomic
 def _take_up(prediction: Prediction) -> None:
     # A worker that was only slow and has beaten since keeps its claim.
@@ -177,7 +236,7 @@ def _take_up(prediction: Prediction) -> None:
         logger.error("prediction crashed its worker", extra={"prediction": prediction.pk})
         return
     rows.update(status=Status.QUEUED, heartbeat_at=None)
-    _study_follow(prediction=prediction, status=Study.Status.QUEUED)
+    _study_follow(prediction)
     task_enqueue(task=prediction_task, pk=prediction.pk)
     logger.warning("prediction taken up again", extra={"prediction": prediction.pk})
 
@@ -204,8 +263,7 @@ def _finish(
         logger.warning("prediction belongs to another worker", extra={"prediction": prediction.pk})
         return
     Finding.objects.bulk_create(findings or [])
-    # The names of the final states and of the verdicts are the same in both tables.
-    _study_follow(prediction=prediction, **outcome)
+    _study_follow(prediction)
 
 
 def _claimed(prediction: Prediction) -> QuerySet[Prediction]:
@@ -215,18 +273,30 @@ def _claimed(prediction: Prediction) -> QuerySet[Prediction]:
     )
 
 
-def _study_follow(
-    *,
-    prediction: Prediction,
-    status: str,
-    verdict: str = "",
-    probability: float | None = None,
-    message: str = "",
-) -> None:
-    """Copy a prediction's state to its study, if no newer prediction speaks for the study."""
-    study_pk = prediction.series.study_id
-    newer = Prediction.objects.filter(series__study_id=study_pk, pk__gt=prediction.pk)
-    if not newer.exists():
-        Study.objects.filter(pk=study_pk).update(
-            status=status, verdict=verdict, probability=probability, message=message
-        )
+def prediction_speak(*, prediction: Prediction) -> None:
+    """Copy the state of a prediction to its study, whose chosen series it has read."""
+    stones = prediction.findings.filter(
+        diameter_mm__isnull=False,
+        probability__gte=prediction.operating_point.get("threshold", 0),
+    )
+    is_stone = prediction.verdict == Study.Verdict.STONE
+    largest = stones.order_by("-diameter_mm").first() if is_stone else None
+    # The names of the states and of the verdicts are the same in both tables.
+    Study.objects.filter(pk=prediction.series.study_id).update(
+        status=prediction.status,
+        verdict=prediction.verdict,
+        probability=prediction.probability,
+        message=prediction.message,
+        largest_stone_mm=largest.diameter_mm if largest else None,
+        size_class=largest.size_class if largest else "",
+    )
+
+
+def _study_follow(prediction: Prediction) -> None:
+    """Let a prediction speak for its study if it may: the newest one of the chosen series does."""
+    # Held, so that nobody picks another series between the question and the answer.
+    Study.objects.select_for_update().filter(pk=prediction.series.study_id).first()
+    is_chosen = Series.objects.filter(pk=prediction.series_id, is_chosen=True).exists()
+    newer = Prediction.objects.filter(series_id=prediction.series_id, pk__gt=prediction.pk)
+    if is_chosen and not newer.exists():
+        prediction_speak(prediction=Prediction.objects.get(pk=prediction.pk))

@@ -1,103 +1,41 @@
-"""Uploads: quarantining what was sent, and importing it file by file."""
+"""Importing an upload: what was sent becomes studies of series, and a report of every file."""
 
-import hashlib
 import logging
+import shutil
 import time
-import uuid
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator, Iterable, Sequence
 from contextlib import closing
-from dataclasses import dataclass
 from datetime import timedelta
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 from django.conf import settings
-from django.core.exceptions import ValidationError
-from django.core.files.uploadedfile import UploadedFile
 from django.db import transaction
-from django.db.models import F, QuerySet
+from django.db.models import Case, F, QuerySet, When
 from django.utils import timezone
 from django.utils.text import Truncator
 from django_tasks import task
 
-from accounts.models import User
-from detection.imaging.errors import ImageError
-from detection.imaging.limits import LIMITS
 from detection.imaging.sandbox import Decoded, decode_all
-from detection.imaging.sniff import HEAD_BYTES, sniff
 from detection.models import Series, SourceFile, Study, Upload
-from detection.selectors.registry import model_version_active
 from detection.services.heartbeat import heartbeat, stale_before
+from detection.services.ingested import Ingest, ingest_group, ingested_store
 from detection.services.predictions import prediction_create
 from detection.services.queue import LOST_SECONDS, pks_without_task, task_enqueue
+from detection.services.series import series_create
 
 logger = logging.getLogger(__name__)
 
-MAX_FILES = 2000
-MAX_FILE_BYTES = LIMITS.max_file_bytes
-MAX_UPLOAD_BYTES = 4 * 2**30
 MAX_ATTEMPTS = 3
 # After so long an import queues up again behind the predictions it has created, so that a single
 # worker shows the first results while the rest still waits to be decoded.
 IMPORT_SECONDS = 3.0
+PICTURE_KINDS = frozenset({"png", "jpeg"})
 # What no row names any more is older than any upload under way.
 _LEFTOVER_SECONDS = 24 * 60 * 60
-_CRASHED = (
-    "Importing this file crashed the worker three times, so it is not tried again. "
-    "Please tell an administrator."
-)
+_CRASHED = "Importing this file crashed the worker three times, so it is not tried again."
+_TELL = "Please tell an administrator."
 Decode = Callable[[Sequence[tuple[Path, Path]]], Generator[Decoded, None, None]]
-
-
-@dataclass(frozen=True)
-class _Received:
-    """One file as it came: quarantined, or refused with a reason."""
-
-    display_name: str
-    size_bytes: int
-    sha256: str
-    kind: str = ""
-    quarantine_path: str = ""
-    reason: str = ""
-
-
-def upload_create(*, uploaded_by: User, files: Sequence[UploadedFile]) -> Upload:
-    """Quarantine the bytes of the files and queue their import.
-
-    Nothing is decoded here. Each file becomes a study; one whose first bytes are of no known kind
-    is kept as a refused file with its reason, and the others go on. Raises ValidationError, with
-    a message for the person, if no model is in service, if nothing was sent or too much; then
-    nothing is stored.
-    """
-    if model_version_active() is None:
-        raise ValidationError("No detection model is in service. Please contact an administrator.")
-    if not files:
-        raise ValidationError("No file was sent. Please choose at least one image.")
-    if len(files) > MAX_FILES:
-        raise ValidationError(
-            f"{len(files)} files are too many for one upload. Please send at most {MAX_FILES}."
-        )
-    if sum(file.size or 0 for file in files) > MAX_UPLOAD_BYTES:
-        raise ValidationError(
-            f"The files are larger than {MAX_UPLOAD_BYTES // 2**30} GB together. "
-            "Please send them in several uploads."
-        )
-    received: list[_Received] = []
-    try:
-        for file in files:
-            received.append(_receive(file))
-        return _upload_store(uploaded_by=uploaded_by, received=received)
-    except BaseException as error:
-        for item in received:
-            _quarantine_delete(item.quarantine_path)
-        if isinstance(error, OSError):
-            logger.exception("upload not stored")
-            raise ValidationError(
-                "The server could not store the files. Please tell an administrator, and try "
-                "again later."
-            ) from error
-        raise
 
 
 @task()
@@ -105,29 +43,49 @@ def upload_import(upload_pk: int) -> None:
     upload_import_run(upload=Upload.objects.get(pk=upload_pk))
 
 
-def upload_import_run(*, upload: Upload, decode: Decode = decode_all) -> None:
-    """Decode the files of an upload and queue a prediction for each that can be read.
+def upload_import_run(
+    *, upload: Upload, decode: Decode = decode_all, ingest: Ingest = ingest_group
+) -> None:
+    """Decode the files of an upload and queue a prediction for each study that can be read.
 
-    The outcome of each file is stored by itself, so that an import that is run again goes on
-    with the rest. An import that is not ours to run is left alone. A long one stops in between
-    and queues up again behind the predictions it has created.
+    Pictures go first, one by one; then each group of files that belong together: the DICOM files,
+    each archive, each volume file. Each outcome is stored by itself, so that an import that is
+    run again goes on with the rest. An import that is not ours to run is left alone. A long one
+    stops in between and queues up again behind the predictions it has created.
     """
     if not upload_claim(upload=upload):
         return
     with heartbeat(rows=_claimed(upload)):
-        files = list(upload.source_files.filter(status=SourceFile.Status.RECEIVED).order_by("pk"))
-        media = Path(settings.MEDIA_ROOT)
-        (media / "volumes").mkdir(mode=0o700, parents=True, exist_ok=True)
-        jobs = [(media / file.quarantine_path, media / _volume_path(file)) for file in files]
-        pause_at = time.monotonic() + IMPORT_SECONDS
+        pause_at = None
+        (Path(settings.MEDIA_ROOT) / "volumes").mkdir(mode=0o700, parents=True, exist_ok=True)
+        for is_ours in _import(upload, decode, ingest):
+            if not is_ours:
+                return
+            # From the first outcome on: a process that starts slowly must not start for each file.
+            pause_at = pause_at or time.monotonic() + IMPORT_SECONDS
+            if time.monotonic() >= pause_at:
+                break
+        _upload_leave(upload)
+
+
+def _import(upload: Upload, decode: Decode, ingest: Ingest) -> Generator[bool, None, None]:
+    """Import one file or group after the other; say after each whether the upload is still ours."""
+    media = Path(settings.MEDIA_ROOT)
+    files = list(_waiting(upload))
+    pictures = [file for file in files if file.kind in PICTURE_KINDS]
+    jobs = [(media / file.quarantine_path, media / _volume_path(file)) for file in pictures]
+    if jobs:
         with closing(decode(jobs)) as outcomes:
             for outcome in outcomes:
-                file = files[outcome.index]
-                if not source_file_settle(upload=upload, source_file=file, outcome=outcome):
-                    return
-                if time.monotonic() > pause_at:
-                    break
-        _upload_leave(upload)
+                yield source_file_settle(
+                    upload=upload, source_file=pictures[outcome.index], outcome=outcome
+                )
+    groups: dict[int, list[SourceFile]] = {}
+    for file in files:
+        if file.kind not in PICTURE_KINDS:
+            groups.setdefault(file.study_id, []).append(file)
+    for group in groups.values():
+        yield group_import(upload=upload, files=group, ingest=ingest)
 
 
 @transaction.atomic
@@ -143,27 +101,62 @@ def upload_claim(*, upload: Upload) -> bool:
 
 
 def source_file_settle(*, upload: Upload, source_file: SourceFile, outcome: Decoded) -> bool:
-    """Store what became of one file and delete its bytes; say whether the upload is still ours.
+    """Store what became of one picture and delete its bytes; say whether the upload is still ours.
 
     A file whose outcome is stored already is left as it is.
     """
     with transaction.atomic():
-        if _claimed(upload).select_for_update().first() is None:
-            logger.warning("upload belongs to another worker", extra={"upload": upload.pk})
+        if not _is_ours(upload):
             return False
         if outcome.header is None:
-            _refuse(source_file, reason=outcome.error or "The file could not be read.")
-        else:
-            _accept(source_file, header=outcome.header)
-    _quarantine_delete(source_file.quarantine_path)
+            reason, advice = _parted(outcome.error or "The file could not be read.")
+            _refuse([source_file], reason=reason, advice=advice)
+        elif _settled([source_file], status=SourceFile.Status.ACCEPTED):
+            series = series_create(
+                study=source_file.study,
+                header=outcome.header,
+                volume_path=_volume_path(source_file),
+                description="picture",
+                is_dicom=False,
+            )
+            SourceFile.objects.filter(pk=source_file.pk).update(series=series)
+            Study.objects.filter(pk=source_file.study_id).update(
+                slices=series.slices, plane=series.plane
+            )
+            prediction_create(series=series)
+    quarantine_delete(source_file.quarantine_path)
+    return True
+
+
+def group_import(*, upload: Upload, files: Sequence[SourceFile], ingest: Ingest) -> bool:
+    """Import files that belong together, and say whether the upload is still ours.
+
+    They share one study so far; it becomes the first of the studies that are found in them.
+    """
+    media = Path(settings.MEDIA_ROOT)
+    # Named after the study: a second attempt replaces what a first one left behind.
+    folder = media / "volumes" / f"import-{files[0].study.uuid}"
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(mode=0o700)
+    try:
+        result = ingest([media / file.quarantine_path for file in files], folder)
+        with transaction.atomic():
+            if not _is_ours(upload):
+                return False
+            if _settled(files, status=SourceFile.Status.ACCEPTED):
+                ingested_store(study=files[0].study, files=files, result=result)
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+    for file in files:
+        quarantine_delete(file.quarantine_path)
     return True
 
 
 def upload_sweep() -> None:
     """Take up the imports that dead workers left, and the waiting ones whose task is gone.
 
-    After the third crash in a row the file that caused it is refused, and the others go on. Two
-    sweeps at once do it once.
+    After the third crash in a row the file that caused it is refused, or the group that did, and
+    the others go on. Two sweeps at once do it once.
     """
     stale = Upload.objects.filter(status=Upload.Status.IMPORTING, heartbeat_at__lt=stale_before())
     for upload in stale:
@@ -180,137 +173,60 @@ def leftovers_delete() -> None:
     """Delete from quarantine and volumes what a killed process left there and no row names."""
     media = Path(settings.MEDIA_ROOT)
     before = time.time() - _LEFTOVER_SECONDS
-    quarantined = set(
+    named = set(
         SourceFile.objects.exclude(quarantine_path="").values_list("quarantine_path", flat=True)
     )
-    # Half-written volumes; the name is that of detection.imaging.volume.
-    for path in [*media.glob("quarantine/*"), *media.glob("volumes/.volume-*.part")]:
-        is_named = path.relative_to(media).as_posix() in quarantined
-        if not is_named and path.stat().st_mtime < before:
+    named.update(Series.objects.values_list("volume_path", flat=True))
+    # Half-written volumes begin with a dot; the name is that of detection.imaging.volume.
+    for path in [*media.glob("quarantine/*"), *media.glob("volumes/*"), *media.glob("volumes/.*")]:
+        if path.relative_to(media).as_posix() in named or path.stat().st_mtime >= before:
+            continue
+        if path.is_dir():
+            shutil.rmtree(path, ignore_errors=True)
+        else:
             path.unlink(missing_ok=True)
 
 
-def _receive(file: UploadedFile) -> _Received:
-    name = Truncator(file.name or "unnamed file").chars(255)
-    size_bytes = file.size or 0
-    if size_bytes > MAX_FILE_BYTES:
-        return _Received(
-            display_name=name,
-            size_bytes=size_bytes,
-            sha256="",
-            reason=f"The file is larger than {MAX_FILE_BYTES // 2**20} MB. "
-            "Please upload single CT slices.",
-        )
-    file.seek(0)
-    head = file.read(HEAD_BYTES)
-    digest = hashlib.sha256()
-    try:
-        kind = sniff(head)
-    except ImageError as error:
-        for chunk in file.chunks():
-            digest.update(chunk)
-        return _Received(
-            display_name=name,
-            size_bytes=size_bytes,
-            sha256=digest.hexdigest(),
-            reason=Truncator(str(error)).chars(255),
-        )
-    # A name of our own: the sender's is never part of a path.
-    quarantine_path = f"quarantine/{uuid.uuid4().hex}"
-    target = Path(settings.MEDIA_ROOT) / quarantine_path
-    target.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    try:
-        with target.open("xb") as copy:
-            target.chmod(0o600)
-            for chunk in file.chunks():
-                digest.update(chunk)
-                copy.write(chunk)
-    except BaseException:
-        target.unlink(missing_ok=True)
-        raise
-    return _Received(
-        display_name=name,
-        size_bytes=size_bytes,
-        sha256=digest.hexdigest(),
-        kind=kind,
-        quarantine_path=quarantine_path,
-    )
+def quarantine_delete(quarantine_path: str) -> None:
+    """Delete the bytes of a file that was imported or refused; "" is none."""
+    if quarantine_path:
+        (Path(settings.MEDIA_ROOT) / quarantine_path).unlink(missing_ok=True)
 
 
-@transaction.atomic
-def _upload_store(*, uploaded_by: User, received: list[_Received]) -> Upload:
-    is_anything_left = any(not item.reason for item in received)
-    upload = Upload.objects.create(
-        uploaded_by=uploaded_by,
-        status=Upload.Status.RECEIVED if is_anything_left else Upload.Status.FINISHED,
-    )
-    source_files = []
-    for item in received:
-        study = Study.objects.create(
-            upload=upload,
-            uploaded_by=uploaded_by,
-            status=Study.Status.NOT_IMPORTED if item.reason else Study.Status.RECEIVED,
-            message=item.reason,
-        )
-        source_files.append(
-            SourceFile(
-                upload=upload,
-                study=study,
-                display_name=item.display_name,
-                kind=item.kind,
-                size_bytes=item.size_bytes,
-                sha256=item.sha256,
-                quarantine_path=item.quarantine_path,
-                status=SourceFile.Status.REFUSED if item.reason else SourceFile.Status.RECEIVED,
-                reason=item.reason,
-            )
-        )
-    SourceFile.objects.bulk_create(source_files)
-    if is_anything_left:
-        task_enqueue(task=upload_import, pk=upload.pk)
-    return upload
-
-
-def _accept(source_file: SourceFile, *, header: dict[str, Any]) -> None:
-    if not _settled(source_file, status=SourceFile.Status.ACCEPTED):
-        return
-    _, row_mm, column_mm = header["spacing_mm"] or (None, None, None)
-    series = Series.objects.create(
-        study=source_file.study,
-        volume_path=_volume_path(source_file),
-        slices=header["slices"],
-        rows=header["rows"],
-        columns=header["columns"],
-        is_hu=header["is_hu"],
-        plane=header["plane"],
-        row_spacing_mm=row_mm,
-        column_spacing_mm=column_mm,
-        caveats=header["caveats"],
-    )
-    prediction_create(series=series)
-
-
-def _refuse(source_file: SourceFile, *, reason: str) -> None:
+def _refuse(files: Sequence[SourceFile], *, reason: str, advice: str = "", code: str = "") -> None:
+    """Refuse all that is left of a study."""
     sentence = Truncator(reason).chars(255)
-    if _settled(source_file, status=SourceFile.Status.REFUSED, reason=sentence):
-        Study.objects.filter(pk=source_file.study_id).update(
-            status=Study.Status.NOT_IMPORTED, message=sentence
+    fields = {"reason": sentence, "advice": Truncator(advice).chars(255), "code": code}
+    if _settled(files, status=SourceFile.Status.REFUSED, **fields):
+        Study.objects.filter(pk=files[0].study_id).update(
+            status=Study.Status.NOT_IMPORTED,
+            message=Truncator(f"{reason} {advice}".strip()).chars(255),
         )
 
 
-def _settled(source_file: SourceFile, *, status: str, reason: str = "") -> int:
-    waiting = SourceFile.objects.filter(pk=source_file.pk, status=SourceFile.Status.RECEIVED)
-    return waiting.update(status=status, reason=reason, quarantine_path="")
+def _settled(files: Iterable[SourceFile], *, status: str, **fields: str) -> int:
+    waiting = SourceFile.objects.filter(
+        pk__in=[file.pk for file in files], status=SourceFile.Status.RECEIVED
+    )
+    return waiting.update(status=status, quarantine_path="", **fields)
+
+
+def _parted(sentence: str) -> tuple[str, str]:
+    """What was wrong, and what to do, which begins with "Please"."""
+    reason, please, advice = sentence.partition(" Please ")
+    return reason, f"Please {advice}" if please else ""
 
 
 def _volume_path(source_file: SourceFile) -> str:
     # Named after the file: a second attempt replaces what a first one left behind.
-    return f"volumes/{source_file.uuid}.npz"
+    return f"volumes/{source_file.uuid}.volume"
 
 
-def _quarantine_delete(quarantine_path: str) -> None:
-    if quarantine_path:
-        (Path(settings.MEDIA_ROOT) / quarantine_path).unlink(missing_ok=True)
+def _waiting(upload: Upload) -> QuerySet[SourceFile]:
+    """The files without an outcome, in order, pictures before what takes longer."""
+    files = upload.source_files.filter(status=SourceFile.Status.RECEIVED).select_related("study")
+    is_picture = Case(When(kind__in=PICTURE_KINDS, then=0), default=1)
+    return files.order_by(is_picture, "pk")
 
 
 @transaction.atomic
@@ -336,13 +252,23 @@ def _take_up(upload: Upload) -> None:
         task_enqueue(task=upload_import, pk=upload.pk)
         logger.warning("upload taken up again", extra={"upload": upload.pk})
         return
-    # Files are decoded in order: the first that is left is the one at which the worker died.
-    culprit = upload.source_files.filter(status=SourceFile.Status.RECEIVED).order_by("pk").first()
+    # Imported in this order: what is left of the first study is what the worker died of.
+    culprit = _waiting(upload).first()
     if culprit is not None:
-        _refuse(culprit, reason=_CRASHED)
-        transaction.on_commit(partial(_quarantine_delete, culprit.quarantine_path))
+        group = [file for file in _waiting(upload) if file.study_id == culprit.study_id]
+        _refuse(group, reason=_CRASHED, advice=_TELL, code="crashed")
+        for file in group:
+            transaction.on_commit(partial(quarantine_delete, file.quarantine_path))
         logger.error("file crashed its worker", extra={"source_file": culprit.pk})
     _upload_leave(upload)
+
+
+def _is_ours(upload: Upload) -> bool:
+    """Whether this attempt still owns the upload; the row is held until the transaction ends."""
+    if _claimed(upload).select_for_update().first() is not None:
+        return True
+    logger.warning("upload belongs to another worker", extra={"upload": upload.pk})
+    return False
 
 
 def _claimed(upload: Upload) -> QuerySet[Upload]:

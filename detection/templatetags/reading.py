@@ -6,7 +6,7 @@ from typing import Any
 
 from django import template
 
-from detection.models import Prediction, Study
+from detection.models import Finding, Prediction, Study
 
 register = template.Library()
 
@@ -35,6 +35,27 @@ def outcome(row: Study | Prediction) -> dict[str, str]:
     else:
         tone, icon, words = _STATES[Study.Status(row.status)]
     return {"tone": tone, "icon": icon, "words": words}
+
+
+@register.filter
+def outcome_words(row: Study | Prediction) -> str:
+    """The words alone of where a study or a prediction stands."""
+    return outcome(row)["words"]
+
+
+@register.filter
+def stone_words(finding: Finding) -> str:
+    """What is known of a stone besides its diameter: side, density and volume."""
+    parts = []
+    if finding.side and finding.side != "unknown":
+        parts.append(f"{finding.side} side")
+    if finding.mean_hu is not None:
+        parts.append(f"mean {finding.mean_hu:.0f} HU")
+    if finding.peak_hu is not None:
+        parts.append(f"peak {finding.peak_hu:.0f} HU")
+    if finding.volume_mm3 is not None:
+        parts.append(f"{finding.volume_mm3:.0f} mm³")
+    return ", ".join(parts)
 
 
 @register.filter

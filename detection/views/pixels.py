@@ -1,63 +1,128 @@
-"""Images and stone maps, for those who may see them."""
+"""Images, cuts, stone maps and volumes, for those who may see them.
 
+Nothing here may be kept by a cache of the browser or of a proxy: workplaces are shared, and a
+cache outlives the sign-out. The viewer keeps what it has fetched in the memory of its page.
+"""
+
+import math
+from functools import wraps
+from uuid import UUID
+
+import numpy as np
 from django.contrib.auth.decorators import login_required, permission_required
-from django.http import Http404, HttpResponse
-from django.shortcuts import get_object_or_404
+from django.http import Http404, HttpResponse, StreamingHttpResponse
 from django.views.decorators.http import require_safe
 
+from accounts.middleware import touch_session_rarely
 from detection.imaging.errors import ImageError
-from detection.imaging.render import overlay_png, slice_png
-from detection.imaging.volume import load_volume
-from detection.imaging.window import BONE, SOFT_TISSUE, STONE
-from detection.ml.predictor import load_stone_map
-from detection.selectors.predictions import prediction_latest, prediction_map_path
-from detection.selectors.studies import series_volume_path, study_list
+from detection.imaging.nifti_writer import nifti_parts, nifti_size, nifti_step
+from detection.imaging.planes import cut, map_cut, planes_of
+from detection.imaging.render import overlay_png, pixels_png
+from detection.imaging.window import BONE, LUNG, SOFT_TISSUE, STONE, Window
+from detection.selectors.volumes import map_latest, series_shown, stone_map_opened, volume_opened
 
-WINDOWS = {"soft-tissue": SOFT_TISSUE, "stone": STONE, "bone": BONE}
+WINDOWS = {"soft-tissue": SOFT_TISSUE, "stone": STONE, "bone": BONE, "lung": LUNG}
+# The three-dimensional view needs no more, and the memory of a small graphics card holds it.
+LARGEST_3D_SIDE = 256
+_WIDEST_WINDOW_HU = 65536.0
 
 
-@login_required
-@permission_required("detection.view_pixels", raise_exception=True)
-@require_safe
-def study_image(request, uuid):
-    study = get_object_or_404(study_list(user=request.user), uuid=uuid)
-    window = WINDOWS.get(request.GET.get("window", "soft-tissue"))
-    prediction = prediction_latest(study=study)
-    series = prediction.series if prediction else study.series.first()
-    if window is None or series is None:
+def pixels_view(view):
+    """For who may see images, only of series that he may see; what is not there is 404."""
+
+    @login_required
+    @permission_required("detection.view_pixels", raise_exception=True)
+    @require_safe
+    @touch_session_rarely
+    @wraps(view)
+    def wrapped(request, uuid):
+        series = series_shown(
+            user=request.user, study_uuid=uuid, series_uuid=_uuid(request.GET.get("series"))
+        )
+        if series is None:
+            raise Http404
+        try:
+            response = view(request, series, volume_opened(series=series))
+        except (ImageError, IndexError, ValueError) as error:
+            raise Http404 from error
+        response["Cache-Control"] = "private, no-store"
+        response["X-Content-Type-Options"] = "nosniff"
+        return response
+
+    return wrapped
+
+
+@pixels_view
+def study_image(request, series, volume):
+    pixels = cut(volume, _plane(request, volume), _index(request))
+    return _png(pixels_png(pixels, is_hu=volume.is_hu, window=_window(request)))
+
+
+@pixels_view
+def study_map(request, series, volume):
+    prediction = map_latest(series=series)
+    if prediction is None:
         raise Http404
-    try:
-        volume = load_volume(series_volume_path(series=series))
-        return _png(slice_png(volume, _slice_index(request), window))
-    except (ImageError, IndexError) as error:
-        raise Http404 from error
+    plane, index = _plane(request, volume), _index(request)
+    rows, columns = cut(volume, plane, index).shape
+    stone_map = stone_map_opened(prediction=prediction)
+    return _png(overlay_png(map_cut(stone_map, volume, plane, index), size=(columns, rows)))
 
 
-@login_required
-@permission_required("detection.view_pixels", raise_exception=True)
-@require_safe
-def study_map(request, uuid):
-    study = get_object_or_404(study_list(user=request.user), uuid=uuid)
-    prediction = prediction_latest(study=study)
-    if prediction is None or not prediction.map_path:
+@pixels_view
+def study_slice(request, series, volume):
+    """The numbers of a cut, rows from the top: 16-bit HU or 8-bit grey, for the viewer to draw."""
+    pixels = cut(volume, _plane(request, volume), _index(request))
+    little_endian = np.asarray(pixels, dtype=pixels.dtype.newbyteorder("<"))
+    return HttpResponse(little_endian.tobytes(), content_type="application/octet-stream")
+
+
+@pixels_view
+def study_volume(request, series, volume):
+    """The whole volume as NIfTI, at reduced resolution, for the three-dimensional view."""
+    if len(planes_of(volume)) < 3:
         raise Http404
-    size = (prediction.series.columns, prediction.series.rows)
-    try:
-        stone_map = load_stone_map(prediction_map_path(prediction=prediction))
-        return _png(overlay_png(stone_map[_slice_index(request)], size=size))
-    except (OSError, ValueError, IndexError) as error:
-        raise Http404 from error
+    step = nifti_step(volume, largest_side=LARGEST_3D_SIDE)
+    response = StreamingHttpResponse(
+        nifti_parts(volume, step=step), content_type="application/octet-stream"
+    )
+    response["Content-Length"] = str(nifti_size(volume, step=step))
+    return response
 
 
-def _slice_index(request):
+def _plane(request, volume):
+    return request.GET.get("plane", volume.plane)
+
+
+def _index(request):
     text = request.GET.get("slice", "0")
     if not (text.isascii() and text.isdigit() and len(text) < 6):
         raise Http404
     return int(text)
 
 
+def _uuid(text):
+    try:
+        return UUID(text) if text else None
+    except ValueError as error:
+        raise Http404 from error
+
+
+def _window(request):
+    """A named window, or `center` and `width` in HU."""
+    if "center" not in request.GET and "width" not in request.GET:
+        try:
+            return WINDOWS[request.GET.get("window", "soft-tissue")]
+        except KeyError as error:
+            raise Http404 from error
+    try:
+        center, width = float(request.GET["center"]), float(request.GET["width"])
+    except (KeyError, ValueError) as error:
+        raise Http404 from error
+    if not (math.isfinite(center) and 0 < width <= _WIDEST_WINDOW_HU):
+        raise Http404
+    return Window(center_hu=center, width_hu=width)
+
+
 def _png(content):
-    response = HttpResponse(content, content_type="image/png")
-    response["Cache-Control"] = "private, no-store"
-    response["X-Content-Type-Options"] = "nosniff"
-    return response
+    return HttpResponse(content, content_type="image/png")

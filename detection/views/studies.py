@@ -1,19 +1,25 @@
 """The history, and the page of one study."""
 
 import datetime
+from urllib.parse import urlencode
 
+from django.contrib import messages
 from django.contrib.auth.decorators import login_required, permission_required
+from django.core.exceptions import ValidationError
 from django.core.paginator import Paginator
 from django.db.models import Q
-from django.http import HttpResponse
+from django.http import Http404, HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
+from django.urls import reverse
 from django.utils import timezone
 from django.views.decorators.cache import never_cache
-from django.views.decorators.http import require_safe
+from django.views.decorators.http import require_POST, require_safe
 
 from detection.filters import StudyFilter
-from detection.selectors.predictions import prediction_latest
-from detection.selectors.studies import study_list
+from detection.models.encryption import Unreadable, decrypt, encrypt
+from detection.selectors.studies import has_identifiers, import_report, series_list, study_list
+from detection.services.identifiers import identifiers_reveal
+from detection.services.series import series_choose
 
 PAGE_SIZE = 25
 # htmx stops asking when it gets this status.
@@ -32,15 +38,36 @@ def home(request):
 @permission_required("detection.view_study", raise_exception=True)
 @require_safe
 def study_list_page(request):
-    study_filter = StudyFilter(request.GET, queryset=study_list(user=request.user), request=request)
+    # What was searched for may name a patient: in the address it stands encrypted.
+    query = request.GET.copy()
+    query.pop("q", None)
+    if token := request.GET.get("find"):
+        word = decrypt(token)
+        query["q"] = "" if isinstance(word, Unreadable) else word
+    study_filter = StudyFilter(query, queryset=study_list(user=request.user), request=request)
     page = Paginator(study_filter.qs, PAGE_SIZE).get_page(request.GET.get("page"))
     context = {
         "filter": study_filter,
         "page": page,
-        "is_filtered": any(request.GET.get(name) for name in study_filter.filters),
+        "is_filtered": any(query.get(name) for name in study_filter.filters),
         "sees_all": request.user.has_perm("detection.view_all_studies"),
     }
     return render(request, "detection/study_list.html", context)
+
+
+@login_required
+@permission_required("detection.view_study", raise_exception=True)
+@require_POST
+def study_find(request):
+    """Turn what was typed into the filters into the address of the history."""
+    query = {
+        name: request.POST[name]
+        for name in StudyFilter.base_filters
+        if name != "q" and request.POST.get(name)
+    }
+    if word := request.POST.get("q", "").strip()[:100]:
+        query["find"] = encrypt(word)
+    return redirect(f"{reverse('study-list')}?{urlencode(query)}")
 
 
 @login_required
@@ -49,10 +76,7 @@ def study_list_page(request):
 @never_cache
 def study_detail(request, uuid):
     studies = study_list(user=request.user)
-    study = get_object_or_404(studies, uuid=uuid)
-    newer, older = _neighbours(studies, study)
-    context = _result_context(study) | {"newer": newer, "older": older}
-    return render(request, "detection/study_detail.html", context)
+    return _study_page(request, studies, get_object_or_404(studies, uuid=uuid))
 
 
 @login_required
@@ -61,34 +85,93 @@ def study_detail(request, uuid):
 @never_cache
 def study_status(request, uuid):
     study = get_object_or_404(study_list(user=request.user), uuid=uuid)
-    if not study.is_final and request.GET.get("state") == _state(study):
+    context = _result_context(request, study)
+    if not context["is_final"] and request.GET.get("state") == context["state"]:
         return HttpResponse(status=204)
     return render(
         request,
         "detection/_study_result.html",
-        _result_context(study),
-        status=STOP_POLLING if study.is_final else 200,
+        context,
+        status=STOP_POLLING if context["is_final"] else 200,
     )
 
 
-def _result_context(study):
-    prediction = prediction_latest(study=study)
-    series = prediction.series if prediction else study.series.first()
+@login_required
+@permission_required(("detection.view_study", "detection.add_study"), raise_exception=True)
+@require_POST
+def study_series_choose(request, uuid, series):
+    """Let another series speak for the study, and have it read."""
+    study = get_object_or_404(study_list(user=request.user), uuid=uuid)
+    row = get_object_or_404(study.series, uuid=series)
+    try:
+        series_choose(series=row)
+    except ValidationError as error:
+        messages.error(request, " ".join(error.messages))
+    return redirect(study)
+
+
+@login_required
+@permission_required(("detection.view_study", "detection.view_identifiers"), raise_exception=True)
+@require_POST
+@never_cache
+def study_identifiers(request, uuid):
+    """Show whose study it is. Asked for by a button, since every look is recorded."""
+    studies = study_list(user=request.user)
+    study = get_object_or_404(studies, uuid=uuid)
+    identifiers = identifiers_reveal(study=study, user=request.user)
+    if request.headers.get("HX-Request"):
+        context = {"study": study, "identifiers": identifiers}
+        return render(request, "detection/_study_identifiers.html", context)
+    return _study_page(request, studies, study, identifiers=identifiers)
+
+
+def _study_page(request, studies, study, **more):
+    newer, older = _neighbours(studies, study)
+    context = _result_context(request, study) | {
+        "newer": newer,
+        "older": older,
+        "report": import_report(of=study),
+        "has_identifiers": has_identifiers(study=study),
+    }
+    return render(request, "detection/study_detail.html", context | more)
+
+
+def _result_context(request, study):
+    """What is known of the series that is shown: the chosen one, or the one that was asked for."""
+    series_of_study = series_list(study=study)
+    asked_for = request.GET.get("series")
+    shown = next((one for one in series_of_study if str(one.uuid) == asked_for), None)
+    if asked_for and shown is None:
+        raise Http404
+    chosen = next((one for one in series_of_study if one.is_chosen), None)
+    series = shown or chosen or next(iter(series_of_study), None)
+    readings = list(series.predictions.all()) if series else []
+    prediction = readings[-1] if readings else None
+    is_chosen = series is None or series == chosen
     caveats = [*(series.caveats if series else []), *(prediction.caveats if prediction else [])]
+    findings = list(prediction.findings.all()) if prediction else []
+    # The study says what its chosen series says; any other series speaks for itself alone.
+    reading = study if is_chosen else prediction
+    is_final = study.is_final if is_chosen else prediction is None or prediction.is_finished
     return {
         "study": study,
+        "reading": reading,
         "prediction": prediction,
         "series": series,
+        "series_of_study": series_of_study,
+        "is_chosen": is_chosen,
+        "is_final": is_final,
         "caveats": list(dict.fromkeys(caveats)),
-        "source_files": list(study.source_files.all()),
-        "findings": list(prediction.findings.all()) if prediction else [],
-        "state": _state(study),
+        "findings": findings,
+        "state": _state(reading, prediction, study),
         "is_slow": is_slow(study.created_at),
     }
 
 
-def _state(study):
-    return f"{study.status}-{is_slow(study.created_at)}"
+def _state(reading, prediction, study):
+    status = reading.status if reading else "unread"
+    done = prediction.slices_done if prediction else 0
+    return f"{status}-{done}-{is_slow(study.created_at)}"
 
 
 def is_slow(since):
@@ -96,7 +179,7 @@ def is_slow(since):
 
 
 def _neighbours(studies, study):
-    studies = studies.select_related(None).prefetch_related(None)
+    studies = studies.select_related(None)
     same_time = Q(created_at=study.created_at)
     newer = studies.filter(Q(created_at__gt=study.created_at) | same_time & Q(pk__gt=study.pk))
     older = studies.filter(Q(created_at__lt=study.created_at) | same_time & Q(pk__lt=study.pk))

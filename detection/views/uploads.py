@@ -11,8 +11,8 @@ from django.views.decorators.http import require_http_methods, require_safe
 
 from detection.forms import UploadForm
 from detection.selectors.registry import model_version_active
-from detection.selectors.studies import upload_list
-from detection.services.studies import (
+from detection.selectors.studies import import_report, upload_list
+from detection.services.uploads import (
     MAX_FILE_BYTES,
     MAX_FILES,
     MAX_UPLOAD_BYTES,
@@ -73,13 +73,15 @@ def _progress_context(upload):
     studies = list(upload.studies.all())
     done = sum(1 for study in studies if study.is_final)
     slow = is_slow(upload.created_at)
+    is_finished = upload.is_finished and done == len(studies)
     seen = " ".join([upload.status, str(slow), *(study.status for study in studies)])
     return {
         "upload": upload,
         "studies": studies,
         "done": done,
         "total": len(studies),
-        "is_finished": upload.is_finished and done == len(studies),
+        "is_finished": is_finished,
+        "report": import_report(of=upload),
         "is_slow": slow,
         "state": hashlib.sha256(seen.encode()).hexdigest()[:16],
     }

@@ -11,6 +11,10 @@ const limits = {
   fileBytes: Number(form.dataset.maxFileBytes),
   totalBytes: Number(form.dataset.maxTotalBytes),
 };
+// What may hold a whole examination is bound by the upload alone.
+const LARGE = /\.(zip|nii|nii\.gz)$/i;
+// A series has hundreds of files: so many are listed, the rest is counted.
+const LISTED = 100;
 let chosen = [];
 let request = null;
 
@@ -41,10 +45,17 @@ function element(tag, className, text = "") {
   return made;
 }
 
+// Where a file lay in its folder; set for dropped folders, known to the browser for chosen ones.
+const places = new WeakMap();
+
+function placeOf(file) {
+  return places.get(file) || file.webkitRelativePath || file.name;
+}
+
 function row(file) {
   const item = document.createElement("li");
-  const name = element("span", "file-name", file.name);
-  if (file.size > limits.fileBytes) {
+  const name = element("span", "file-name", placeOf(file));
+  if (file.size > limits.fileBytes && !LARGE.test(file.name)) {
     name.append(
       element("span", "file-problem", `Larger than ${size(limits.fileBytes)}: it will be refused.`),
     );
@@ -65,7 +76,10 @@ function row(file) {
 
 function show(files) {
   chosen = files;
-  list.replaceChildren(...chosen.map(row));
+  list.replaceChildren(...chosen.slice(0, LISTED).map(row));
+  if (chosen.length > LISTED) {
+    list.append(element("li", "text-secondary", `and ${chosen.length - LISTED} more`));
+  }
   const total = chosen.reduce((sum, file) => sum + file.size, 0);
   let text = "";
   if (chosen.length) {
@@ -73,18 +87,19 @@ function show(files) {
   }
   const tooMuch = chosen.length > limits.files || total > limits.totalBytes;
   if (tooMuch) {
-    text += ` Too much for one upload: remove some (at most ${limits.files} files, ${size(limits.totalBytes)}).`;
+    text += ` Too much for one upload (at most ${limits.files} files, ${size(limits.totalBytes)}): send a ZIP archive for each examination.`;
   }
   find("summary").textContent = text;
   find("summary").classList.toggle("text-danger", tooMuch);
   find("send").disabled = tooMuch;
+  find("clear").hidden = chosen.length < 2;
 }
 
 function add(files) {
-  const known = new Set(chosen.map((file) => `${file.name}/${file.size}/${file.lastModified}`));
-  const fresh = [...files].filter(
-    (file) => !known.has(`${file.name}/${file.size}/${file.lastModified}`),
-  );
+  // Two folders may well hold files of one name.
+  const identity = (file) => `${placeOf(file)}/${file.size}/${file.lastModified}`;
+  const known = new Set(chosen.map(identity));
+  const fresh = [...files].filter((file) => !known.has(identity(file)));
   fail("");
   show([...chosen, ...fresh]);
 }
@@ -100,6 +115,8 @@ function sending(active) {
   find("cancel").hidden = !active;
   find("send").disabled = active;
   find("choose").disabled = active;
+  find("choose-folder").disabled = active;
+  find("clear").disabled = active;
   for (const button of list.querySelectorAll("button")) {
     button.disabled = active;
   }
@@ -159,6 +176,16 @@ function answer(done) {
 }
 
 find("choose").addEventListener("click", () => input.click());
+find("choose-folder").addEventListener("click", () => find("folder").click());
+find("folder").addEventListener("change", () => {
+  add(find("folder").files);
+  find("folder").value = "";
+});
+find("clear").addEventListener("click", () => {
+  show([]);
+  find("choose").focus();
+});
+
 function take() {
   add(input.files);
   // The list is the truth from here on, and the same file can be chosen again after a removal.
@@ -185,9 +212,47 @@ for (const type of ["dragleave", "drop"]) {
 zone.addEventListener("drop", (event) => {
   event.preventDefault();
   if (!find("choose").disabled) {
-    add(event.dataTransfer.files);
+    drop(event.dataTransfer);
   }
 });
+
+async function drop(transfer) {
+  // Entries are known only until this event ends: take all of them before the first wait.
+  const entries = [...transfer.items].map((item) => item.webkitGetAsEntry?.()).filter(Boolean);
+  if (!entries.some((entry) => entry.isDirectory)) {
+    add(transfer.files);
+    return;
+  }
+  try {
+    const found = [];
+    for (const entry of entries) {
+      await collect(entry, found);
+    }
+    add(found);
+  } catch {
+    fail("The folder could not be read. Choose it with the button, or send it as a ZIP archive.");
+  }
+}
+
+async function collect(entry, found) {
+  if (entry.isFile) {
+    const file = await new Promise((resolve, reject) => entry.file(resolve, reject));
+    places.set(file, entry.fullPath.slice(1));
+    found.push(file);
+    return;
+  }
+  const reader = entry.createReader();
+  // A reader hands out some hundred entries at a time, and none when it is done.
+  for (;;) {
+    const entries = await new Promise((resolve, reject) => reader.readEntries(resolve, reject));
+    if (!entries.length || found.length > limits.files) {
+      return;
+    }
+    for (const child of entries) {
+      await collect(child, found);
+    }
+  }
+}
 // A file dropped beside the zone must not replace the page.
 for (const type of ["dragover", "drop"]) {
   window.addEventListener(type, (event) => event.preventDefault());

@@ -1,8 +1,19 @@
-// The image viewer of a study: windows, stone map, boxes, zoom. It also works without this
-// script, with the map over the image as the server renders both.
+// The image viewer of a study: slices in three planes with linked cross-hairs, grey scale windows,
+// stone map, boxes and scores. The server cuts the slices and checks who may see them; here they
+// are only drawn, so that neither WebGL nor a quick computer is needed.
 
-const LARGEST_ZOOM = 12;
+import { createGreyTable } from "./viewer-grey.js";
+import { createPane } from "./viewer-pane.js";
+import { listenTo } from "./viewer-pointer.js";
+import { createMaps, createSlices, SessionEnded } from "./viewer-slices.js";
+import { createStrip } from "./viewer-strip.js";
+
 const ZOOM_STEP = 1.25;
+const PAN_STEP = 60;
+const PAGE = 10;
+const WHOLE_GREY = { center: 127.5, width: 255 };
+// Where a reader was in each series of this page: a partial that arrives later begins there.
+const places = new Map();
 
 function remembered(name) {
   try {
@@ -24,174 +35,427 @@ function press(button, pressed) {
   button.setAttribute("aria-pressed", String(pressed));
 }
 
-const isPressed = (button) => button.getAttribute("aria-pressed") === "true";
+const isPressed = (button) => button?.getAttribute("aria-pressed") === "true";
+const clamp = (value, most) => Math.min(most, Math.max(0, value));
 
-function startLayers(viewer) {
-  for (const button of viewer.querySelectorAll("[data-toggle]")) {
-    const layer = viewer.querySelector(`[data-${button.dataset.toggle}]`);
-    const apply = (shown) => {
-      press(button, shown);
-      layer.classList.toggle("is-hidden", !shown);
-    };
-    apply(remembered(button.dataset.toggle) !== "off");
-    button.addEventListener("click", () => {
-      const shown = !isPressed(button);
-      apply(shown);
-      remember(button.dataset.toggle, shown ? "on" : "off");
-    });
-  }
-  const slider = viewer.querySelector("[data-opacity]");
-  if (slider) {
-    const map = viewer.querySelector("[data-map]");
-    const apply = () => {
-      map.style.opacity = slider.value / 100;
-    };
-    slider.value = remembered("opacity") ?? slider.value;
-    apply();
-    slider.addEventListener("input", () => {
-      apply();
-      remember("opacity", slider.value);
-    });
-  }
+// Places: a voxel of the stored array, [slice, row, column], and its slice, row and column in a
+// shown plane, which may run along other axes and against them.
+function inPlane(plane, voxel) {
+  const [slice, row, column] = plane.axes.map(([axis, isFlipped], i) =>
+    isFlipped ? plane.size[i] - 1 - voxel[axis] : voxel[axis],
+  );
+  return { slice, row, column };
 }
 
-function startWindows(viewer) {
-  const image = viewer.querySelector("[data-image]");
-  const buttons = [...viewer.querySelectorAll("[data-window]")];
-  for (const button of buttons) {
-    button.addEventListener("click", () => {
-      image.src = button.dataset.src;
-      for (const other of buttons) {
-        press(other, other === button);
-      }
-    });
-  }
-  const invert = viewer.querySelector("[data-invert]");
-  invert.addEventListener("click", () => {
-    press(invert, !isPressed(invert));
-    image.classList.toggle("is-inverted", isPressed(invert));
+function toVoxel(plane, { slice, row, column }) {
+  const voxel = [0, 0, 0];
+  [slice, row, column].forEach((value, i) => {
+    const [axis, isFlipped] = plane.axes[i];
+    const at = clamp(Math.floor(value), plane.size[i] - 1);
+    voxel[axis] = isFlipped ? plane.size[i] - 1 - at : at;
   });
-  const problem = viewer.querySelector("[data-problem]");
-  const layers = viewer.querySelector("[data-canvas]");
-  const check = (failed) => {
-    problem.hidden = !failed;
-    layers.hidden = failed;
-  };
-  image.addEventListener("error", () => check(true));
-  image.addEventListener("load", () => check(false));
-  if (image.complete && image.naturalWidth === 0) {
-    check(true);
-  }
+  return voxel;
 }
 
-function startZoom(viewer) {
-  const stage = viewer.querySelector("[data-stage]");
-  const canvas = viewer.querySelector("[data-canvas]");
-  const level = viewer.querySelector("[data-zoom-level]");
-  const columns = Number(canvas.dataset.columns);
-  const rows = Number(canvas.dataset.rows);
-  let zoom = 1;
+function startViewer(root) {
+  const config = JSON.parse(root.dataset.config);
+  const { planes, isHu } = config;
+  const find = (selector) => root.querySelector(selector);
+  const findAll = (selector) => [...root.querySelectorAll(selector)];
+  const stage = find("[data-stage]");
+  const problem = find("[data-problem]");
+  const grey = createGreyTable(isHu);
+  const isStack = planes[0].size[0] > 1;
+  const hasPlanes = planes.length > 1;
+  const before = places.get(config.series);
 
-  const layout = () => {
-    const fit = Math.min(stage.clientWidth / columns, stage.clientHeight / rows);
-    const scale = fit * zoom;
-    canvas.style.width = `${columns * scale}px`;
-    canvas.style.height = `${rows * scale}px`;
-    // Lines and numbers keep their size on the screen, whatever the zoom.
-    canvas.style.setProperty("--pixel", `${1 / scale}px`);
-    level.textContent = `${Math.round(zoom * 100)} %`;
-    stage.classList.toggle("is-zoomed", zoom > 1);
-  };
+  let cursor = before?.cursor ?? toVoxel(planes[0], middleOf(planes[0]));
+  let main = before?.main ?? 0;
+  let direction = 1;
+  let greyVersion = 0;
+  let grade = isHu ? { center: 40, width: 400 } : { ...WHOLE_GREY };
+  let tool = find("[data-tool]").dataset.tool;
+  let isCrossShown = hasPlanes;
+  let chosen = null;
+  let threeD = null;
 
-  // (x, y) of the stage stays where it is on the image.
-  const zoomTo = (wanted, x = stage.clientWidth / 2, y = stage.clientHeight / 2) => {
-    const before = canvas.getBoundingClientRect();
-    const frame = stage.getBoundingClientRect();
-    const alongX = (frame.left + x - before.left) / before.width;
-    const alongY = (frame.top + y - before.top) / before.height;
-    zoom = Math.min(LARGEST_ZOOM, Math.max(1, wanted));
-    layout();
-    const after = canvas.getBoundingClientRect();
-    stage.scrollLeft += after.left + alongX * after.width - (frame.left + x);
-    stage.scrollTop += after.top + alongY * after.height - (frame.top + y);
-  };
-
-  const actions = {
-    in: () => zoomTo(zoom * ZOOM_STEP),
-    out: () => zoomTo(zoom / ZOOM_STEP),
-    fit: () => zoomTo(1),
-  };
-  for (const button of viewer.querySelectorAll("[data-zoom]")) {
-    button.addEventListener("click", actions[button.dataset.zoom]);
+  function middleOf(plane) {
+    const [slice, row, column] = plane.size.map((size) => size / 2);
+    return { slice, row, column };
   }
-  stage.addEventListener(
-    "wheel",
-    (event) => {
-      // The wheel scrolls the page until the image was clicked or Ctrl is held.
-      if (!event.ctrlKey && document.activeElement !== stage) {
+
+  const isShown = (name) => isPressed(find(`[data-toggle="${name}"]`));
+  const indexOf = (plane) => inPlane(plane, cursor).slice;
+  const mainPlane = () => planes[main];
+  const mainPane = () => panes[main];
+
+  const slices = createSlices({
+    url: config.urls.slice,
+    series: config.series,
+    isHu,
+    planes,
+    onArrival: (plane, index) => {
+      if (indexOf(planes[plane]) === index) {
+        problem.hidden = true;
+        panes[plane].draw();
+      }
+    },
+    onProblem: (error, plane, index) => {
+      if (error instanceof SessionEnded) {
+        problem.textContent = "Your session has ended. Reload the page to sign in again.";
+        problem.hidden = false;
+      } else if (indexOf(planes[plane]) === index) {
+        problem.textContent =
+          "This slice could not be loaded. Reload the page; if it stays away, the stored image is missing: please upload it again.";
+        problem.hidden = false;
+      }
+    },
+  });
+  const maps = createMaps({
+    url: config.urls.map,
+    series: config.series,
+    planes,
+    onArrival: (plane, index) => indexOf(planes[plane]) === index && panes[plane].draw(),
+  });
+  const opacity = find("[data-opacity]");
+
+  const view = {
+    grey,
+    indexOf,
+    greyVersion: () => greyVersion,
+    pixels: (plane, index) => slices.get(planes.indexOf(plane), index),
+    map: (plane, index) => (isShown("map") ? maps.get(planes.indexOf(plane), index) : null),
+    mapOpacity: () => opacity.value / 100,
+    crossAt(plane) {
+      if (!isCrossShown) {
+        return null;
+      }
+      const across = (i) => planes.find((other) => other.axes[0][0] === plane.axes[i][0]).name;
+      const { row, column } = inPlane(plane, cursor);
+      return { row, column, acrossRows: across(1), acrossColumns: across(2) };
+    },
+    boxes(plane, index) {
+      if (!isShown("boxes")) {
+        return [];
+      }
+      return config.findings
+        .map((finding, i) => ({ ...finding, number: String(i + 1) }))
+        .filter(({ plane: name, first, last }) => name === plane.name && first <= index && index <= last)
+        .map((finding) => ({ ...finding, isChosen: finding.rank === chosen }));
+    },
+    onDrawn(plane, index) {
+      if (plane !== mainPlane()) {
         return;
       }
-      event.preventDefault();
-      const frame = stage.getBoundingClientRect();
-      const factor = event.deltaY < 0 ? ZOOM_STEP : 1 / ZOOM_STEP;
-      zoomTo(zoom * factor, event.clientX - frame.left, event.clientY - frame.top);
+      strip?.show(plane, index);
+      if (root.dataset.state !== "ready") {
+        root.dataset.state = "ready";
+        performance.mark("viewer-first-image");
+      }
     },
-    { passive: false },
+  };
+
+  const panes = findAll("[data-pane]").map((element, i) =>
+    createPane({ element, plane: planes[i], view }),
   );
-  stage.addEventListener("pointerdown", (event) => {
-    if (event.pointerType !== "mouse" || event.button !== 0) {
+  const stripElement = find("[data-strip]");
+  const strip =
+    stripElement &&
+    createStrip({
+      element: stripElement,
+      scores: config.scores,
+      threshold: config.threshold,
+      onChoose: (index) => goTo(mainPane(), index),
+    });
+
+  const drawAll = () => panes.forEach((pane) => pane.draw());
+
+  const update = () => {
+    places.set(config.series, { cursor, main });
+    const order = [main, ...planes.keys()].filter((plane, i, all) => all.indexOf(plane) === i);
+    slices.want(order.map((plane) => [plane, indexOf(planes[plane])]), direction);
+    drawAll();
+  };
+
+  const moveTo = (voxel) => {
+    if (voxel.some((value, axis) => value !== cursor[axis])) {
+      cursor = voxel;
+      update();
+    }
+  };
+
+  const goTo = (pane, slice) => {
+    const { plane } = pane;
+    const index = clamp(slice, plane.size[0] - 1);
+    direction = index < indexOf(plane) ? -1 : 1;
+    moveTo(toVoxel(plane, { ...inPlane(plane, cursor), slice: index }));
+  };
+
+  // Downwards is towards the feet in axial slices, as on films, and else away from the first slice.
+  const downOf = (plane) => (plane.name === "axial" && plane.letters ? -1 : 1);
+  const scroll = (pane, steps) => goTo(pane, indexOf(pane.plane) + steps * downOf(pane.plane));
+
+  const showZoom = () => {
+    find("[data-zoom-level]").textContent = `${Math.round(mainPane().zoom * 100)} %`;
+  };
+
+  const setMain = (index) => {
+    main = index;
+    panes.forEach((pane, i) => pane.element.classList.toggle("is-main", i === main));
+    showZoom();
+    update();
+  };
+
+  const setWindow = (next) => {
+    grade = { ...grade, ...next };
+    grey.fill({ ...grade, isInverted: isPressed(find("[data-invert]")) });
+    greyVersion += 1;
+    for (const button of findAll("[data-window]")) {
+      press(button, button.dataset.window === `${grade.center} ${grade.width}`);
+    }
+    for (const readout of findAll("[data-window-readout]")) {
+      readout.textContent = `L ${Math.round(grade.center)} W ${Math.round(grade.width)}`;
+    }
+    threeD?.setWindow(grade);
+    drawAll();
+  };
+
+  const readout = find("[data-readout]");
+  const restWords = readout.textContent;
+  const pointAt = (pane, place) => {
+    const [, rows, columns] = pane.plane.size;
+    const [column, row] = (place ?? [-1, -1]).map(Math.floor);
+    const pixels = slices.get(planes.indexOf(pane.plane), pane.drawn);
+    if (!pixels || row < 0 || column < 0 || row >= rows || column >= columns) {
+      readout.textContent = restWords;
       return;
     }
-    stage.setPointerCapture(event.pointerId);
-  });
-  stage.addEventListener("pointermove", (event) => {
-    if (stage.hasPointerCapture(event.pointerId)) {
-      stage.scrollLeft -= event.movementX;
-      stage.scrollTop -= event.movementY;
-    }
-  });
-  new ResizeObserver(layout).observe(stage);
-  layout();
-  return zoomTo;
-}
+    const value = pixels[row * columns + column];
+    const at = isStack ? `, slice ${pane.drawn + 1}` : "";
+    readout.textContent = `${isHu ? `${value} HU` : `grey ${value}`} at x ${column}, y ${row}${at}`;
+  };
 
-function startFindings(viewer, zoomTo) {
-  const stage = viewer.querySelector("[data-stage]");
-  const boxes = viewer.querySelector("[data-boxes]");
+  const shared = {
+    isStack: (pane) => pane.plane.size[0] > 1,
+    tool: () => tool,
+    window: () => grade,
+    setWindow,
+    scroll,
+    pointAt,
+    cross: (pane, [column, row]) =>
+      hasPlanes && moveTo(toVoxel(pane.plane, { slice: indexOf(pane.plane), row, column })),
+    onZoom: (pane) => pane === mainPane() && showZoom(),
+    onMeasured: (mm) => {
+      readout.textContent = `${mm.toFixed(1)} mm in this slice`;
+    },
+    enlarge: (pane) => hasPlanes && setMain(panes.indexOf(pane)),
+  };
+  panes.forEach((pane) => listenTo(pane, { stage, viewer: shared }));
+
+  // Tools
+  for (const button of findAll("[data-window]")) {
+    button.addEventListener("click", () => {
+      const [center, width] = button.dataset.window.split(" ").map(Number);
+      setWindow({ center, width });
+    });
+  }
+  find("[data-invert]").addEventListener("click", (event) => {
+    press(event.currentTarget, !isPressed(event.currentTarget));
+    setWindow({});
+  });
+  for (const button of findAll("[data-tool]")) {
+    button.addEventListener("click", () => {
+      if (button.dataset.tool === "cross") {
+        isCrossShown = tool !== "cross" || !isCrossShown;
+      }
+      tool = button.dataset.tool;
+      findAll("[data-tool]").forEach((other) => press(other, other === button));
+      stage.dataset.tool = tool;
+      drawAll();
+    });
+  }
+  stage.dataset.tool = tool;
+  for (const button of findAll("[data-toggle]")) {
+    if (button.dataset.toggle === "boxes") {
+      press(button, remembered("boxes") !== "off");
+    }
+    button.addEventListener("click", () => {
+      press(button, !isPressed(button));
+      if (button.dataset.toggle === "boxes") {
+        remember("boxes", isPressed(button) ? "on" : "off");
+      }
+      drawAll();
+    });
+  }
+  if (opacity) {
+    opacity.value = remembered("opacity") ?? opacity.value;
+    opacity.addEventListener("input", () => {
+      remember("opacity", opacity.value);
+      drawAll();
+    });
+  }
+  const zoomActions = {
+    in: () => mainPane().zoomTo(mainPane().zoom * ZOOM_STEP),
+    out: () => mainPane().zoomTo(mainPane().zoom / ZOOM_STEP),
+    fit: () => panes.forEach((pane) => pane.fit()),
+  };
+  for (const button of findAll("[data-zoom]")) {
+    button.addEventListener("click", () => {
+      zoomActions[button.dataset.zoom]();
+      showZoom();
+    });
+  }
+  const layout = find("[data-layout]");
+  const setLayout = (isThree) => {
+    press(layout, isThree);
+    stage.classList.toggle("is-three", isThree);
+    drawAll();
+  };
+  layout?.addEventListener("click", () => {
+    setLayout(!isPressed(layout));
+    remember("layout", isPressed(layout) ? "three" : "one");
+  });
+  find("[data-turn]")?.addEventListener("click", () => setMain((main + 1) % planes.length));
+  for (const button of findAll("[data-enlarge]")) {
+    button.addEventListener("click", () =>
+      setMain(planes.findIndex((plane) => plane.name === button.dataset.enlarge)),
+    );
+  }
+  startThreeD();
+
+  function startThreeD() {
+    const button = find("[data-three-d]");
+    if (!button) {
+      return;
+    }
+    const place = find("[data-3d]");
+    const show = (isOpen) => {
+      press(button, isOpen);
+      place.hidden = !isOpen;
+      stage.classList.toggle("is-3d", isOpen);
+    };
+    import("./viewer-3d.js").then(({ hasWebGL2, openThreeD }) => {
+      const isThere = hasWebGL2();
+      button.hidden = !isThere;
+      find("[data-no-3d]").hidden = isThere;
+      button.addEventListener("click", async () => {
+        if (isPressed(button)) {
+          threeD?.close();
+          threeD = null;
+          show(false);
+          drawAll();
+          return;
+        }
+        show(true);
+        place.textContent = "Loading the volume …";
+        try {
+          threeD = await openThreeD({
+            place,
+            library: button.dataset.niivue,
+            url: config.urls.volume,
+            series: config.series,
+            window: grade,
+          });
+        } catch {
+          show(false);
+          problem.textContent = "The 3D view could not be opened. The slices still work.";
+          problem.hidden = false;
+        }
+      });
+    });
+  }
+
+  // Findings of the page jump to their slice and place.
+  const findingPlace = (button) => {
+    const own = config.findings.find(({ rank }) => String(rank) === button.dataset.finding);
+    const name = button.dataset.plane ?? own?.plane;
+    const index = Math.max(0, planes.findIndex((plane) => plane.name === name));
+    if (own?.voxel) {
+      return { index, voxel: own.voxel.map((value, axis) => clamp(Math.round(value), most(axis))) };
+    }
+    const { slice, x, y } = button.dataset;
+    if (slice === undefined && !own) {
+      return null;
+    }
+    const [x0, y0, x1, y1] = own?.box ?? [0, 0, 0, 0];
+    const place = {
+      slice: Number(slice ?? own.slice),
+      row: Number(y ?? (y0 + y1) / 2),
+      column: Number(x ?? (x0 + x1) / 2),
+    };
+    return { index, voxel: toVoxel(planes[index], place) };
+  };
+  const most = (axis) => planes[0].size[planes[0].axes.findIndex(([each]) => each === axis)] - 1;
   const buttons = [...document.querySelectorAll("[data-finding]")];
   for (const button of buttons) {
     button.addEventListener("click", () => {
-      const chosen = !isPressed(button);
-      for (const other of buttons) {
-        const on = other === button && chosen;
-        press(other, on);
-        boxes
-          ?.querySelector(`[data-box="${other.dataset.finding}"]`)
-          ?.classList.toggle("is-chosen", on);
-      }
-      if (!chosen) {
-        zoomTo(1);
+      const isChosen = !isPressed(button);
+      buttons.forEach((other) => press(other, other === button && isChosen));
+      chosen = isChosen ? Number(button.dataset.finding) : null;
+      const place = isChosen ? findingPlace(button) : null;
+      if (!place) {
+        zoomActions.fit();
+        showZoom();
         return;
       }
-      const box = boxes?.querySelector(`[data-box="${button.dataset.finding}"] rect`);
-      if (box) {
-        zoomTo(3);
-        const place = box.getBoundingClientRect();
-        const frame = stage.getBoundingClientRect();
-        stage.scrollLeft += place.left + place.width / 2 - frame.left - frame.width / 2;
-        stage.scrollTop += place.top + place.height / 2 - frame.top - frame.height / 2;
-        stage.scrollIntoView({ block: "nearest" });
-      }
+      setMain(place.index);
+      moveTo(place.voxel);
+      const { row, column } = inPlane(mainPlane(), place.voxel);
+      mainPane().fit();
+      mainPane().zoomTo(hasPlanes ? 2 : 3);
+      mainPane().centreOn(column + 0.5, row + 0.5);
+      showZoom();
+      stage.scrollIntoView({ block: "nearest" });
     });
   }
+
+  // Keys that no button has. Slices scroll while the viewer has the focus or the pointer.
+  const steps = { ArrowUp: -1, ArrowLeft: -1, ArrowDown: 1, ArrowRight: 1, PageUp: -PAGE, PageDown: PAGE };
+  const moves = { ArrowUp: [0, 1], ArrowDown: [0, -1], ArrowLeft: [1, 0], ArrowRight: [-1, 0] };
+  root.viewerKey = (event) => {
+    const isHere = root.contains(document.activeElement) || stage.matches(":hover");
+    if (!isHere || event.target.closest("input, summary")) {
+      return false;
+    }
+    const move = moves[event.key];
+    if (move && (event.shiftKey || (!isStack && mainPane().zoom > 1))) {
+      mainPane().move(move[0] * PAN_STEP, move[1] * PAN_STEP);
+      return true;
+    }
+    if (!isStack) {
+      return false;
+    }
+    const last = mainPlane().size[0] - 1;
+    const ends = downOf(mainPlane()) < 0 ? { Home: last, End: 0 } : { Home: 0, End: last };
+    if (event.key in steps) {
+      scroll(mainPane(), steps[event.key]);
+    } else if (event.key in ends) {
+      goTo(mainPane(), ends[event.key]);
+    } else {
+      return false;
+    }
+    return true;
+  };
+
+  // A page that is left, or put aside to come back, keeps no pixels.
+  addEventListener("pagehide", () => {
+    slices.clear();
+    maps.clear();
+    panes.forEach((pane) => pane.forget());
+  });
+
+  new ResizeObserver(drawAll).observe(stage);
+  if (layout) {
+    setLayout(remembered("layout") === "three");
+  }
+  setWindow({});
+  setMain(main);
 }
 
-function start(root) {
-  for (const viewer of root.querySelectorAll("[data-viewer]:not([data-started])")) {
-    viewer.dataset.started = "";
-    startLayers(viewer);
-    startWindows(viewer);
-    startFindings(viewer, startZoom(viewer));
+function start() {
+  for (const root of document.querySelectorAll("[data-viewer]:not([data-started])")) {
+    root.dataset.started = "";
+    startViewer(root);
   }
 }
 
@@ -199,15 +463,25 @@ document.addEventListener("keydown", (event) => {
   if (event.ctrlKey || event.metaKey || event.altKey || event.target.closest("input:not([type=range]), select, textarea")) {
     return;
   }
+  if (document.querySelector("[data-started]")?.viewerKey(event)) {
+    event.preventDefault();
+    return;
+  }
   const key = event.key === "=" ? "+" : event.key.toLowerCase();
   const target = [...document.querySelectorAll("[data-key]")].find(
-    (element) => element.dataset.key === key,
+    (element) => element.dataset.key === key && !element.hidden,
   );
   if (target) {
     event.preventDefault();
     target.click();
   }
 });
+// What was put aside has no pixels any more, and perhaps nobody is signed in.
+addEventListener("pageshow", (event) => {
+  if (event.persisted) {
+    location.reload();
+  }
+});
 // A study that has just been read arrives as a partial.
-document.addEventListener("htmx:load", () => start(document));
-start(document);
+document.addEventListener("htmx:load", start);
+start();

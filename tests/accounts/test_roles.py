@@ -16,6 +16,9 @@ TABLE = [
     ("detection.view_study", {"radiologist", "lead", "administrator", "auditor"}),
     ("detection.view_pixels", {"radiologist", "lead", "administrator"}),
     ("detection.view_all_studies", {"lead", "administrator", "auditor"}),
+    # Who treats the patient; running the system needs no names.
+    ("detection.view_identifiers", {"radiologist", "lead"}),
+    ("detection.view_identifieraccess", {"administrator", "auditor"}),
     ("detection.view_modelversion", {"lead", "administrator", "auditor"}),
     ("detection.view_trainingrun", {"lead", "administrator", "auditor"}),
     ("detection.activate_modelversion", {"administrator"}),

@@ -1,8 +1,11 @@
+import json
+import os
+
 import numpy as np
 import pytest
 
 from detection.imaging.errors import ImageError
-from detection.imaging.volume import Volume, load_volume, save_volume
+from detection.imaging.volume import Volume, load_volume, save_volume, write_volume
 
 HU = Volume(
     pixels=np.arange(-12, 12, dtype=np.int16).reshape(2, 3, 4),
@@ -10,6 +13,8 @@ HU = Volume(
     spacing_mm=(3.0, 0.7, 0.8),
     plane="coronal",
     caveats=("lossy, at least a little",),
+    affine_lps=((0.8, 0, 0, -5.5), (0, 0, 3.0, 7), (0, -0.7, 0, 9), (0, 0, 0, 1)),
+    is_evenly_spaced=False,
 )
 PICTURE = Volume(pixels=np.full((1, 2, 2), 7, np.uint8), is_hu=False, colour_spread=1.5)
 
@@ -24,6 +29,8 @@ def test_what_is_saved_is_loaded(tmp_path, volume):
     assert loaded.header() == volume.header()
     assert loaded.spacing_mm == volume.spacing_mm
     assert loaded.caveats == volume.caveats
+    assert loaded.affine_lps == volume.affine_lps
+    assert not loaded.pixels.flags.writeable
     assert [path.name for path in tmp_path.iterdir()] == ["volume.npz"]
 
 
@@ -31,7 +38,7 @@ def test_nothing_is_left_when_saving_fails(tmp_path, monkeypatch):
     def fail(*args, **kwargs):
         raise OSError("disk full")
 
-    monkeypatch.setattr(np, "savez_compressed", fail)
+    monkeypatch.setattr(os, "replace", fail)
     with pytest.raises(OSError, match="disk full"):
         save_volume(HU, tmp_path / "volume.npz")
 
@@ -72,6 +79,41 @@ def test_changed_byte_never_passes_as_another_image(tmp_path):
     assert refused > len(whole) / 2
 
 
+def test_volume_of_the_first_version_is_read(tmp_path):
+    path = tmp_path / "volume.npz"
+    header = {"format": 1, **HU.header()}
+    del header["affine_lps"], header["is_evenly_spaced"]
+    np.savez_compressed(path, pixels=HU.pixels, header=np.array(json.dumps(header)))
+    loaded = load_volume(path)
+
+    assert np.array_equal(loaded.pixels, HU.pixels)
+    assert loaded.spacing_mm == HU.spacing_mm
+    assert loaded.affine_lps is None
+    assert not loaded.pixels.flags.writeable
+
+
+def test_large_volume_is_mapped_and_not_read(tmp_path):
+    pixels = np.arange(40 * 256 * 256, dtype=np.int64).astype(np.int16).reshape(40, 256, 256)
+    save_volume(Volume(pixels=pixels, is_hu=True), tmp_path / "volume")
+    loaded = load_volume(tmp_path / "volume").pixels
+
+    assert isinstance(loaded.base, np.memmap)
+    assert np.array_equal(loaded, pixels)
+    with pytest.raises(ValueError, match="read-only"):
+        loaded[0, 0, 0] = 1
+
+
+def test_volume_is_written_slice_by_slice_in_any_order(tmp_path):
+    with write_volume(tmp_path / "volume", shape=(2, 3, 4), is_hu=True) as writer:
+        writer.write_slice(1, HU.pixels[1])
+        writer.mapped()[0] = HU.pixels[0]
+        with pytest.raises(ValueError, match="does not fit"):
+            writer.write_slice(2, HU.pixels[0])
+        writer.finish(HU.header())
+
+    assert np.array_equal(load_volume(tmp_path / "volume").pixels, HU.pixels)
+
+
 def test_pickled_objects_are_not_loaded(tmp_path):
     path = tmp_path / "volume.npz"
     np.savez(path, pixels=np.array([{}], dtype=object), header=np.array("{}"))
@@ -87,8 +129,9 @@ def test_pickled_objects_are_not_loaded(tmp_path):
         {"pixels": np.zeros((2, 2), np.int16)},
         {"pixels": np.zeros((0, 2, 2), np.int16)},
         {"plane": "oblique"},
+        {"affine_lps": ((1, 0, 0, 0),)},
     ],
 )
 def test_volume_refuses_what_it_is_not(changes):
-    with pytest.raises(ValueError, match="plane|pixels"):
+    with pytest.raises(ValueError, match="plane|pixels|affine"):
         Volume(**({"pixels": HU.pixels, "is_hu": True} | changes))

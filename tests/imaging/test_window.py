@@ -2,7 +2,15 @@ import numpy as np
 import pytest
 
 from detection.imaging.volume import Volume
-from detection.imaging.window import BONE, SOFT_TISSUE, STONE, Window, apply_window, grey_slice
+from detection.imaging.window import (
+    BONE,
+    LUNG,
+    SOFT_TISSUE,
+    STONE,
+    Window,
+    apply_window,
+    grey_slice,
+)
 
 
 def test_soft_tissue_window_runs_from_minus_160_to_240():
@@ -11,9 +19,9 @@ def test_soft_tissue_window_runs_from_minus_160_to_240():
     assert apply_window(values, SOFT_TISSUE).tolist() == [0, 0, 1, 128, 254, 255, 255]
 
 
-@pytest.mark.parametrize("window", [SOFT_TISSUE, STONE, BONE])
+@pytest.mark.parametrize("window", [SOFT_TISSUE, STONE, BONE, LUNG])
 def test_grey_rises_with_hu(window):
-    grey = apply_window(np.arange(-1024, 3072, dtype=np.int16), window).astype(int)
+    grey = apply_window(np.arange(-2048, 3072, dtype=np.int16), window).astype(int)
 
     assert (np.diff(grey) >= 0).all()
     assert (grey[0], grey[-1]) == (0, 255)

@@ -23,12 +23,12 @@ def main() -> None:
             self.prediction = prediction
             self.predictor = predictor
 
-        def assess(self, volume):
+        def assess(self, volume, *, progress=None):
             with (folder / "runs").open("a") as runs:
                 runs.write(f"{self.prediction.pk} {os.getpid()}\n")
             while (folder / "hold").exists():
                 time.sleep(0.05)
-            return self.predictor.assess(volume)
+            return self.predictor.assess(volume, progress=progress)
 
     run = predictions.prediction_run
 

@@ -2,8 +2,9 @@ import pytest
 from django.contrib.auth.models import AnonymousUser
 
 from detection.models import Study, Upload
-from detection.selectors.studies import study_list, upload_list
-from detection.services.studies import upload_create
+from detection.selectors import studies
+from detection.selectors.studies import import_report, study_list, upload_list
+from detection.services.uploads import upload_create
 from tests.services.factories import model_version_make, png_upload
 
 pytestmark = pytest.mark.django_db
@@ -48,19 +49,33 @@ def test_newest_first(lead):
     assert list(upload_list(user=lead)) == list(Upload.objects.order_by("-pk"))
 
 
-def test_study_list_needs_two_queries_however_long(lead, django_assert_num_queries):
+def test_study_list_needs_one_query_however_long(lead, django_assert_num_queries):
     lead.has_perm("detection.view_study")
-    with django_assert_num_queries(2):
+    with django_assert_num_queries(1):
         for study in study_list(user=lead):
             assert study.uploaded_by.username
             assert study.upload.uuid
-            assert [file.display_name for file in study.source_files.all()]
+            assert study.name.endswith(".png")
 
 
-def test_upload_list_needs_three_queries_however_long(lead, django_assert_num_queries):
+def test_upload_list_needs_two_queries_however_long(lead, django_assert_num_queries):
     lead.has_perm("detection.view_study")
-    with django_assert_num_queries(3):
+    with django_assert_num_queries(2):
         for upload in upload_list(user=lead):
             assert upload.uploaded_by.username
             for study in upload.studies.all():
-                assert [file.display_name for file in study.source_files.all()]
+                assert study.name.endswith(".png")
+
+
+def test_report_names_problems_first_and_counts_the_rest(radiologist, monkeypatch):
+    upload = Upload.objects.filter(uploaded_by=radiologist).first()
+    accepted, refused = upload.source_files.order_by("pk")
+    upload.source_files.filter(pk=accepted.pk).update(status="accepted")
+    upload.source_files.filter(pk=refused.pk).update(status="refused", reason="It is damaged.")
+
+    assert import_report(of=upload).rows == [refused, accepted]
+    monkeypatch.setattr(studies, "REPORT_ROWS", 1)
+    report = import_report(of=upload)
+    assert (report.accepted, report.refused, report.skipped, report.waiting) == (1, 1, 0, 0)
+    assert (report.rows, report.total, report.left_off) == ([refused], 2, 1)
+    assert import_report(of=refused.study).rows == [refused]

@@ -62,9 +62,11 @@ def volume_make(**kwargs) -> Volume:
 def series_make(*, uploaded_by: User, volume: Volume | None = None) -> Series:
     """A study that was imported: its volume lies where the row says."""
     upload = Upload.objects.create(uploaded_by=uploaded_by, status=Upload.Status.FINISHED)
-    study = Study.objects.create(upload=upload, uploaded_by=uploaded_by)
     volume = volume or volume_make()
     slices, rows, columns = volume.pixels.shape
+    study = Study.objects.create(
+        upload=upload, uploaded_by=uploaded_by, slices=slices, plane=volume.plane
+    )
     series = Series(
         study=study,
         slices=slices,
@@ -74,6 +76,8 @@ def series_make(*, uploaded_by: User, volume: Volume | None = None) -> Series:
         plane=volume.plane,
         caveats=list(volume.caveats),
     )
+    if volume.spacing_mm:
+        series.slice_spacing_mm, series.row_spacing_mm, series.column_spacing_mm = volume.spacing_mm
     series.volume_path = f"volumes/{series.uuid}.npz"
     target = Path(settings.MEDIA_ROOT) / series.volume_path
     target.parent.mkdir(parents=True, exist_ok=True)

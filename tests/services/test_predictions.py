@@ -40,7 +40,7 @@ class FakePredictor:
     def __init__(self, outcome):
         self.outcome = outcome
 
-    def assess(self, volume):
+    def assess(self, volume, *, progress=None):
         if isinstance(self.outcome, Exception):
             raise self.outcome
         return self.outcome
@@ -146,7 +146,7 @@ def test_missing_volume_is_a_failure_with_a_sentence(prediction, settings):
 
 def test_outcome_is_thrown_away_when_another_worker_took_over(prediction):
     class SlowPredictor:
-        def assess(self, volume):
+        def assess(self, volume, *, progress=None):
             # Meanwhile this worker counted as dead, and another one finished the prediction.
             make_stale(prediction)
             prediction_sweep()

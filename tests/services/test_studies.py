@@ -13,14 +13,14 @@ from detection.imaging.sandbox import Decoded
 from detection.imaging.volume import save_volume
 from detection.models import Prediction, Series, SourceFile, Study, Upload
 from detection.selectors.studies import series_volume_path
-from detection.services import studies
+from detection.services import studies, uploads
 from detection.services.studies import (
     leftovers_delete,
     upload_claim,
-    upload_create,
     upload_import_run,
     upload_sweep,
 )
+from detection.services.uploads import upload_create
 from tests.services.factories import png_bytes, png_upload, volume_make
 
 pytestmark = pytest.mark.usefixtures("model_version")
@@ -86,7 +86,7 @@ def test_upload_of_refused_files_alone_is_finished_at_once(radiologist):
 
 
 def test_file_that_is_too_large_is_refused(radiologist, monkeypatch):
-    monkeypatch.setattr(studies, "MAX_FILE_BYTES", 2**20)
+    monkeypatch.setattr(uploads, "MAX_FILE_BYTES", 2**20)
     large = SimpleUploadedFile("large.png", png_bytes() + bytes(2**20))
 
     upload = upload_create(uploaded_by=radiologist, files=[large, png_upload()])
@@ -105,7 +105,7 @@ def test_file_that_is_too_large_is_refused(radiologist, monkeypatch):
 def test_upload_beyond_the_bounds_stores_nothing(
     radiologist, settings, monkeypatch, bound, value, files, message
 ):
-    monkeypatch.setattr(studies, bound, value)
+    monkeypatch.setattr(uploads, bound, value)
 
     with pytest.raises(ValidationError, match=message):
         upload_create(uploaded_by=radiologist, files=[png_upload() for _ in range(files)])
@@ -277,7 +277,8 @@ def test_leftovers_of_killed_processes_are_deleted(radiologist, settings):
     assert quarantined(settings) == sorted([named, fresh])
 
 
-def test_real_decoding_of_a_real_picture(radiologist):
+def test_real_decoding_of_a_real_picture(radiologist, monkeypatch):
+    monkeypatch.setattr(studies, "IMPORT_SECONDS", 60.0)
     files = [png_upload("a.png"), SimpleUploadedFile("cut.png", png_bytes()[:400])]
     upload = upload_create(uploaded_by=radiologist, files=files)
 

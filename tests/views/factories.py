@@ -10,6 +10,7 @@ from accounts.models import User
 from detection.imaging.volume import Volume
 from detection.ml.predictor import save_stone_map
 from detection.models import Finding, ModelVersion, Prediction, SourceFile, Study
+from detection.models.encryption import blind_index, name_stem
 from tests.services.factories import OPERATING_POINT, series_make
 
 Status = Study.Status
@@ -40,10 +41,14 @@ def study_make(
     """A study in any state; a finding and a map if it was read."""
     series = series_make(uploaded_by=uploaded_by, volume=volume)
     study = series.study
+    study.name = name
+    study.save(update_fields=["name"])
     SourceFile.objects.create(
         upload=study.upload,
         study=study,
+        series=series,
         display_name=name,
+        name_index=blind_index(name_stem(name), field="name"),
         size_bytes=1234,
         sha256="0" * 64,
         status=SourceFile.Status.ACCEPTED,

@@ -197,7 +197,7 @@ def test_prediction_history_can_be_searched_and_is_read_only(
         study_make(uploaded_by=radiologist, name=f"other-{letter}.png")
     address = reverse("admin:detection_prediction_changelist")
 
-    for query in (str(study.pk), "here", "nobody by this name"):
+    for query in (str(study.pk), "nobody by this name"):
         with django_assert_max_num_queries(14):
             found = auditor_client.get(address, {"q": query}).context["cl"].queryset
         studies = {prediction.series.study_id for prediction in found}

@@ -1,0 +1,123 @@
+"""Where the trunk lies in an axial volume: without the table, and without the arms beside it."""
+
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from detection.imaging.volume import Volume
+
+_AIR_HU = -1024
+# Between air and fat; skin and fat of a noisy scan are above.
+_TISSUE_HU = -300
+# Edge of a mask cell. Fine enough for a waistline, coarse enough for a thousand slices.
+_CELL_MM = 3.0
+# What is thinner is a table top or a sheet; what touches the trunk over less is an arm.
+_THIN_MM, _JOINT_MM = 5.0, 30.0
+# A slice with less trunk than this shows no abdomen.
+_MIN_AREA_MM2 = 6000.0
+
+
+@dataclass(frozen=True, eq=False)
+class Trunk:
+    """The trunk of an axial volume.
+
+    Attributes
+    ----------
+    masks : np.ndarray
+        bool `(slices, height, width)`; each cell stands for `step` x `step` pixels.
+    step : int
+        Edge of a cell in pixels.
+    shape : tuple of int
+        `(rows, columns)` of the slices.
+    """
+
+    masks: NDArray[np.bool_]
+    step: int
+    shape: tuple[int, int]
+
+    @property
+    def slices(self) -> list[int]:
+        """Indices of the slices that show a trunk."""
+        return [int(index) for index in np.flatnonzero(self.masks.any(axis=(1, 2)))]
+
+    @property
+    def box(self) -> tuple[int, int, int, int]:
+        """Pixels around the trunk over all slices: first row, end row, first column, end column."""
+        seen = np.logical_or.reduce(self.masks, axis=0)
+        rows, columns = np.flatnonzero(seen.any(axis=1)), np.flatnonzero(seen.any(axis=0))
+        return (
+            int(rows[0]) * self.step,
+            min(self.shape[0], (int(rows[-1]) + 1) * self.step),
+            int(columns[0]) * self.step,
+            min(self.shape[1], (int(columns[-1]) + 1) * self.step),
+        )
+
+    def cut(self, pixels_hu: NDArray[np.int16], slice_index: int) -> NDArray[np.int16]:
+        """Return the trunk's box of one slice, `(rows, columns)`, with air around the trunk."""
+        top, bottom, left, right = self.box
+        mask = np.repeat(np.repeat(self.masks[slice_index], self.step, 0), self.step, 1)
+        return np.where(
+            mask[top:bottom, left:right], pixels_hu[top:bottom, left:right], np.int16(_AIR_HU)
+        )
+
+    def midline(self, slice_index: int) -> float | None:
+        """Return the column in the middle between the trunk's two flanks, or None without one."""
+        columns = np.flatnonzero(self.masks[slice_index].any(axis=0))
+        if not len(columns):
+            return None
+        return float((columns[0] + columns[-1] + 1) / 2 * self.step - 0.5)
+
+
+def find_trunk(volume: Volume) -> Trunk | None:
+    """Find the trunk in every slice of an axial volume in Hounsfield units.
+
+    In each slice the largest part is kept, after what is thin has been opened away, what the
+    skin encloses (lungs, gas) has been filled, and what hangs by less than 3 cm has come apart.
+
+    Returns
+    -------
+    Trunk or None
+        None where no slice shows a trunk of at least 60 cm2, or where the volume is not axial,
+        not in HU or has no pixel spacing.
+    """
+    if not volume.is_hu or volume.plane != "axial" or volume.spacing_mm is None:
+        return None
+    _, row_mm, column_mm = volume.spacing_mm
+    step = max(1, round(_CELL_MM / min(row_mm, column_mm)))
+    cell_mm = step * (row_mm + column_mm) / 2
+    least_cells = _MIN_AREA_MM2 / (step * step * row_mm * column_mm)
+    masks = []
+    for pixels_hu in volume.pixels:
+        mask = _trunk_mask(pixels_hu[::step, ::step], cell_mm)
+        masks.append(mask if mask.sum() >= least_cells else np.zeros_like(mask))
+    trunk = Trunk(masks=np.stack(masks), step=step, shape=volume.pixels.shape[1:])
+    return trunk if trunk.masks.any() else None
+
+
+def _trunk_mask(cells_hu: NDArray[np.int16], cell_mm: float) -> NDArray[np.bool_]:
+    tissue = (cells_hu > _TISSUE_HU).astype(np.uint8)
+    filled = _fill(cv2.morphologyEx(tissue, cv2.MORPH_OPEN, _disc(_THIN_MM, cell_mm)))
+    joint = _disc(_JOINT_MM, cell_mm)
+    # Parts that only touch come apart when eroded. Beyond the edge of the image the body goes on.
+    core = cv2.erode(filled, joint, borderType=cv2.BORDER_REPLICATE)
+    count, labels, stats, _ = cv2.connectedComponentsWithStats(core, connectivity=4)
+    if count < 2:
+        return np.zeros(cells_hu.shape, bool)
+    largest = 1 + int(np.argmax(stats[1:, cv2.CC_STAT_AREA]))
+    grown = cv2.dilate((labels == largest).astype(np.uint8), joint)
+    # A little more, as far as there is tissue: the erosion has rounded the corners. Then one cell
+    # of air, so that the skin is whole and not in steps.
+    grown = cv2.dilate(grown, np.ones((3, 3), np.uint8)) & (filled | tissue)
+    return cv2.dilate(grown, np.ones((3, 3), np.uint8)).astype(bool)
+
+
+def _fill(mask: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    contours, _ = cv2.findContours(mask, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
+    return cv2.drawContours(np.zeros_like(mask), contours, -1, 1, cv2.FILLED)
+
+
+def _disc(diameter_mm: float, cell_mm: float) -> NDArray[np.uint8]:
+    side = max(1, round(diameter_mm / cell_mm) | 1)
+    return cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (side, side))

@@ -1,0 +1,170 @@
+"""The three planes of a volume: cuts through it as they are shown, without resampling."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from detection.imaging.volume import Plane, Volume
+
+# Towards which side of the patient the slices, rows and columns of a plane run. Every volume whose
+# place in the patient is known is stored so (DICOM PS3.3, C.7.6.2.1.1: x to the left, y to the
+# back, z to the head), and every cut is shown so: radiologists look from the feet and from the
+# front, with the patient's right at the left of the picture.
+_DIRECTIONS = {
+    "axial": ("H", "P", "L"),
+    "coronal": ("P", "F", "L"),
+    "sagittal": ("L", "F", "P"),
+}
+_OPPOSITE = {"L": "R", "R": "L", "P": "A", "A": "P", "H": "F", "F": "H"}
+
+
+@dataclass(frozen=True)
+class Axis:
+    """Where one axis of a shown plane lies in the stored array.
+
+    Attributes
+    ----------
+    index : int
+        0, 1 or 2: slices, rows or columns of the stored array.
+    is_flipped : bool
+        Whether the shown axis runs against the stored one.
+    """
+
+    index: int
+    is_flipped: bool
+
+
+@dataclass(frozen=True)
+class Letters:
+    """The sides of the patient at the four edges of a picture: L R A P H F."""
+
+    left: str
+    right: str
+    top: str
+    bottom: str
+
+
+def shown_axes(acquired: Plane, shown: Plane) -> tuple[Axis, Axis, Axis]:
+    """Return where the slices, rows and columns of `shown` lie in a volume stored as `acquired`.
+
+    Raises
+    ------
+    ValueError
+        If one of the planes is "unknown" and they are not the same.
+    """
+    if acquired == shown:
+        return Axis(0, False), Axis(1, False), Axis(2, False)
+    if acquired not in _DIRECTIONS or shown not in _DIRECTIONS:
+        raise ValueError(f"A volume of the plane {acquired} has no {shown} cuts.")
+    stored = _DIRECTIONS[acquired]
+    slices, rows, columns = (
+        Axis(stored.index(side), False)
+        if side in stored
+        else Axis(stored.index(_OPPOSITE[side]), True)
+        for side in _DIRECTIONS[shown]
+    )
+    return slices, rows, columns
+
+
+def letters_of(plane: Plane) -> Letters | None:
+    """Return the sides of the patient around a cut, or None where the plane is unknown."""
+    if plane not in _DIRECTIONS:
+        return None
+    _, down, right = _DIRECTIONS[plane]
+    return Letters(left=_OPPOSITE[right], right=right, top=_OPPOSITE[down], bottom=down)
+
+
+def is_oriented(volume: Volume) -> bool:
+    """Say whether the sides of the patient are known, so that letters may stand at the edges."""
+    return volume.affine_lps is not None and volume.plane in _DIRECTIONS
+
+
+def planes_of(volume: Volume) -> tuple[Plane, ...]:
+    """Return the planes in which a volume can be shown, the acquired one first.
+
+    The other two exist for a stack of slices whose place in the patient and whose distance are
+    known and even, or the cuts would be distorted; everything else is shown as it came.
+    """
+    spacing_mm = volume.spacing_mm
+    if not (is_oriented(volume) and volume.is_evenly_spaced) or volume.pixels.shape[0] < 2:
+        return (volume.plane,)
+    if spacing_mm is None or not all(length > 0 for length in spacing_mm):
+        return (volume.plane,)
+    others: tuple[Plane, ...] = ("axial", "coronal", "sagittal")
+    return volume.plane, *(plane for plane in others if plane != volume.plane)
+
+
+def as_plane(pixels: NDArray[Any], acquired: Plane, shown: Plane) -> NDArray[Any]:
+    """Return a volume, or its stone map, turned so that its first axis runs through `shown`.
+
+    Parameters
+    ----------
+    pixels : np.ndarray
+        `(slices, rows, columns)` as stored. A memory map stays one: nothing is read.
+
+    Returns
+    -------
+    np.ndarray
+        A view of the same numbers; `[i]` is cut `i`, its rows and columns as they are shown.
+        Axial cuts are counted from the feet, coronal ones from the front, sagittal ones from
+        the patient's right.
+
+    Raises
+    ------
+    ValueError
+        If the volume has no such cuts.
+    """
+    axes = shown_axes(acquired, shown)
+    turned = np.transpose(pixels, [axis.index for axis in axes])
+    return turned[tuple(slice(None, None, -1 if axis.is_flipped else 1) for axis in axes)]
+
+
+def cut(volume: Volume, plane: Plane, index: int) -> NDArray[Any]:
+    """Return one cut as it is shown: `(rows, columns)`, int16 HU or uint8 grey.
+
+    Raises
+    ------
+    ValueError
+        If the volume is not shown in that plane.
+    IndexError
+        If it has no such cut.
+    """
+    if plane not in planes_of(volume):
+        raise ValueError(f"This volume has no {plane} cuts.")
+    turned = as_plane(volume.pixels, volume.plane, plane)
+    if not 0 <= index < turned.shape[0]:
+        raise IndexError(f"The volume has {turned.shape[0]} {plane} cuts, not {index + 1}.")
+    return np.ascontiguousarray(turned[index])
+
+
+def map_cut(
+    stone_map: NDArray[np.floating], volume: Volume, plane: Plane, index: int
+) -> NDArray[np.float32]:
+    """Return the stone map over one cut: `(h, w)` float32, over exactly the area of that cut.
+
+    The map has fewer cells than the volume has voxels. Along the axis that is cut, the two
+    nearest cells are mixed by the distance of their middles, so that a spot fades in and out.
+
+    Raises
+    ------
+    ValueError
+        If the volume is not shown in that plane.
+    IndexError
+        If it has no such cut.
+    """
+    if plane not in planes_of(volume):
+        raise ValueError(f"This volume has no {plane} cuts.")
+    cuts = as_plane(volume.pixels, volume.plane, plane).shape[0]
+    if not 0 <= index < cuts:
+        raise IndexError(f"The volume has {cuts} {plane} cuts, not {index + 1}.")
+    turned = as_plane(stone_map, volume.plane, plane)
+    cells = turned.shape[0]
+    place = min(max((index + 0.5) * cells / cuts - 0.5, 0.0), cells - 1.0)
+    first = int(place)
+    share = place - first
+    mixed = (1 - share) * turned[first].astype(np.float32)
+    if share > 0:
+        mixed += share * turned[first + 1].astype(np.float32)
+    return np.ascontiguousarray(mixed, dtype=np.float32)

@@ -1,0 +1,201 @@
+"""From slices to a series: one score out of many, and one stone out of many marks."""
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from detection.ml.bundle import Bundle
+
+SCOPE = (
+    "The rule that turns slices into one answer was set on runs of neighbouring slices; it has "
+    "not been measured on volumes."
+)
+KEY_SLICES = 3
+# Of two marks on neighbouring slices: how far apart in pixels they may be and still be one.
+_REACH_PX = 2.0
+
+Edges = tuple[float, float, float, float, float, float]
+
+
+@dataclass(frozen=True)
+class SeriesRule:
+    """How slice logits become the probability of a series.
+
+    The calibrated logits are smoothed by a running median over `smooth` slices, lowered to what
+    `run` neighbouring slices reach together, and the mean of the `top` highest is taken. A stone
+    is suspected from `threshold` on.
+    """
+
+    threshold: float
+    smooth: int = 3
+    run: int = 2
+    top: int = 3
+
+    def to_dict(self) -> dict[str, float]:
+        return asdict(self)
+
+
+def rule_of(bundle: Bundle) -> SeriesRule:
+    """Return the rule that travels with a bundle, or the default at its image threshold."""
+    told = bundle.manifest.get("series")
+    if told is None:
+        return SeriesRule(threshold=float(bundle.operating_point["threshold"]))
+    return SeriesRule(**{name: told[name] for name in ("threshold", "smooth", "run", "top")})
+
+
+def curve(logits: Sequence[float | None], rule: SeriesRule) -> NDArray[np.float64]:
+    """Smooth the logits of neighbouring slices, `(n,)`; NaN where a slice was not read.
+
+    A value that stands alone is lowered to its neighbours: first by the running median, then by
+    the opening of mathematical morphology (the highest of the lowest of every `run` slices that
+    hold a place). Slices that were not read part the series; a stretch between two of them that
+    is shorter than `run` counts only in a series that has no longer one.
+    """
+    values = np.array([np.nan if value is None else value for value in logits], np.float64)
+    smoothed = np.full_like(values, np.nan)
+    stretches = _stretches(~np.isnan(values))
+    long_enough = [(first, end) for first, end in stretches if end - first >= rule.run]
+    for first, end in long_enough or stretches:
+        held = _windows(values[first:end], rule.smooth, np.median)
+        lowest = _running(held, rule.run, np.min)
+        smoothed[first:end] = _spread(lowest, end - first)
+    return smoothed
+
+
+def series_logit(logits: Sequence[float | None], rule: SeriesRule) -> float | None:
+    """Return the logit of a series, or None if no slice of it was read."""
+    smoothed = curve(logits, rule)
+    held = np.sort(smoothed[~np.isnan(smoothed)])
+    return float(held[-rule.top :].mean()) if len(held) else None
+
+
+def key_slices(logits: Sequence[float | None], rule: SeriesRule) -> tuple[int, ...]:
+    """Return the slices to look at first: up to three, each the highest of its surroundings."""
+    smoothed = curve(logits, rule)
+    # Within one plateau of the curve the slice with the highest logit of its own comes first.
+    own = np.array([-np.inf if value is None else value for value in logits])
+    order = sorted(
+        np.flatnonzero(~np.isnan(smoothed)), key=lambda index: (-smoothed[index], -own[index])
+    )
+    chosen: list[int] = []
+    for index in order:
+        if all(abs(index - other) > rule.smooth for other in chosen):
+            chosen.append(int(index))
+        if len(chosen) == KEY_SLICES:
+            break
+    return tuple(chosen)
+
+
+def _stretches(read: NDArray[np.bool_]) -> list[tuple[int, int]]:
+    change = np.flatnonzero(np.diff(np.concatenate([[0], read.astype(int), [0]])))
+    return [(int(first), int(end)) for first, end in zip(change[::2], change[1::2], strict=True)]
+
+
+def _windows(values: NDArray[np.float64], width: int, function: Any) -> NDArray[np.float64]:
+    """Apply a function to the window around each value; the ends are repeated."""
+    before = (width - 1) // 2
+    padded = np.pad(values, (before, width - 1 - before), mode="edge")
+    return function(np.lib.stride_tricks.sliding_window_view(padded, width), axis=1)
+
+
+def _running(values: NDArray[np.float64], width: int, function: Any) -> NDArray[np.float64]:
+    width = min(width, len(values))
+    return function(np.lib.stride_tricks.sliding_window_view(values, width), axis=1)
+
+
+def _spread(lowest: NDArray[np.float64], length: int) -> NDArray[np.float64]:
+    """Give each place the highest of the windows that hold it."""
+    width = length - len(lowest) + 1
+    padded = np.pad(lowest, (width - 1, width - 1), constant_values=-np.inf)
+    return np.lib.stride_tricks.sliding_window_view(padded, width).max(axis=1)
+
+
+@dataclass(frozen=True)
+class Mark:
+    """One candidate on one picture: its edges in the volume and how sure the model is.
+
+    `edges` are column, row and slice where it begins, then where it ends; pixel i lies between i
+    and i + 1. `step` is the number of the picture in its plane, `is_acquired` whether the picture
+    is a slice of the volume rather than a reformat.
+    """
+
+    edges: Edges
+    probability: float
+    step: int
+    is_acquired: bool = True
+
+
+@dataclass(frozen=True)
+class Cluster:
+    """Marks that are one place of the volume, the most probable first."""
+
+    marks: tuple[Mark, ...]
+
+    @property
+    def best(self) -> Mark:
+        return self.marks[0]
+
+    @property
+    def probability(self) -> float:
+        return self.best.probability
+
+    @property
+    def edges(self) -> Edges:
+        held = np.array([mark.edges for mark in self.marks])
+        return tuple(float(v) for v in (*held[:, :3].min(axis=0), *held[:, 3:].max(axis=0)))  # type: ignore[return-value]
+
+    @property
+    def run(self) -> int:
+        """Over how many neighbouring pictures of one plane it goes, at most."""
+        return max(
+            len({mark.step for mark in self.marks if mark.is_acquired == acquired})
+            for acquired in (True, False)
+        )
+
+
+def merge_marks(marks: Sequence[Mark]) -> list[Cluster]:
+    """Join marks into places: connected over neighbouring pictures, and across planes.
+
+    Two marks of a plane are joined if their boxes overlap on neighbouring pictures; marks of two
+    planes if their boxes share a part of the body. The most probable place comes first.
+    """
+    parent = list(range(len(marks)))
+
+    def root(index: int) -> int:
+        while parent[index] != index:
+            parent[index] = parent[parent[index]]
+            index = parent[index]
+        return index
+
+    order = sorted(range(len(marks)), key=lambda index: marks[index].edges[2])
+    for place, one in enumerate(order):
+        for other in order[place + 1 :]:
+            if marks[other].edges[2] > marks[one].edges[5] + 1:
+                break
+            if _joined(marks[one], marks[other]):
+                parent[root(one)] = root(other)
+    held: dict[int, list[Mark]] = {}
+    for index, mark in enumerate(marks):
+        held.setdefault(root(index), []).append(mark)
+    clusters = [
+        Cluster(marks=tuple(sorted(group, key=lambda mark: -mark.probability)))
+        for group in held.values()
+    ]
+    return sorted(clusters, key=lambda cluster: -cluster.probability)
+
+
+def _joined(one: Mark, other: Mark) -> bool:
+    a, b = one.edges, other.edges
+    if one.is_acquired == other.is_acquired:
+        if abs(one.step - other.step) > 1:
+            return False
+        reach = (_REACH_PX, _REACH_PX, _REACH_PX)
+    else:
+        reach = (0.0, 0.0, 1.0)
+    return all(
+        a[axis] < b[axis + 3] + reach[axis] and b[axis] < a[axis + 3] + reach[axis]
+        for axis in range(3)
+    )

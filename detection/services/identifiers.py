@@ -1,0 +1,87 @@
+"""Whose study it is: stored encrypted, shown to who may see it, and every look is recorded."""
+
+import logging
+from collections.abc import Mapping
+
+from django.core.exceptions import PermissionDenied
+from django.db import transaction
+from django.db.models import Model
+
+from accounts.models import User
+from detection.models import IdentifierAccess, SourceFile, Study, StudyIdentifiers
+from detection.models.encryption import Unreadable, blind_index, name_stem
+
+logger = logging.getLogger(__name__)
+
+FIELDS = ("patient_id", "patient_name", "birth_date", "accession_number", "study_uid")
+_INDEXED = ("patient_id", "accession_number")
+_ROWS_AT_ONCE = 500
+
+
+def identifiers_store(*, study: Study, found: Mapping[str, str]) -> None:
+    """Keep what the files say about whose study it is; nothing if they say nothing."""
+    values = {field: " ".join(str(found.get(field) or "").split()) for field in FIELDS}
+    if any(values.values()):
+        StudyIdentifiers.objects.update_or_create(study=study, defaults=values | _indices(values))
+
+
+@transaction.atomic
+def identifiers_reveal(*, study: Study, user: User) -> StudyIdentifiers | None:
+    """Return the identifiers of a study that `user` may see, and record that they were shown.
+
+    None if the files named nobody. Raises PermissionDenied for who may not see identifiers.
+    """
+    if not user.has_perm("detection.view_identifiers"):
+        raise PermissionDenied
+    identifiers = StudyIdentifiers.objects.filter(study=study).first()
+    if identifiers is not None:
+        IdentifierAccess.objects.create(study=study, user=user)
+        logger.info("identifiers shown", extra={"study": study.pk, "user": user.pk})
+    return identifiers
+
+
+def identifiers_rotate() -> tuple[int, int]:
+    """Encrypt everything again with the newest key.
+
+    Returns how many rows that were, and how many stay as they are because their key is missing.
+    Can be cut off and run again; the site may go on meanwhile.
+    """
+    rotated, unreadable = 0, 0
+    for model, fields in (
+        (StudyIdentifiers, FIELDS),
+        (SourceFile, ("display_name", "archive_member")),
+        (Study, ("name",)),
+    ):
+        done, left = _rotate(model, fields)
+        rotated, unreadable = rotated + done, unreadable + left
+    return rotated, unreadable
+
+
+def _rotate(model: type[Model], fields: tuple[str, ...]) -> tuple[int, int]:
+    rotated, unreadable, last = 0, 0, 0
+    while batch := list(model.objects.filter(pk__gt=last).order_by("pk")[:_ROWS_AT_ONCE]):
+        last = batch[-1].pk
+        changed = list(fields)
+        readable = [
+            row
+            for row in batch
+            if not any(isinstance(getattr(row, field), Unreadable) for field in fields)
+        ]
+        if model is StudyIdentifiers:
+            changed += [f"{field}_index" for field in _INDEXED]
+            for row in readable:
+                for name, value in _indices({f: getattr(row, f) for f in _INDEXED}).items():
+                    setattr(row, name, value)
+        elif model is SourceFile:
+            changed.append("name_index")
+            for row in readable:
+                name = name_stem(row.archive_member or row.display_name)
+                row.name_index = blind_index(name, field="name")
+        model.objects.bulk_update(readable, changed)
+        rotated += len(readable)
+        unreadable += len(batch) - len(readable)
+    return rotated, unreadable
+
+
+def _indices(values: Mapping[str, str]) -> dict[str, str]:
+    return {f"{field}_index": blind_index(values[field], field=field) for field in _INDEXED}

@@ -1,0 +1,73 @@
+"""Series: storing what was decoded, and picking the one that speaks for its study."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from django.db import transaction
+
+from detection.models import Prediction, Series, Study
+from detection.selectors.registry import model_version_active
+from detection.services.predictions import prediction_create, prediction_speak
+
+# Code meanings of DICOM PS3.16, CID 7050, and how they are followed.
+DEIDENTIFIED_DICOM = (
+    "DICOM PS3.15 basic profile (113100), by whitelist: only pixel values, geometry and the "
+    "scanner's own units are kept"
+)
+DEIDENTIFIED_OTHER = "By whitelist: only pixel values and geometry are kept"
+
+
+def series_create(
+    *,
+    study: Study,
+    header: Mapping[str, Any],
+    volume_path: str,
+    description: str,
+    is_dicom: bool,
+    is_chosen: bool = True,
+    warnings: Sequence[Mapping[str, str]] = (),
+) -> Series:
+    """Store a decoded series by the header of its volume file. The file itself is there already."""
+    slice_mm, row_mm, column_mm = header["spacing_mm"] or (None, None, None)
+    return Series.objects.create(
+        study=study,
+        volume_path=volume_path,
+        slices=header["slices"],
+        rows=header["rows"],
+        columns=header["columns"],
+        is_hu=header["is_hu"],
+        plane=header["plane"],
+        # Between slices it is 0 where the files do not say it.
+        slice_spacing_mm=slice_mm or None,
+        row_spacing_mm=row_mm,
+        column_spacing_mm=column_mm,
+        caveats=header["caveats"],
+        description=description,
+        warnings=list(warnings),
+        is_chosen=is_chosen,
+        deidentification=DEIDENTIFIED_DICOM if is_dicom else DEIDENTIFIED_OTHER,
+    )
+
+
+@transaction.atomic
+def series_choose(*, series: Series) -> Prediction | None:
+    """Let a series speak for its study, and queue its reading unless it was read already.
+
+    Returns the queued prediction, or None if the model version in service has read the series or
+    is about to. Raises ValidationError if no model is in service.
+    """
+    # Held against a reading that ends right now and wants to speak for the study too.
+    study = Study.objects.select_for_update().get(pk=series.study_id)
+    study.series.exclude(pk=series.pk).update(is_chosen=False)
+    study.series.filter(pk=series.pk).update(is_chosen=True)
+    Study.objects.filter(pk=study.pk).update(slices=series.slices, plane=series.plane)
+    known = (
+        series.predictions.filter(model_version=model_version_active())
+        .exclude(status=Prediction.Status.FAILED)
+        .order_by("-pk")
+        .first()
+    )
+    if known is None:
+        return prediction_create(series=series)
+    prediction_speak(prediction=known)
+    return None

@@ -1,0 +1,208 @@
+"""Receiving an upload: bounds, quarantine, and which of its files belong together."""
+
+import hashlib
+import logging
+import uuid
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from django.conf import settings
+from django.core.exceptions import ValidationError
+from django.core.files.uploadedfile import UploadedFile
+from django.db import transaction
+from django.utils.text import Truncator
+
+from accounts.models import User
+from detection.imaging.errors import ImageError
+from detection.imaging.limits import LIMITS
+from detection.imaging.sniff import HEAD_BYTES, sniff
+from detection.models import SourceFile, Study, Upload
+from detection.models.encryption import blind_index, name_stem
+from detection.selectors.registry import model_version_active
+from detection.services.queue import task_enqueue
+from detection.services.studies import PICTURE_KINDS, quarantine_delete, upload_import
+
+logger = logging.getLogger(__name__)
+
+# An examination has some thousand slices; DATA_UPLOAD_MAX_NUMBER_FILES is the same number.
+MAX_FILES = 5000
+MAX_FILE_BYTES = LIMITS.max_file_bytes
+# What may hold a whole examination in one file is bound by the upload alone.
+MAX_UPLOAD_BYTES = 4 * 2**30
+_LARGE_KINDS = frozenset({"zip", "gzip", "nifti"})
+# Codes of what may well lie beside a series on a disc: left out there, refused by itself.
+_OF_NO_CONCERN = frozenset({"not_an_image", "program"})
+
+
+@dataclass(frozen=True)
+class _Received:
+    """One file as it came: quarantined, or refused with a reason."""
+
+    display_name: str
+    size_bytes: int
+    sha256: str = ""
+    kind: str = ""
+    quarantine_path: str = ""
+    code: str = ""
+    reason: str = ""
+    advice: str = ""
+
+
+def upload_create(*, uploaded_by: User, files: Sequence[UploadedFile]) -> Upload:
+    """Quarantine the bytes of the files and queue their import.
+
+    Nothing is decoded here. A picture, an archive and a volume file become a study each, the
+    DICOM files one together, until the import has looked into them. A file whose first bytes are
+    of no known kind is kept as a refused one with its reason, and the others go on. Raises
+    ValidationError, with a message for the person, if no model is in service, if nothing was sent
+    or too much; then nothing is stored.
+    """
+    if model_version_active() is None:
+        raise ValidationError("No detection model is in service. Please contact an administrator.")
+    if not files:
+        raise ValidationError("No file was sent. Please choose at least one image.")
+    if len(files) > MAX_FILES:
+        raise ValidationError(
+            f"{len(files)} files are too many for one upload. Please send at most {MAX_FILES}, "
+            "or a ZIP archive of each examination."
+        )
+    if sum(file.size or 0 for file in files) > MAX_UPLOAD_BYTES:
+        raise ValidationError(
+            f"The files are larger than {MAX_UPLOAD_BYTES // 2**30} GB together. "
+            "Please send them in several uploads."
+        )
+    received: list[_Received] = []
+    try:
+        for file in files:
+            received.append(_receive(file))
+        return _upload_store(uploaded_by=uploaded_by, received=received)
+    except BaseException as error:
+        for item in received:
+            quarantine_delete(item.quarantine_path)
+        if isinstance(error, OSError):
+            logger.exception("upload not stored")
+            raise ValidationError(
+                "The server could not store the files. Please tell an administrator, and try "
+                "again later."
+            ) from error
+        raise
+
+
+def _receive(file: UploadedFile) -> _Received:
+    name = Truncator(file.name or "unnamed file").chars(255)
+    size_bytes = file.size or 0
+    file.seek(0)
+    try:
+        kind = sniff(file.read(HEAD_BYTES))
+    except ImageError as error:
+        return _Received(
+            display_name=name,
+            size_bytes=size_bytes,
+            code=error.code,
+            reason=Truncator(error.reason).chars(255),
+            advice=Truncator(error.advice).chars(255),
+        )
+    if size_bytes > MAX_FILE_BYTES and kind not in _LARGE_KINDS:
+        return _Received(
+            display_name=name,
+            size_bytes=size_bytes,
+            kind=kind,
+            code="too_large",
+            reason=f"The file is larger than {MAX_FILE_BYTES // 2**20} MB.",
+            advice="Please upload the CT slices as they were acquired.",
+        )
+    digest = hashlib.sha256()
+    # A name of our own: the sender's is never part of a path.
+    quarantine_path = f"quarantine/{uuid.uuid4().hex}"
+    target = Path(settings.MEDIA_ROOT) / quarantine_path
+    target.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    try:
+        with target.open("xb") as copy:
+            target.chmod(0o600)
+            for chunk in file.chunks():
+                digest.update(chunk)
+                copy.write(chunk)
+    except BaseException:
+        target.unlink(missing_ok=True)
+        raise
+    return _Received(
+        display_name=name,
+        size_bytes=size_bytes,
+        sha256=digest.hexdigest(),
+        kind=kind,
+        quarantine_path=quarantine_path,
+    )
+
+
+@transaction.atomic
+def _upload_store(*, uploaded_by: User, received: list[_Received]) -> Upload:
+    is_anything_left = any(item.quarantine_path for item in received)
+    upload = Upload.objects.create(
+        uploaded_by=uploaded_by,
+        status=Upload.Status.RECEIVED if is_anything_left else Upload.Status.FINISHED,
+    )
+    rows = []
+    for group in _groups(received):
+        first = group[0]
+        study = Study.objects.create(
+            upload=upload,
+            uploaded_by=uploaded_by,
+            status=Study.Status.RECEIVED if first.quarantine_path else Study.Status.NOT_IMPORTED,
+            message=first.reason,
+            name=first.display_name,
+            file_count=sum(1 for item in group if item.quarantine_path) or 1,
+        )
+        rows += [_row(upload, study, item) for item in group]
+    SourceFile.objects.bulk_create(rows)
+    if is_anything_left:
+        task_enqueue(task=upload_import, pk=upload.pk)
+    return upload
+
+
+def _groups(received: list[_Received]) -> list[list[_Received]]:
+    """Which files share a study until they are imported; the first of a group speaks for it.
+
+    What lies beside a series on a disc or in a folder (documents, viewers) is no study of its
+    own: it joins the first series and is reported there. Beside pictures it is one, refused.
+    """
+    dicom = [item for item in received if item.kind == "dicom" and item.quarantine_path]
+    groups: list[list[_Received]] = []
+    beside: list[_Received] = []
+    for item in received:
+        if not item.quarantine_path:
+            beside.append(item)
+        elif item.kind != "dicom":
+            groups.append([item])
+        elif item is dicom[0]:
+            groups.append(dicom)
+    series = [group for group in groups if group[0].kind not in PICTURE_KINDS]
+    if series:
+        series[0].extend(beside)
+    else:
+        groups.extend([item] for item in beside)
+    order = {id(item): index for index, item in enumerate(received)}
+    return sorted(groups, key=lambda group: order[id(group[0])])
+
+
+def _row(upload: Upload, study: Study, item: _Received) -> SourceFile:
+    if item.quarantine_path:
+        status = SourceFile.Status.RECEIVED
+    elif study.status == Study.Status.RECEIVED and item.code in _OF_NO_CONCERN:
+        status = SourceFile.Status.SKIPPED
+    else:
+        status = SourceFile.Status.REFUSED
+    return SourceFile(
+        upload=upload,
+        study=study,
+        display_name=item.display_name,
+        name_index=blind_index(name_stem(item.display_name), field="name"),
+        kind=item.kind,
+        size_bytes=item.size_bytes,
+        sha256=item.sha256,
+        quarantine_path=item.quarantine_path,
+        status=status,
+        code=item.code,
+        reason=item.reason,
+        advice=item.advice,
+    )

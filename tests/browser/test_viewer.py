@@ -1,0 +1,298 @@
+"""The viewer in Chromium, on an asymmetric synthetic volume whose sides are known."""
+
+import re
+
+import numpy as np
+import pytest
+from playwright.sync_api import Page, expect
+
+from detection.imaging.volume import Volume
+from tests.conftest import signed_in
+from tests.imaging.volumes import oriented_volume
+from tests.views.factories import study_make
+
+pytestmark = pytest.mark.browser
+SLICES, ROWS, COLUMNS = 24, 60, 80
+RIGHT_HU = 300
+
+# Where the centre of what is bright lies in a pane, as shares of the drawn picture's width and
+# height, read back from the canvas itself: only pure greys count, not what is drawn in colour.
+BRIGHT_PLACE = """
+(pane) => {
+  const canvas = pane.querySelector("canvas");
+  const { width, height } = canvas;
+  const data = canvas.getContext("2d").getImageData(0, 0, width, height).data;
+  let [sumX, sumY, count] = [0, 0, 0];
+  for (let i = 0; i < data.length; i += 4) {
+    const [r, g, b] = [data[i], data[i + 1], data[i + 2]];
+    if (r > 180 && r === g && g === b) {
+      sumX += (i / 4) % width;
+      sumY += Math.floor(i / 4 / width);
+      count += 1;
+    }
+  }
+  return count ? [sumX / count / width, sumY / count / height, count] : null;
+}
+"""
+
+
+@pytest.fixture
+def stack(radiologist):
+    """Air with a block of bone at the patient's right, in the middle of all other directions."""
+    volume = oriented_volume(sides=(SLICES, ROWS, COLUMNS), spacing_mm=(3.0, 1.0, 1.0))
+    pixels_hu = np.full(volume.pixels.shape, -1000, np.int16)
+    pixels_hu[8:16, 25:35, 10:20] = RIGHT_HU
+    study = study_make(
+        uploaded_by=radiologist,
+        volume=Volume(
+            pixels=pixels_hu,
+            is_hu=True,
+            spacing_mm=volume.spacing_mm,
+            plane="axial",
+            affine_lps=volume.affine_lps,
+        ),
+    )
+    finding = study.series.get().predictions.get().findings.get()
+    finding.slice_index, finding.x0, finding.y0, finding.x1, finding.y1 = 18, 50, 40, 60, 50
+    finding.save()
+    return study
+
+
+@pytest.fixture
+def complaints(page: Page) -> list[str]:
+    """What the browser complained of: errors of scripts, of the content security policy."""
+    found: list[str] = []
+    page.on("pageerror", lambda error: found.append(str(error)))
+    page.on(
+        "console", lambda message: found.append(message.text) if message.type == "error" else None
+    )
+    return found
+
+
+@pytest.fixture
+def cookie(live_server, radiologist) -> dict[str, str]:
+    session = signed_in(radiologist).cookies["sessionid"]
+    return {"name": "sessionid", "value": session.value, "url": live_server.url}
+
+
+@pytest.fixture
+def opened(page: Page, stack, cookie):
+    page.context.add_cookies([cookie])
+    page.goto(stack.get_absolute_url())
+    expect(page.locator("[data-viewer]")).to_have_attribute("data-state", "ready")
+    return page
+
+
+def pane(page: Page, plane: str):
+    return page.locator(f'[data-pane="{plane}"]')
+
+
+def test_the_patients_right_is_at_the_left_and_named_so(complaints, opened):
+    for plane, letters in (("axial", "RLAP"), ("coronal", "RLHF"), ("sagittal", "APHF")):
+        for edge, letter in zip(("left", "right", "top", "bottom"), letters, strict=True):
+            expect(pane(opened, plane).locator(f'[data-side="{edge}"]')).to_have_text(letter)
+    opened.keyboard.press("b")
+    opened.get_by_title("Dragging moves the cross-hairs").click()
+    for plane in ("axial", "coronal"):
+        expect(pane(opened, plane)).to_have_attribute("data-slice", re.compile(r"\d+"))
+        x, y, _ = pane(opened, plane).evaluate(BRIGHT_PLACE)
+        assert x < 0.4
+        assert y == pytest.approx(0.5, abs=0.1)
+    assert complaints == []
+
+
+def test_keys_wheel_and_strip_scroll(opened):
+    axial = pane(opened, "axial")
+    middle = SLICES // 2
+    expect(axial).to_have_attribute("data-slice", str(middle))
+    opened.locator("[data-stage]").focus()
+
+    # Downwards is towards the feet, from which the slices are counted.
+    for key, index in (
+        ("ArrowDown", middle - 1),
+        ("ArrowUp", middle),
+        ("PageDown", middle - 10),
+        ("Home", SLICES - 1),
+        ("End", 0),
+    ):
+        opened.keyboard.press(key)
+        expect(axial).to_have_attribute("data-slice", str(index))
+    expect(axial).to_contain_text(f"1 / {SLICES}")
+
+    axial.hover()
+    opened.mouse.wheel(0, -120)
+    expect(axial).to_have_attribute("data-slice", "1")
+
+    slider = opened.get_by_role("slider", name="Slice")
+    expect(slider).to_have_attribute("aria-valuetext", f"Slice 2 of {SLICES}")
+    slider.focus()
+    opened.keyboard.press("ArrowRight")
+    expect(axial).to_have_attribute("data-slice", "2")
+    box = slider.bounding_box()
+    opened.mouse.click(box["x"] + box["width"] * 0.76, box["y"] + box["height"] / 2)
+    expect(axial).to_have_attribute("data-slice", str(int(SLICES * 0.76)))
+
+
+def test_cross_hairs_link_the_planes(opened):
+    box = pane(opened, "axial").bounding_box()
+    opened.mouse.click(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
+    expect(pane(opened, "sagittal")).to_have_attribute("data-slice", str(COLUMNS // 2))
+    expect(pane(opened, "coronal")).to_have_attribute("data-slice", str(ROWS // 2))
+
+    # Towards the left of the picture lies the patient's right, where sagittal cuts begin.
+    opened.mouse.click(box["x"] + box["width"] / 4, box["y"] + box["height"] / 2)
+    expect(pane(opened, "sagittal")).not_to_have_attribute("data-slice", str(COLUMNS // 2))
+    assert int(pane(opened, "sagittal").get_attribute("data-slice")) < COLUMNS // 2
+
+
+def test_windows_by_keys_and_by_dragging(opened):
+    readout = pane(opened, "axial").locator("[data-window-readout]")
+    for key, words in (
+        ("2", "L 400 W 1500"),
+        ("3", "L 500 W 2000"),
+        ("4", "L -600 W 1500"),
+        ("1", "L 40 W 400"),
+    ):
+        opened.keyboard.press(key)
+        expect(readout).to_have_text(words)
+
+    box = pane(opened, "axial").bounding_box()
+    opened.mouse.move(box["x"] + 100, box["y"] + 100)
+    opened.mouse.down(button="right")
+    opened.mouse.move(box["x"] + 160, box["y"] + 130)
+    opened.mouse.up(button="right")
+    expect(readout).to_have_text("L 80 W 480")
+    expect(opened.locator("[data-window][aria-pressed=true]")).to_have_count(0)
+
+
+def test_value_under_the_pointer_and_inverted_greys(opened):
+    axial = pane(opened, "axial")
+    opened.keyboard.press("b")
+    opened.keyboard.press("x")
+    x, y, bright = axial.evaluate(BRIGHT_PLACE)
+    box = axial.bounding_box()
+    opened.mouse.move(box["x"] + x * box["width"], box["y"] + y * box["height"])
+    expect(opened.locator("[data-readout]")).to_contain_text(f"{RIGHT_HU} HU at x 1")
+
+    opened.keyboard.press("i")
+    opened.wait_for_function(
+        f"() => ({BRIGHT_PLACE})(document.querySelector('[data-pane=axial]'))[2] > {bright}"
+    )
+
+
+def test_a_voxel_is_as_tall_as_its_millimetres_say(opened):
+    opened.keyboard.press("b")
+    opened.keyboard.press("x")
+    opened.keyboard.press("t")
+    expect(pane(opened, "coronal")).to_have_class(re.compile("is-main"))
+    extent = pane(opened, "coronal").evaluate(
+        """(pane) => {
+          const canvas = pane.querySelector("canvas");
+          const { width, height } = canvas;
+          const data = canvas.getContext("2d").getImageData(0, 0, width, height).data;
+          let [x0, x1, y0, y1] = [width, 0, height, 0];
+          for (let i = 0; i < data.length; i += 4) {
+            if (data[i] > 128 && data[i] === data[i + 1]) {
+              const [x, y] = [(i / 4) % width, Math.floor(i / 4 / width)];
+              [x0, x1] = [Math.min(x0, x), Math.max(x1, x)];
+              [y0, y1] = [Math.min(y0, y), Math.max(y1, y)];
+            }
+          }
+          return (y1 - y0) / (x1 - x0);
+        }"""
+    )
+    # 8 slices of 3 mm tall, 10 columns of 1 mm wide.
+    assert extent == pytest.approx(2.4, rel=0.06)
+
+
+def test_ruler_measures_in_millimetres(opened):
+    axial = pane(opened, "axial")
+    expect(axial.locator("[data-scale-bar]")).to_contain_text("mm")
+    length_mm = int(axial.locator("[data-scale-bar]").get_attribute("data-mm"))
+    bar = axial.locator("[data-scale-line]").bounding_box()
+    box = axial.bounding_box()
+    opened.keyboard.press("d")
+    opened.mouse.move(box["x"] + 100, box["y"] + 200)
+    opened.mouse.down()
+    opened.mouse.move(box["x"] + 100 + bar["width"], box["y"] + 200)
+    opened.mouse.up()
+
+    measured = float(axial.get_attribute("data-measured"))
+    assert measured == pytest.approx(length_mm, rel=0.02)
+
+
+def test_map_is_off_until_asked_for_and_lies_over_its_place(opened):
+    axial = pane(opened, "axial")
+    expect(axial).to_have_attribute("data-map", "hidden")
+    opened.keyboard.press("m")
+    expect(axial).to_have_attribute("data-map", "shown")
+    opened.keyboard.press("m")
+    expect(axial).to_have_attribute("data-map", "hidden")
+
+
+def test_finding_jumps_to_its_slice_and_place(opened):
+    finding = opened.locator('[data-finding="1"]')
+    finding.click()
+    expect(finding).to_have_attribute("aria-pressed", "true")
+    expect(pane(opened, "axial")).to_have_attribute("data-slice", "18")
+    expect(pane(opened, "sagittal")).to_have_attribute("data-slice", "55")
+    expect(pane(opened, "coronal")).to_have_attribute("data-slice", "45")
+    expect(opened.locator("[data-zoom-level]")).to_have_text("200 %")
+
+
+def test_planes_change_places_by_keys(opened):
+    stage = opened.locator("[data-stage]")
+    opened.keyboard.press("v")
+    expect(stage).to_have_class(re.compile("is-three"))
+    opened.keyboard.press("v")
+    expect(stage).not_to_have_class(re.compile("is-three"))
+    opened.get_by_role("button", name="Show the sagittal plane large").click()
+    expect(pane(opened, "sagittal")).to_have_class(re.compile("is-main"))
+    expect(opened.get_by_role("slider", name="Slice")).to_have_attribute(
+        "aria-valuemax", str(COLUMNS)
+    )
+
+
+def test_ended_session_is_said_and_shows_no_more_slices(opened):
+    opened.context.clear_cookies()
+    opened.locator("[data-stage]").focus()
+    opened.keyboard.press("Home")
+
+    expect(opened.get_by_role("alert")).to_contain_text("Your session has ended")
+
+
+def test_a_finger_scrolls(live_server, page, stack, cookie):
+    context = page.context.browser.new_context(
+        base_url=live_server.url, has_touch=True, viewport={"width": 390, "height": 844}
+    )
+    phone = context.new_page()
+    context.add_cookies([cookie])
+    phone.goto(stack.get_absolute_url())
+    axial = pane(phone, "axial")
+    expect(axial).to_have_attribute("data-slice", str(SLICES // 2))
+    axial.scroll_into_view_if_needed()
+    box = axial.bounding_box()
+    x, y = box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
+    touch = context.new_cdp_session(phone)
+    for kind, offset in (("touchStart", 0), ("touchMove", 20), ("touchMove", 40), ("touchEnd", 40)):
+        points = [] if kind == "touchEnd" else [{"x": x, "y": y + offset}]
+        touch.send("Input.dispatchTouchEvent", {"type": kind, "touchPoints": points})
+    expect(axial).to_have_attribute("data-slice", str(SLICES // 2 - 3))
+    # Nothing is wider than the screen.
+    assert phone.evaluate("document.documentElement.scrollWidth") <= 390
+    context.close()
+
+
+def test_picture_says_that_its_sides_are_not_known(page, radiologist, cookie, complaints):
+    study = study_make(uploaded_by=radiologist)
+    page.context.add_cookies([cookie])
+    page.goto(study.get_absolute_url())
+
+    picture = pane(page, "unknown")
+    expect(picture).to_contain_text("Orientation unknown")
+    expect(picture.locator("[data-side]")).to_have_count(0)
+    expect(page.locator("[data-scale-bar], [data-strip], [data-layout]")).to_have_count(0)
+    expect(page.locator("[data-viewer]")).to_have_attribute("data-state", "ready")
+    page.locator('[data-finding="1"]').click()
+    expect(page.locator("[data-zoom-level]")).to_have_text("300 %")
+    assert complaints == []

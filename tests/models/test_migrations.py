@@ -1,0 +1,62 @@
+"""What migrations make of rows that were there before them."""
+
+import pytest
+from django.db import connection
+from django.db.migrations.executor import MigrationExecutor
+
+from detection.models import SourceFile, Study
+from detection.models.encryption import blind_index
+
+
+@pytest.fixture
+def migrate(transactional_db):
+    def to(*targets):
+        executor = MigrationExecutor(connection)
+        executor.migrate(list(targets))
+        return executor.loader.project_state(list(targets)).apps
+
+    yield to
+    executor = MigrationExecutor(connection)
+    executor.migrate(executor.loader.graph.leaf_nodes())
+
+
+def stored_names():
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT display_name FROM detection_sourcefile ORDER BY id")
+        return [name for (name,) in cursor.fetchall()]
+
+
+def test_names_of_earlier_files_are_encrypted_and_found_again(migrate):
+    apps = migrate(("detection", "0002_roles"))
+    user = apps.get_model("accounts", "User").objects.create(username="ada")
+    upload = apps.get_model("detection", "Upload").objects.create(uploaded_by=user)
+    study = apps.get_model("detection", "Study").objects.create(upload=upload, uploaded_by=user)
+    series = apps.get_model("detection", "Series").objects.create(
+        study=study,
+        volume_path="volumes/x.npz",
+        slices=1,
+        rows=2,
+        columns=2,
+        is_hu=True,
+        plane="axial",
+    )
+    for name in ("Doe^Jane.dcm", ".png"):
+        apps.get_model("detection", "SourceFile").objects.create(
+            upload=upload,
+            study=study,
+            display_name=name,
+            size_bytes=1,
+            sha256="",
+            status="accepted",
+        )
+
+    migrate(("detection", "0007_identifier_roles"))
+
+    assert not {"Doe^Jane.dcm", ".png"} & set(stored_names())
+    first, second = SourceFile.objects.order_by("pk")
+    assert (first.display_name, second.display_name) == ("Doe^Jane.dcm", ".png")
+    assert first.name_index == blind_index("doe^jane", field="name")
+    assert first.series_id == series.pk
+    now = Study.objects.get()
+    assert (now.name, now.slices, now.plane) == ("Doe^Jane.dcm", 1, "axial")
+    assert now.series.get().is_chosen

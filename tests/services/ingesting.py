@@ -1,0 +1,71 @@
+"""A reader of groups of files for tests: says what it is told to, and writes small volumes."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from uuid import uuid4
+
+import numpy as np
+
+from detection.imaging.dicom_header import Identifiers
+from detection.imaging.ingest import FileReport, IngestedSeries, IngestResult
+from detection.imaging.series import Notice
+from detection.imaging.volume import Volume, save_volume
+
+
+@dataclass
+class FakeIngest:
+    """Call it as `ingest`: `series` are (study, slices, rows of the report)."""
+
+    series: Sequence[tuple[str, int, tuple[int, ...]]]
+    report: Sequence[FileReport]
+    kind: str = "dicom"
+    identifiers: Identifiers = Identifiers()
+    warnings: tuple[Notice, ...] = ()
+    seen: list[list[Path]] = field(default_factory=list)
+
+    def __call__(self, paths: Sequence[Path], folder: Path) -> IngestResult:
+        self.seen.append(list(paths))
+        return IngestResult(
+            series=tuple(self._series(folder, *one) for one in self.series),
+            report=tuple(self.report),
+        )
+
+    def _series(self, folder: Path, study: str, slices: int, rows: tuple[int, ...]):
+        volume = Volume(
+            pixels=np.zeros((slices, 16, 16), np.int16),
+            is_hu=True,
+            spacing_mm=(1.5, 0.7, 0.7),
+            plane="axial",
+        )
+        path = folder / f"{uuid4().hex}.volume"
+        save_volume(volume, path)
+        return IngestedSeries(
+            volume_path=path,
+            header=volume.header(),
+            kind=self.kind,
+            study=study,
+            group=uuid4().hex,
+            description=f"axial, {slices} slices, 1.5 mm",
+            is_original=True,
+            warnings=self.warnings,
+            rows=rows,
+            source_indices=rows,
+            identifiers=self.identifiers,
+        )
+
+
+def report_row(
+    source: int, status: str = "accepted", *, member: str = "", code: str = ""
+) -> FileReport:
+    """A row of the report; a reason and an advice stand beside what was not accepted."""
+    is_accepted = status == "accepted"
+    return FileReport(
+        source_index=source,
+        name="never shown",
+        member=member,
+        status=status,
+        code=code,
+        reason="" if is_accepted else "It is not a CT image.",
+        advice="" if is_accepted else "Please upload CT slices.",
+    )

@@ -1,0 +1,225 @@
+"""Groups of files that belong together: what becomes of them in the database."""
+
+import io
+import zipfile
+from pathlib import Path
+
+import pytest
+from django.core.files.uploadedfile import SimpleUploadedFile
+from django_tasks_db.models import DBTaskResult
+
+from detection.imaging.dicom_header import Identifiers
+from detection.imaging.series import Notice
+from detection.imaging.volume import load_volume
+from detection.models import Prediction, Series, SourceFile, Study, StudyIdentifiers, Upload
+from detection.selectors.studies import series_volume_path
+from detection.services.studies import upload_claim, upload_import_run, upload_sweep
+from detection.services.uploads import upload_create
+from tests.services.factories import png_upload
+from tests.services.ingesting import FakeIngest, report_row
+from tests.services.test_studies import fake_decode, file_make, make_stale
+
+pytestmark = pytest.mark.usefixtures("model_version")
+
+DICOM = bytes(128) + b"DICM" + bytes(64)
+
+
+def dicom_file(name="IM1"):
+    return SimpleUploadedFile(name, DICOM)
+
+
+def zip_file(name="cd.zip"):
+    content = io.BytesIO()
+    with zipfile.ZipFile(content, "w") as archive:
+        archive.writestr("a/IM1", DICOM)
+    return SimpleUploadedFile(name, content.getvalue())
+
+
+def volumes(settings):
+    return sorted(path.name for path in (Path(settings.MEDIA_ROOT) / "volumes").iterdir())
+
+
+def statuses(upload):
+    return [file.status for file in upload.source_files.order_by("pk")]
+
+
+@pytest.fixture
+def send(radiologist):
+    return lambda *files: upload_create(uploaded_by=radiologist, files=list(files))
+
+
+def test_dicom_files_share_a_study_and_what_lies_beside_them_is_skipped(send):
+    readme = SimpleUploadedFile("README.TXT", b"How to use this disc")
+    upload = send(readme, dicom_file("IM1"), dicom_file("IM2"), png_upload("photo.png"))
+
+    series, photo = upload.studies.order_by("pk")
+    assert (series.name, series.file_count) == ("IM1", 2)
+    assert photo.name == "photo.png"
+    assert statuses(upload) == ["received", "received", "skipped", "received"]
+    skipped = upload.source_files.get(status="skipped")
+    assert (skipped.study, skipped.code) == (series, "not_an_image")
+    assert "text" in skipped.reason
+    assert skipped.advice.startswith("Please")
+
+
+def test_what_cannot_be_opened_beside_a_series_is_refused_not_skipped(send):
+    upload = send(dicom_file(), SimpleUploadedFile("IM2", b""))
+
+    assert statuses(upload) == ["received", "refused"]
+
+
+def test_series_of_one_study_are_stored_and_the_best_one_is_read(send, settings):
+    upload = send(dicom_file("IM1"), dicom_file("IM2"), dicom_file("IM3"))
+    ingest = FakeIngest(
+        series=[("study", 2, (0,)), ("study", 40, (1,))],
+        report=[report_row(0), report_row(1), report_row(2, "skipped", code="localiser")],
+        identifiers=Identifiers(patient_id="P1", patient_name="Doe^Jane"),
+        warnings=(Notice("gap", "Two slices are missing.", "Please look."),),
+    )
+
+    upload_import_run(upload=upload, ingest=ingest)
+
+    upload.refresh_from_db()
+    study = upload.studies.get()
+    small, large = study.series.order_by("pk")
+    assert upload.is_finished
+    assert (small.is_chosen, large.is_chosen) == (False, True)
+    assert (study.status, study.slices, study.plane) == (Study.Status.QUEUED, 40, "axial")
+    assert study.file_count == 2
+    assert Prediction.objects.get().series == large
+    assert large.description == "axial, 40 slices, 1.5 mm"
+    assert large.warnings == [{"code": "gap", "sentence": "Two slices are missing. Please look."}]
+    assert (large.slice_spacing_mm, large.row_spacing_mm) == (1.5, 0.7)
+    assert "PS3.15" in large.deidentification
+    assert load_volume(series_volume_path(series=large)).pixels.shape == (40, 16, 16)
+    assert len(volumes(settings)) == 2
+    first, second, third = upload.source_files.order_by("pk")
+    assert (first.series, second.series, third.series) == (small, large, None)
+    assert (third.status, third.code, third.study) == ("skipped", "localiser", study)
+    assert third.advice == "Please upload CT slices."
+    assert StudyIdentifiers.objects.get(study=study).patient_name == "Doe^Jane"
+    assert not list((Path(settings.MEDIA_ROOT) / "quarantine").iterdir())
+
+
+def test_two_studies_in_one_archive_become_two_and_each_member_has_a_row(send):
+    upload = send(zip_file())
+    ingest = FakeIngest(
+        series=[("one", 3, (0,)), ("two", 4, (1,))],
+        report=[
+            report_row(0, member="a/IM1"),
+            report_row(0, member="b/Doe Jane.dcm"),
+            report_row(0, "refused", member="c/x.exe", code="program"),
+        ],
+    )
+
+    upload_import_run(upload=upload, ingest=ingest)
+
+    first, second = upload.studies.order_by("pk")
+    assert [study.series.get().slices for study in (first, second)] == [3, 4]
+    assert Prediction.objects.count() == 2
+    rows = upload.source_files.order_by("pk")
+    assert [(row.display_name, row.archive_member) for row in rows] == [
+        ("cd.zip", ""),
+        ("cd.zip", "a/IM1"),
+        ("cd.zip", "b/Doe Jane.dcm"),
+        ("cd.zip", "c/x.exe"),
+    ]
+    assert [row.study for row in rows] == [first, first, second, first]
+    assert statuses(upload) == ["accepted", "accepted", "accepted", "refused"]
+    assert second.uploaded_by == upload.uploaded_by
+
+
+def test_group_in_which_nothing_can_be_read_is_one_refused_study(send, settings):
+    upload = send(dicom_file("IM1"), dicom_file("IM2"))
+    refused = [report_row(0, "refused", code="not_ct"), report_row(1, "refused", code="not_ct")]
+
+    upload_import_run(upload=upload, ingest=FakeIngest(series=[], report=refused))
+
+    study = upload.studies.get()
+    assert study.status == Study.Status.NOT_IMPORTED
+    assert "None of the 2 files" in study.message
+    assert "not a CT image. Please upload CT slices." in study.message
+    assert statuses(upload) == ["refused", "refused"]
+    assert not Prediction.objects.exists()
+    assert volumes(settings) == []
+
+
+def test_pictures_go_first_and_a_long_import_queues_up_between_the_groups(send, monkeypatch):
+    monkeypatch.setattr("detection.services.studies.IMPORT_SECONDS", 0)
+    upload = send(zip_file(), dicom_file(), file_make("a.png"))
+    ingest = FakeIngest(series=[("s", 2, (0,))], report=[report_row(0)])
+
+    upload_import_run(upload=upload, decode=fake_decode, ingest=ingest)
+    assert ingest.seen == []
+    for count in (1, 2):
+        upload.refresh_from_db()
+        assert upload.status == Upload.Status.RECEIVED
+        upload_import_run(upload=upload, decode=fake_decode, ingest=ingest)
+        assert len(ingest.seen) == count
+
+    upload.refresh_from_db()
+    assert upload.is_finished
+    assert Prediction.objects.count() == 3
+    order = DBTaskResult.objects.order_by("enqueued_at").values_list("task_path", flat=True)
+    assert [path.rpartition(".")[2] for path in order] == [
+        "upload_import",
+        "prediction_task",
+    ] * 2 + ["upload_import", "prediction_task"]
+
+
+def test_group_that_was_cut_off_is_imported_once(send, settings):
+    upload = send(dicom_file())
+
+    def dying(paths, folder):
+        (folder / "half").write_bytes(b"pixels")
+        raise MemoryError
+
+    with pytest.raises(MemoryError):
+        upload_import_run(upload=upload, ingest=dying)
+    assert volumes(settings) == []
+    make_stale(upload)
+    upload_sweep()
+    ingest = FakeIngest(series=[("s", 2, (0,))], report=[report_row(0)])
+
+    upload_import_run(upload=upload, ingest=ingest)
+    upload_import_run(upload=upload, ingest=ingest)
+
+    assert (Series.objects.count(), Prediction.objects.count()) == (1, 1)
+
+
+def test_archive_at_which_the_worker_died_three_times_is_refused_and_the_rest_goes_on(send):
+    upload = send(zip_file(), dicom_file("IM1"), dicom_file("IM2"))
+    for _ in range(3):
+        assert upload_claim(upload=upload)
+        make_stale(upload)
+        upload_sweep()
+    ingest = FakeIngest(series=[("s", 2, (0, 1))], report=[report_row(0), report_row(1)])
+
+    upload_import_run(upload=upload, ingest=ingest)
+
+    upload.refresh_from_db()
+    archive, series = upload.studies.order_by("pk")
+    assert upload.is_finished
+    assert archive.status == Study.Status.NOT_IMPORTED
+    assert "crashed the worker three times" in archive.message
+    assert archive.source_files.get().code == "crashed"
+    assert series.status == Study.Status.QUEUED
+
+
+def test_group_whose_claim_was_lost_stores_nothing(send, settings):
+    upload = send(dicom_file())
+    fake = FakeIngest(series=[("s", 2, (0,))], report=[report_row(0)])
+
+    def slow(paths, folder):
+        # Meanwhile this worker counted as dead.
+        make_stale(upload)
+        upload_sweep()
+        return fake(paths, folder)
+
+    upload_import_run(upload=upload, ingest=slow)
+
+    upload.refresh_from_db()
+    assert upload.status == Upload.Status.RECEIVED
+    assert not Series.objects.exists()
+    assert SourceFile.objects.get().quarantine_path
+    assert volumes(settings) == []
