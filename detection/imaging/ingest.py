@@ -7,10 +7,11 @@ import uuid
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 from detection.imaging.archive import is_system_file
-from detection.imaging.dicom_header import Identifiers, SeriesKeys, SliceFacts
+from detection.imaging.dicom_facts import SeriesKeys, SliceFacts
+from detection.imaging.dicom_header import Identifiers
 from detection.imaging.errors import Code, ImageError, split_advice
 from detection.imaging.ingested import (
     FileReport,
@@ -20,7 +21,7 @@ from detection.imaging.ingested import (
     choose_series,
     describe,
 )
-from detection.imaging.jobs import do_job
+from detection.imaging.jobs import InProcess, Worker
 from detection.imaging.limits import LIMITS, Limits
 from detection.imaging.sandbox import HEADER_KEYS, JobDied, Sandbox
 from detection.imaging.series import LeftOut, Notice, SeriesPlan, SliceRef, plan_series
@@ -34,44 +35,6 @@ Progress = Callable[[int, int], None]
 _DEATHS_AT_MOST = 5
 _MAX_TEXT = 255
 _FOLDERS_PER_DEPTH = 8
-
-
-class Worker(Protocol):
-    """Who does the jobs: a `Sandbox`, or `InProcess`."""
-
-    def run(
-        self,
-        job: dict[str, Any],
-        *,
-        timeout_seconds: float,
-        progress: Callable[[int], None] | None = None,
-    ) -> dict[str, Any]: ...
-
-
-class InProcess:
-    """Does jobs in this process, for files that are trusted. What is wrong is an ImageError."""
-
-    def __init__(self, *, limits: Limits = LIMITS) -> None:
-        self._limits = limits
-
-    def run(
-        self,
-        job: dict[str, Any],
-        *,
-        timeout_seconds: float,
-        progress: Callable[[int], None] | None = None,
-    ) -> dict[str, Any]:
-        try:
-            return do_job(job, limits=self._limits, tell=progress or (lambda _: None))
-        except MemoryError as error:
-            raise ImageError(
-                "The image needs more memory to be read than is allowed.", code=Code.OUT_OF_MEMORY
-            ) from error
-        except OSError as error:
-            reason = os.strerror(error.errno) if error.errno else "unknown error"
-            raise ImageError(
-                f"The file could not be read or stored: {reason}.", code=Code.UNREADABLE
-            ) from error
 
 
 def ingest(

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from detection.imaging.dicom_header import SeriesKeys, SliceFacts, opaque
+from detection.imaging.dicom_facts import SeriesKeys, SliceFacts, opaque
 from detection.imaging.errors import Code
 from detection.imaging.geometry import Arrangement, arrange
 from detection.imaging.limits import Limits

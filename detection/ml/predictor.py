@@ -9,7 +9,6 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 import onnxruntime
 from numpy.typing import NDArray
@@ -42,14 +41,13 @@ from detection.ml.series import (
     rule_of,
     series_logit,
 )
+from detection.ml.stone_map import image_map
 from detection.ml.stones import Stone, find_stones
 
 STONE = "stone"
 NO_STONE = "no_stone"
 CANNOT_ASSESS = "cannot_assess"
 _BATCH = 8
-# The stored map: fine enough to look smooth over the image, small enough to keep.
-_MAP_SIDE = 128
 # Slices farther apart than this average a small stone away.
 _THICK_MM = 3.0
 _THICK = (
@@ -157,7 +155,7 @@ class Predictor:
         reason = read.reason or _chest_reason(volume, 0)
         if reason:
             return _refused(reason)
-        stone_map = self._image_map(read, rows=rows, columns=columns)
+        stone_map = self._image_map(read)
         probability = float(apply_platt(np.array(read.logit), self.bundle.calibration))
         findings = [
             Candidate(
@@ -244,7 +242,7 @@ class Predictor:
             if reason:
                 reading.reason = reading.reason or reason
                 continue
-            stone_map = self._image_map(read, rows=rows, columns=columns, top=top, left=left)
+            stone_map = self._image_map(read, image=(rows, columns), origin=(top, left))
             if maps is None:
                 maps = np.zeros((slices, *stone_map.shape), np.float16)
             maps[index] = stone_map
@@ -273,7 +271,7 @@ class Predictor:
                 continue
             logit, before = self._calibrated(read.logit), reading.logits[slab.position]
             reading.logits[slab.position] = logit if before is None else max(before, logit)
-            stone_map = self._image_map(read, rows=read.rows, columns=read.columns)
+            stone_map = self._image_map(read)
             for box, probability in locate(stone_map, width=read.columns, height=read.rows):
                 reading.marks.append(
                     Mark(
@@ -334,34 +332,21 @@ class Predictor:
         return logits, dict(zip(self._outputs[1:], features, strict=True))
 
     def _image_map(
-        self, read: "_Read", *, rows: int, columns: int, top: int = 0, left: int = 0
+        self,
+        read: "_Read",
+        *,
+        image: tuple[int, int] | None = None,
+        origin: tuple[int, int] = (0, 0),
     ) -> NDArray[np.float32]:
-        """Cut the image out of the canvas' map and turn it into calibrated probabilities.
-
-        `rows` x `columns` is the size of the image, of which the picture that was read may be the
-        part that begins at `top`, `left`; the probability is 0 outside that part.
-        """
-        stride = self.preprocessing.height / read.cells.shape[0]
-        box = read.box
-        map_columns = max(1, round(_MAP_SIDE * columns / max(rows, columns)))
-        map_rows = max(1, round(_MAP_SIDE * rows / max(rows, columns)))
-        # Sample the logits bilinearly at the centre of each map pixel, in cells of the canvas.
-        x = (np.arange(map_columns) + 0.5) * columns / map_columns - left
-        y = (np.arange(map_rows) + 0.5) * rows / map_rows - top
-        grid_x, grid_y = np.meshgrid(
-            ((box.offset_x + x * box.scale_x) / stride - 0.5).astype(np.float32),
-            ((box.offset_y + y * box.scale_y) / stride - 0.5).astype(np.float32),
+        return image_map(
+            read.cells,
+            read.box,
+            preprocessing=self.preprocessing,
+            calibration=self.bundle.calibration,
+            picture=(read.rows, read.columns),
+            image=image,
+            origin=origin,
         )
-        sampled = cv2.remap(
-            read.cells.astype(np.float32),
-            grid_x,
-            grid_y,
-            cv2.INTER_LINEAR,
-            borderMode=cv2.BORDER_REPLICATE,
-        )
-        probabilities = apply_platt(sampled, self.bundle.calibration).astype(np.float32)
-        is_read = np.outer((y >= 0) & (y <= read.rows), (x >= 0) & (x <= read.columns))
-        return np.where(is_read, probabilities, np.float32(0))
 
 
 @dataclass(frozen=True, eq=False)

@@ -279,9 +279,7 @@ def _alarms(read: Sequence[tuple[str, Volume, Assessment]], predictor: Predictor
     rule = predictor.rule
     lines = ["| what is called an alarm | volumes with one |", "|---|---|"]
     called = sum(one.verdict == STONE for _, _, one in read)
-    lines.append(
-        f"| verdict of the volume (series rule, either plane) | {_proportion(called, total)} |"
-    )
+    lines.append(f"| the volume, series rule in either plane | {_proportion(called, total)} |")
     for plane, probabilities in planes.items():
         by_rule = by_maximum = 0
         for _, _, one in read:

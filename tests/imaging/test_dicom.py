@@ -11,7 +11,7 @@ from pydicom.uid import (
 )
 
 from detection.imaging.decode import decode_file
-from detection.imaging.errors import ImageError
+from detection.imaging.errors import Code, ImageError
 from detection.imaging.limits import Limits
 from detection.imaging.window import grey_slice
 from tests.imaging.synthetic import ct_dataset, write_ct
@@ -306,3 +306,15 @@ def test_contrast_medium_is_a_caveat(tmp_path, agent, is_enhanced):
     volume = decode_file(write_ct(tmp_path / "a.dcm", ContrastBolusAgent=agent))
 
     assert any("Contrast medium" in caveat for caveat in volume.caveats) is is_enhanced
+
+
+def test_what_is_no_single_image_is_told_by_name(tmp_path):
+    (tmp_path / "archive").write_bytes(b"PK\x03\x04" + bytes(100))
+    (tmp_path / "volume").write_bytes(b"\x5c\x01\x00\x00" + bytes(340) + b"n+1\x00")
+    (tmp_path / "folder").mkdir()
+    names = {"archive": Code.IS_ARCHIVE, "volume": Code.IS_VOLUME, "folder": Code.IS_FOLDER}
+    for name, code in names.items():
+        with pytest.raises(ImageError) as caught:
+            decode_file(tmp_path / name)
+
+        assert caught.value.code is code

@@ -3,7 +3,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from detection.imaging.dicom_header import SeriesKeys, SliceFacts
+from detection.imaging.dicom_facts import SeriesKeys, SliceFacts
 from detection.imaging.errors import Code
 from detection.imaging.limits import LIMITS, Limits
 from detection.imaging.series import SliceRef, plan_series
