@@ -20,6 +20,8 @@ from detection.ml.errors import BundleError
 
 GATE_NAME = "gate.npz"
 MIN_SIDE_PX = 128
+# Of a slice in Hounsfield units, whose size in mm is known; what is around the trunk is cut off.
+MIN_KNOWN_CT_SIDE_PX = 64
 # Mean spread between the channels of a colour picture, of 255; JPEG noise of a grey one is below.
 MAX_COLOUR_SPREAD = 4.0
 _MAX_ASPECT = 2.5
@@ -111,7 +113,9 @@ def refused(code: str) -> Refusal:
     return Refusal(code, _SENTENCES[code])
 
 
-def picture_refusal(grey: NDArray[np.uint8], *, colour_spread: float) -> Refusal | None:
+def picture_refusal(
+    grey: NDArray[np.uint8], *, colour_spread: float, min_side_px: int = MIN_SIDE_PX
+) -> Refusal | None:
     """Check the picture itself; None if nothing speaks against it.
 
     Parameters
@@ -122,11 +126,11 @@ def picture_refusal(grey: NDArray[np.uint8], *, colour_spread: float) -> Refusal
         As in `Volume`: mean over pixels of the largest minus the smallest colour channel.
     """
     rows, columns = grey.shape
-    if min(rows, columns) < MIN_SIDE_PX:
+    if min(rows, columns) < min_side_px:
         return Refusal(
             "too_small",
             f"The image is too small to be assessed ({columns} x {rows} pixels; at least "
-            f"{MIN_SIDE_PX} on each side are needed). Please upload it at its full size.",
+            f"{min_side_px} on each side are needed). Please upload it at its full size.",
         )
     if max(rows, columns) > _MAX_ASPECT * min(rows, columns):
         return refused("narrow")
@@ -144,14 +148,18 @@ def picture_refusal(grey: NDArray[np.uint8], *, colour_spread: float) -> Refusal
 
 
 def slice_refusal(
-    grey: NDArray[np.uint8], *, colour_spread: float, seen: Refusal | None
+    grey: NDArray[np.uint8],
+    *,
+    colour_spread: float,
+    seen: Refusal | None,
+    min_side_px: int = MIN_SIDE_PX,
 ) -> Refusal | None:
     """Join what the picture says with what a gate has `seen` in its features.
 
     The picture's own faults come first. An inverted slice is as white as a page of text, and only
     the features tell them apart; a picture without white is no inverted slice.
     """
-    refusal = picture_refusal(grey, colour_spread=colour_spread)
+    refusal = picture_refusal(grey, colour_spread=colour_spread, min_side_px=min_side_px)
     if seen and seen.code == "inverted":
         if float((grey >= _WHITE).mean()) < _MIN_INVERTED_WHITE_SHARE:
             seen = refused("unlike_ct")

@@ -22,6 +22,8 @@ from detection.ml.calibrate import apply_platt, sigmoid
 from detection.ml.errors import BundleError, MLError
 from detection.ml.findings import Candidate, Rectangle, locate
 from detection.ml.input_gate import (
+    MIN_KNOWN_CT_SIDE_PX,
+    MIN_SIDE_PX,
     Features,
     Gate,
     Refusal,
@@ -54,6 +56,8 @@ _THICK = (
     "The slices are more than 3 mm apart: a small stone may lie between them or show on one slice "
     "alone, which the series rule does not count."
 )
+_COARSE_MM = 1.5
+_COARSE = "The pixels are larger than 1.5 mm: small stones cannot be seen."
 _DISAGREE = (
     "The axial slices and the coronal reformats do not agree: please look at the key slices."
 )
@@ -201,6 +205,8 @@ class Predictor:
                 caveats.append(_DISAGREE)
         if volume.is_hu and volume.spacing_mm and volume.spacing_mm[0] > _THICK_MM:
             caveats.append(_THICK)
+        if volume.spacing_mm and max(volume.spacing_mm[1:]) > _COARSE_MM:
+            caveats.append(_COARSE)
         stones = find_stones(
             volume,
             merge_marks([*acquired.marks, *coronal.marks]),
@@ -294,6 +300,7 @@ class Predictor:
             spacing_mm = of.spacing_mm[1:] if of.spacing_mm else None
             colour_spread = of.colour_spread
         is_known_ct = of is None or (of.is_hu and of.plane in ("axial", "coronal"))
+        min_side_px = MIN_KNOWN_CT_SIDE_PX if is_known_ct else MIN_SIDE_PX
         for batch in _batches(greys, _BATCH):
             fitted = [letterbox(g, self.preprocessing, spacing_mm=spacing_mm) for g in batch]
             logits, features = self.run(np.stack([canvas for canvas, _ in fitted]))
@@ -302,7 +309,9 @@ class Predictor:
                 judged = self.gate.refusals(features, is_known_ct=is_known_ct)
             for grey, seen, (_, box), cells in zip(batch, judged, fitted, logits, strict=True):
                 rows, columns = grey.shape
-                refusal = slice_refusal(grey, colour_spread=colour_spread, seen=seen)
+                refusal = slice_refusal(
+                    grey, colour_spread=colour_spread, seen=seen, min_side_px=min_side_px
+                )
                 reason = refusal.sentence if refusal else ""
                 yield _Read(cells=cells, box=box, rows=rows, columns=columns, reason=reason)
 

@@ -2,7 +2,13 @@ import cv2
 import numpy as np
 import pytest
 
-from detection.ml.input_gate import chest_refusal, picture_refusal, refused, slice_refusal
+from detection.ml.input_gate import (
+    MIN_KNOWN_CT_SIDE_PX,
+    chest_refusal,
+    picture_refusal,
+    refused,
+    slice_refusal,
+)
 
 BODY = np.zeros((320, 391), np.uint8)
 BODY[60:260, 40:350] = 110
@@ -68,3 +74,10 @@ def test_a_picture_without_white_is_no_inverted_slice():
 
 def test_the_fault_of_the_picture_comes_first():
     assert slice_refusal(BODY, colour_spread=30, seen=refused("unlike_ct")).code == "colour"
+
+
+def test_a_slice_of_known_spacing_may_have_fewer_pixels():
+    small = BODY[::3, ::3]
+
+    assert picture_refusal(small, colour_spread=0).code == "too_small"
+    assert picture_refusal(small, colour_spread=0, min_side_px=MIN_KNOWN_CT_SIDE_PX) is None
