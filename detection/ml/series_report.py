@@ -151,13 +151,14 @@ def write_rule(bundle: Bundle, rule: SeriesRule, *, measured: Mapping[str, Any])
 
     The bundle's digest changes with it: a version that is registered already must be left alone.
     """
-    is_default = default_bundle_path(bundle.path.parent) == bundle.path
+    root = bundle.path.resolve().parent
+    is_default = (root / "default").is_file() and default_bundle_path(root).samefile(bundle.path)
     manifest = {key: value for key, value in bundle.manifest.items() if key != "files"}
     manifest["series"] = {**rule.to_dict(), "unit": UNIT, **measured}
     write_manifest(bundle.path, manifest)
     renewed = load_bundle(bundle.path)
     if is_default:
-        set_default_bundle(bundle.path.parent, renewed)
+        set_default_bundle(root, renewed)
     return renewed
 
 
