@@ -39,7 +39,7 @@ django.setup()
 from django.core.files.uploadedfile import SimpleUploadedFile
 from accounts.models import User
 from detection.models import Study
-from detection.services.studies import upload_create
+from detection.services.uploads import upload_create
 content, user = Path(sys.argv[1]).read_bytes(), User.objects.get(username="radiologist")
 for _ in range(int(sys.argv[2])):
     start = time.perf_counter()
