@@ -37,6 +37,28 @@ def _never(self, request, obj=None):
     return False
 
 
+def _readable(values):
+    """Show nested figures one a line, rounded as far as they carry meaning."""
+    return format_html('<pre class="figures">{}</pre>', "\n".join(_lines(values, indent="")))
+
+
+def _lines(values, *, indent):
+    for name, value in values.items():
+        if isinstance(value, dict):
+            yield f"{indent}{name}"
+            yield from _lines(value, indent=indent + "    ")
+        else:
+            yield f"{indent}{name}: {_rounded(value)}"
+
+
+def _rounded(value):
+    if isinstance(value, float):
+        return f"{value:.4g}"
+    if isinstance(value, list):
+        return ", ".join(str(_rounded(item)) for item in value)
+    return value
+
+
 class FindingInline(admin.TabularInline):
     model = Finding
     fields = (
@@ -156,8 +178,8 @@ class ModelVersionAdmin(admin.ModelAdmin):
         "threshold",
         "sensitivity",
         "specificity",
-        "operating_point",
-        "metrics",
+        "operating_point_text",
+        "metrics_text",
         "created_at",
     )
     readonly_fields = fields
@@ -188,6 +210,14 @@ class ModelVersionAdmin(admin.ModelAdmin):
     @admin.display(description="specificity")
     def specificity(self, model_version):
         return share(model_version.operating_point.get("specificity"))
+
+    @admin.display(description="operating point")
+    def operating_point_text(self, model_version):
+        return _readable(model_version.operating_point)
+
+    @admin.display(description="metrics")
+    def metrics_text(self, model_version):
+        return _readable(model_version.metrics)
 
     @admin.display(description="")
     def activate_link(self, model_version):
@@ -245,7 +275,9 @@ class ModelVersionAdmin(admin.ModelAdmin):
         except ValidationError as error:
             form.add_error(None, error)
             return False
-        messages.success(request, f"{model_version} is in service for all new readings.")
+        messages.success(
+            request, f"The model version {model_version} is in service for all new readings."
+        )
         return True
 
 

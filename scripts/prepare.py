@@ -1,9 +1,12 @@
 """Bring the database, the model registry, the demo accounts and the static files up to date."""
 
+import hashlib
 import os
+from pathlib import Path
 
 import django
 from django.conf import settings
+from django.contrib.staticfiles.finders import get_finders
 from django.core.management import call_command
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "kidneyweb.settings")
@@ -19,7 +22,27 @@ def main() -> None:
     call_command("register_model")
     if settings.KIDNEYWEB_DEMO:
         call_command("seed_demo")
+    static_collect()
+
+
+def static_collect() -> None:
+    """Collect and compress the static files, unless nothing changed since the last time."""
+    stamp = Path(settings.STATIC_ROOT) / ".collected.sha256"
+    wanted = static_fingerprint()
+    if stamp.is_file() and stamp.read_text(encoding="utf-8") == wanted:
+        return
     call_command("collectstatic", interactive=False, verbosity=0)
+    stamp.write_text(wanted, encoding="utf-8")
+
+
+def static_fingerprint() -> str:
+    """Return a checksum of which static files there are, how large and how old."""
+    digest = hashlib.sha256()
+    for finder in get_finders():
+        for name, storage in finder.list([]):
+            stat = Path(storage.path(name)).stat()
+            digest.update(f"{storage.path(name)} {stat.st_size} {stat.st_mtime_ns}\n".encode())
+    return digest.hexdigest()
 
 
 if __name__ == "__main__":

@@ -274,7 +274,12 @@ def _environment(folder: Path) -> dict[str, str]:
         if name in _TOLD_NAMES or name.startswith(_TOLD_PREFIXES)
     }
     # Checkpoints go with the folder, whatever becomes of the child.
-    return {**kept, "TMPDIR": str(folder / "tmp"), "PYTHONUNBUFFERED": "1"}
+    return {
+        **kept,
+        "TMPDIR": str(folder / "tmp"),
+        "PYTHONUNBUFFERED": "1",
+        "PYTHONWARNINGS": "ignore",
+    }
 
 
 def _follow(

@@ -206,3 +206,14 @@ def test_prediction_history_can_be_searched_and_is_read_only(
     detail = reverse("admin:detection_prediction_change", args=[prediction.pk])
     assert "_save" not in administrator_client.get(detail).content.decode()
     assert administrator_client.post(detail, {"verdict": "no_stone"}).status_code == 403
+
+
+def test_figures_of_a_model_are_readable(administrator_client):
+    version = model_version_make()
+    version.metrics = {"test": {"n": 468, "auc": 0.99832345, "interval": [0.901234, 0.95]}}
+    version.save()
+
+    address = reverse("admin:detection_modelversion_change", args=[version.pk])
+    page = administrator_client.get(address).content.decode()
+
+    assert "test\n    n: 468\n    auc: 0.9983\n    interval: 0.9012, 0.95</pre>" in page
