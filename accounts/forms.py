@@ -1,12 +1,17 @@
 """Forms of the account pages and of the user administration."""
 
+from collections.abc import Iterator
+
 from crispy_forms.helper import FormHelper
 from crispy_forms.layout import Submit
 from django import forms
 from django.contrib.auth import forms as auth_forms
+from django.core.cache import cache
 
 from accounts.models import User
 from accounts.roles import ROLES
+
+RESET_PAUSE_SECONDS = 60
 
 
 def form_helper(*, label: str) -> FormHelper:
@@ -32,6 +37,15 @@ class PasswordChangeForm(auth_forms.PasswordChangeForm):
 
 class PasswordResetForm(auth_forms.PasswordResetForm):
     helper = form_helper(label="Send the link")
+
+    def get_users(self, email: str) -> Iterator[User]:
+        """Yield the account to write to, unless it was written to a moment ago.
+
+        Anybody can ask, and must not be able to fill somebody's mailbox.
+        """
+        for user in super().get_users(email):
+            if cache.add(f"password-reset-{user.pk}", True, timeout=RESET_PAUSE_SECONDS):
+                yield user
 
 
 class SetPasswordForm(auth_forms.SetPasswordForm):

@@ -1,4 +1,4 @@
-"""What holds for every request of a signed-in user."""
+"""What holds for every request: how long a session lasts, and how much may be sent."""
 
 import time
 from collections.abc import Callable
@@ -6,7 +6,9 @@ from functools import wraps
 
 from django.conf import settings
 from django.contrib.auth import logout
+from django.contrib.auth.views import redirect_to_login
 from django.http import HttpRequest, HttpResponse
+from django.shortcuts import render
 
 GetResponse = Callable[[HttpRequest], HttpResponse]
 View = Callable[..., HttpResponse]
@@ -18,10 +20,12 @@ TOUCH_SECONDS = 60
 
 
 def session_lifetime(get_response: GetResponse) -> GetResponse:
-    """End a session that is older than SESSION_ABSOLUTE_SECONDS, however busy it was.
+    """End a session that is older than SESSION_ABSOLUTE_SECONDS, and extend one that is in use.
 
-    Every request puts off the idle limit, because noting its time makes Django save the session
-    with a new end. Requests for slices come by the dozen a second and are noted once a minute.
+    Noting the time of a request makes Django save the session with a new end. A page that asks
+    for news by itself is not somebody at work: a workplace that was left with such a page open is
+    signed out like any other. Requests for slices come by the dozen a second and are noted once a
+    minute.
     """
 
     def middleware(request: HttpRequest) -> HttpResponse:
@@ -30,13 +34,34 @@ def session_lifetime(get_response: GetResponse) -> GetResponse:
             if time.time() - started > settings.SESSION_ABSOLUTE_SECONDS:
                 logout(request)
         response = get_response(request)
-        if request.user.is_authenticated:
+        page = request.resolver_match.url_name if request.resolver_match else None
+        if request.user.is_authenticated and page not in settings.SESSION_IDLE_PAGES:
             touched = request.session.get(SESSION_TOUCHED, 0)
             is_rare = getattr(request, "is_session_touched_rarely", False)
             limit_seconds = min(TOUCH_SECONDS, settings.SESSION_COOKIE_AGE / 10)
             if not is_rare or not 0 <= time.time() - touched < limit_seconds:
                 request.session[SESSION_TOUCHED] = int(time.time())
+                # Twice in one second it would be the same note.
+                request.session.modified = True
         return response
+
+    return middleware
+
+
+def request_size(get_response: GetResponse) -> GetResponse:
+    """Refuse a request that is too large before anything of it is read and put on the disk.
+
+    Looking for the token of a form reads all of it, whoever sent it.
+    """
+
+    def middleware(request: HttpRequest) -> HttpResponse:
+        length = request.META.get("CONTENT_LENGTH") or "0"
+        size = int(length) if length.isdecimal() else 0
+        if not request.user.is_authenticated and size > settings.MAX_STRANGERS_REQUEST_BYTES:
+            return redirect_to_login(request.get_full_path())
+        if size > settings.MAX_REQUEST_BYTES:
+            return render(request, "413.html", status=413)
+        return get_response(request)
 
     return middleware
 

@@ -1,4 +1,4 @@
-"""Measure what a person waits for, each as a ratio to a fixed piece of work in the same run.
+"""Measure what a person waits for, and its parts as ratios to fixed work in the same run.
 
 Run it with `make bench`. Seconds depend on the machine and on what else it does; the ratios carry
 over far better.
@@ -13,10 +13,12 @@ import statistics
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
+from urllib.parse import quote
 
 import cv2
 import numpy as np
@@ -28,6 +30,25 @@ from detection.ml.predictor import Predictor
 
 ROOT = Path(__file__).resolve().parent.parent
 RESULTS = ROOT / "benchmarks/RESULTS.md"
+# Uploads a file so many times and prints the seconds until each had its reading.
+UPLOADS = """
+import sys, time
+from pathlib import Path
+import django
+django.setup()
+from django.core.files.uploadedfile import SimpleUploadedFile
+from accounts.models import User
+from detection.models import Study
+from detection.services.studies import upload_create
+content, user = Path(sys.argv[1]).read_bytes(), User.objects.get(username="radiologist")
+for _ in range(int(sys.argv[2])):
+    start = time.perf_counter()
+    upload = upload_create(uploaded_by=user, files=[SimpleUploadedFile("slice.png", content)])
+    while not all(study.is_final for study in Study.objects.filter(upload=upload)):
+        time.sleep(0.02)
+    assert upload.studies.get().status == Study.Status.SUCCEEDED
+    print(time.perf_counter() - start)
+"""
 
 
 def phantom_slice(side: int = 512) -> np.ndarray:
@@ -42,6 +63,12 @@ def phantom_slice(side: int = 512) -> np.ndarray:
     return np.clip(image, 0, 255).astype(np.uint8)
 
 
+def picture() -> bytes:
+    buffer = io.BytesIO()
+    Image.fromarray(phantom_slice()).save(buffer, format="PNG")
+    return buffer.getvalue()
+
+
 def seconds(work: Callable[[], object], *, repeats: int) -> float:
     """Return the median wall time of `work`, after one run that is not counted."""
     work()
@@ -53,29 +80,87 @@ def seconds(work: Callable[[], object], *, repeats: int) -> float:
     return statistics.median(times)
 
 
-def start_python(program: str) -> Callable[[], object]:
-    environment = {
+def environment(folder: Path) -> dict[str, str]:
+    """Return the environment of an installation of its own below `folder`."""
+    return {
         **os.environ,
         "SECRET_KEY": os.environ.get("SECRET_KEY") or secrets.token_urlsafe(50),
-        "DATABASE_URL": "sqlite://:memory:",
+        "DATABASE_URL": f"sqlite:///{quote(str(folder / 'bench.sqlite3'))}",
         "DJANGO_SETTINGS_MODULE": "kidneyweb.settings",
+        "KIDNEYWEB_DATA_DIR": str(folder / "data"),
+        "KIDNEYWEB_DEMO": "1",
     }
+
+
+def start_python(program: str, *, folder: Path) -> Callable[[], object]:
     command = [sys.executable, "-c", program]
-    return lambda: subprocess.run(command, cwd=ROOT, env=environment, check=True)
+    return lambda: subprocess.run(command, cwd=ROOT, env=environment(folder), check=True)
+
+
+def start_worker(folder: Path) -> tuple[subprocess.Popen[bytes], float]:
+    """Start the prediction worker; return it and the seconds until it was ready."""
+    start = time.perf_counter()
+    worker = subprocess.Popen(
+        [sys.executable, "manage.py", "worker", "--queue", "default"],
+        cwd=ROOT,
+        env=environment(folder),
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+    )
+    assert worker.stderr is not None
+    for line in worker.stderr:
+        if b"worker ready" in line:
+            taken = time.perf_counter() - start
+            # Read on, or the worker would wait for its full pipe.
+            threading.Thread(target=worker.stderr.read, daemon=True).start()
+            return worker, taken
+    raise ChildProcessError("The worker did not start.")
+
+
+def measure_waits(*, repeats: int) -> list[tuple[str, float, float]]:
+    """Return rows of (what, seconds, seconds promised) of an installation as `make run` has it."""
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        prepare = [sys.executable, "-m", "scripts.prepare"]
+        subprocess.run(
+            prepare, cwd=ROOT, env=environment(folder), check=True, stdout=subprocess.DEVNULL
+        )
+        wsgi = seconds(start_python("import kidneyweb.wsgi", folder=folder), repeats=repeats)
+        ready = []
+        for _ in range(5):
+            worker, taken = start_worker(folder)
+            ready.append(taken)
+            worker.terminate()
+            worker.wait()
+        worker, _ = start_worker(folder)
+        try:
+            (folder / "slice.png").write_bytes(picture())
+            answered = subprocess.run(
+                [sys.executable, "-c", UPLOADS, str(folder / "slice.png"), str(repeats)],
+                cwd=ROOT,
+                env=environment(folder),
+                check=True,
+                stdout=subprocess.PIPE,
+            )
+        finally:
+            worker.terminate()
+            worker.wait()
+    uploads = [float(line) for line in answered.stdout.split()]
+    return [
+        ("Import kidneyweb.wsgi", wsgi, 2.0),
+        ("Start the prediction worker until it is ready", statistics.median(ready), 5.0),
+        ("From an upload to its stored reading", statistics.median(uploads), 3.0),
+    ]
 
 
 def measure(*, repeats: int) -> list[tuple[str, float, str, float]]:
     """Return rows of (what, seconds, the work it is compared with, seconds of that)."""
     left = np.random.default_rng(1).random((1024, 1024), dtype=np.float32)
     product = seconds(lambda: left @ left, repeats=repeats)
-    bare = seconds(start_python("pass"), repeats=repeats)
-    wsgi = seconds(start_python("import kidneyweb.wsgi"), repeats=repeats)
 
-    buffer = io.BytesIO()
-    Image.fromarray(phantom_slice()).save(buffer, format="PNG")
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "slice.png"
-        path.write_bytes(buffer.getvalue())
+        path.write_bytes(picture())
         decode = seconds(lambda: decode_file(path), repeats=repeats)
         volume = decode_file(path)
 
@@ -86,17 +171,22 @@ def measure(*, repeats: int) -> list[tuple[str, float, str, float]]:
         ("Read one decoded slice with the shipped model", assess, "a 1024 x 1024 product", product),
         ("Read one decoded slice with the shipped model", assess, "decode that slice", decode),
         ("Load and verify the shipped model", load, "a 1024 x 1024 product", product),
-        ("Start Python and import kidneyweb.wsgi", wsgi, "start Python alone", bare),
     ]
 
 
-def report(rows: list[tuple[str, float, str, float]], *, model: str) -> str:
+def report(
+    rows: list[tuple[str, float, str, float]],
+    waits: list[tuple[str, float, float]],
+    *,
+    model: str,
+    load: float,
+) -> str:
     lines = [
         "# Measured",
         "",
         f"By `make bench` on {datetime.now(UTC):%Y-%m-%d}, model `{model}`, Python "
-        f"{platform.python_version()}, {os.cpu_count()} cores ({platform.machine()}). Medians; "
-        "one PNG of 512 x 512.",
+        f"{platform.python_version()}, {os.cpu_count()} cores ({platform.machine()}), "
+        f"load {load:.1f} before it began. Medians; one PNG of 512 x 512.",
         "",
         "| what | ms | compared with | ms | ratio |",
         "|---|---:|---|---:|---:|",
@@ -106,6 +196,8 @@ def report(rows: list[tuple[str, float, str, float]], *, model: str) -> str:
         f"| {taken / compared:.2f} |"
         for what, taken, other, compared in rows
     ]
+    lines += ["", "| what a person waits for | s | at most |", "|---|---:|---:|"]
+    lines += [f"| {what} | {taken:.2f} | {promised:g} |" for what, taken, promised in waits]
     return "\n".join(lines) + "\n"
 
 
@@ -115,7 +207,13 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=RESULTS)
     options = parser.parse_args()
     model = load_default_bundle(ROOT / "ml_models").name
-    text = report(measure(repeats=options.repeats), model=model)
+    load = os.getloadavg()[0]
+    text = report(
+        measure(repeats=options.repeats),
+        measure_waits(repeats=options.repeats),
+        model=model,
+        load=load,
+    )
     options.out.write_text(text, encoding="utf-8")
     sys.stdout.write(text)
 

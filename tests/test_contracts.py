@@ -36,7 +36,7 @@ def test_process_never_imports_tensorflow(program):
         cwd=ROOT,
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=300,
         check=False,
     )
 

@@ -4,6 +4,8 @@ import hashlib
 import json
 import os
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -30,12 +32,14 @@ class Bundle:
 
     @property
     def preprocessing(self) -> Preprocessing:
-        return Preprocessing(**self.manifest["preprocessing"])
+        with _complete(self.path):
+            return Preprocessing(**self.manifest["preprocessing"])
 
     @property
     def operating_point(self) -> dict[str, Any]:
         """The default operating point: name, threshold, sensitivity, specificity, unit, n."""
-        return self.manifest["operating_points"][self.manifest["default_operating_point"]]
+        with _complete(self.path):
+            return self.manifest["operating_points"][self.manifest["default_operating_point"]]
 
     @property
     def metrics(self) -> dict[str, Any]:
@@ -47,7 +51,11 @@ class Bundle:
 
     @property
     def serving_path(self) -> Path:
-        return self.path / self.manifest["serving"]["file"]
+        with _complete(self.path):
+            name = self.manifest["serving"]["file"]
+            # Only what is listed was verified.
+            _ = self.manifest["files"][name]
+        return self.path / name
 
 
 def load_bundle(path: Path, *, expected_digest: str | None = None) -> Bundle:
@@ -83,7 +91,10 @@ def load_bundle(path: Path, *, expected_digest: str | None = None) -> Bundle:
         raise BundleError(
             f"The model bundle {path.name} has a format that this version does not read."
         )
-    for file_name, recorded in manifest["files"].items():
+    with _complete(path):
+        recorded_sums = {name: entry["sha256"] for name, entry in manifest["files"].items()}
+        _ = manifest["name"]
+    for file_name, recorded_sum in recorded_sums.items():
         if Path(file_name).name != file_name:
             raise BundleError(f"The model bundle {path.name} names a file outside its folder.")
         try:
@@ -92,7 +103,7 @@ def load_bundle(path: Path, *, expected_digest: str | None = None) -> Bundle:
             raise BundleError(
                 f"The model bundle {path.name} lacks its file {file_name}. Restore the folder."
             ) from error
-        if actual != recorded["sha256"]:
+        if actual != recorded_sum:
             raise BundleError(
                 f"The model bundle {path.name} is damaged: the checksum of {file_name} is wrong. "
                 "Restore its folder, or put another model version into service."
@@ -137,6 +148,18 @@ def set_default_bundle(root: Path, bundle: Bundle) -> None:
 def sha256_of(path: Path) -> str:
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+@contextmanager
+def _complete(path: Path) -> Iterator[None]:
+    """Say of a key that model.json lacks, or that holds something else, that it is incomplete."""
+    try:
+        yield
+    except (AttributeError, KeyError, TypeError) as error:
+        raise BundleError(
+            f"The model bundle {path.name} has an incomplete model.json. Restore its folder, or "
+            "put another model version into service."
+        ) from error
 
 
 def _default_entry(root: Path) -> tuple[str, str]:

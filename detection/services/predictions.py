@@ -1,11 +1,11 @@
 """Predictions: queueing them, running each of them once, and finding those of dead workers."""
 
 import logging
-import time
 from collections.abc import Callable
 from datetime import timedelta
 from functools import lru_cache
 from pathlib import Path
+from time import monotonic
 from typing import Any
 
 from django.conf import settings
@@ -108,7 +108,12 @@ def prediction_claim(*, prediction: Prediction) -> bool:
     """Take a queued prediction for this worker; say whether it is ours now."""
     now = timezone.now()
     claimed = Prediction.objects.filter(pk=prediction.pk, status=Status.QUEUED).update(
-        status=Status.RUNNING, attempts=F("attempts") + 1, started_at=now, heartbeat_at=now
+        status=Status.RUNNING,
+        attempts=F("attempts") + 1,
+        started_at=now,
+        heartbeat_at=now,
+        slices_done=0,
+        slices_total=0,
     )
     if claimed:
         prediction.refresh_from_db(fields=["status", "attempts", "started_at", "heartbeat_at"])
@@ -163,14 +168,14 @@ def prediction_sweep() -> None:
 
 def _progress(prediction: Prediction) -> Callable[[int, int], None]:
     """A report of how far the reading is, written at most once a second."""
-    last = -PROGRESS_SECONDS
+    next_at = 0.0
 
     def progress(done: int, total: int) -> None:
-        nonlocal last
-        if time.monotonic() - last < PROGRESS_SECONDS:
-            return
-        last = time.monotonic()
-        _claimed(prediction).update(slices_done=done, slices_total=total)
+        nonlocal next_at
+        now = monotonic()
+        if now >= next_at:
+            next_at = now + PROGRESS_SECONDS
+            _claimed(prediction).update(slices_done=done, slices_total=total)
 
     return progress
 

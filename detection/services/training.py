@@ -43,6 +43,8 @@ _POLL_SECONDS = 1.0
 _GRACE_SECONDS = 15.0
 _UNEXPECTED = "The training ended with an unexpected error. Its log may say why."
 _STOPPED = "The training worker was stopped before the training ended. Please start it again."
+_TOLD_NAMES = frozenset({"HOME", "LANG", "LD_LIBRARY_PATH", "PATH", "PYTHONPATH", "TZ"})
+_TOLD_PREFIXES = ("CUDA_", "KERAS_", "LC_", "MKL_", "NVIDIA_", "OMP_", "OPENBLAS_", "TF_", "XLA_")
 Status = TrainingRun.Status
 # What the child is to run, for a run and the folder it may write to.
 BuildCommand = Callable[[TrainingRun, Path], list[str]]
@@ -262,9 +264,15 @@ def _train(
 
 
 def _environment(folder: Path) -> dict[str, str]:
-    """What the child is told: where to work, and none of the secrets."""
-    secrets = {"SECRET_KEY", "DATABASE_URL", "EMAIL_URL"}
-    kept = {name: value for name, value in os.environ.items() if name not in secrets}
+    """What the child is told: where to work, and what Python and TensorFlow ask for.
+
+    Named, not left out: a secret that is added to the environment one day stays with the worker.
+    """
+    kept = {
+        name: value
+        for name, value in os.environ.items()
+        if name in _TOLD_NAMES or name.startswith(_TOLD_PREFIXES)
+    }
     # Checkpoints go with the folder, whatever becomes of the child.
     return {**kept, "TMPDIR": str(folder / "tmp"), "PYTHONUNBUFFERED": "1"}
 

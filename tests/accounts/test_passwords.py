@@ -3,10 +3,17 @@
 import re
 
 import pytest
+from django.core.cache import cache
 from django.urls import reverse
 
 pytestmark = pytest.mark.django_db
+
 NEW = "another-synthetic-passphrase"
+
+
+@pytest.fixture(autouse=True)
+def nobody_was_written_to():
+    cache.clear()
 
 
 def link_of(mail):
@@ -42,6 +49,13 @@ def test_unknown_address_gets_the_same_answer(client, radiologist, mailoutbox):
     assert [mail.to for mail in mailoutbox] == [[radiologist.email]]
     assert answers[0].redirect_chain == answers[1].redirect_chain
     assert answers[0].content == answers[1].content
+
+
+def test_mailbox_is_not_filled(client, radiologist, lead, mailoutbox):
+    for email in (radiologist.email, radiologist.email, lead.email):
+        client.post(reverse("password-reset"), {"email": email})
+
+    assert [mail.to for mail in mailoutbox] == [[radiologist.email], [lead.email]]
 
 
 def test_closed_account_gets_no_mail(client, radiologist, mailoutbox):

@@ -1,17 +1,21 @@
 """Signing in and out, the lockout, the limits of a session, and what a browser is told."""
 
+import re
 import time
+from pathlib import Path
 
 import pytest
 from axes.models import AccessAttempt
 from django.conf import settings as django_settings
 from django.contrib.sessions.models import Session
+from django.core.files.uploadedfile import SimpleUploadedFile
 from django.test import Client
 from django.urls import reverse
 from django.utils import timezone
 
 from accounts.client_address import client_address
 from accounts.middleware import SESSION_STARTED
+from detection.services.uploads import MAX_UPLOAD_BYTES
 from tests.views.factories import study_make
 
 pytestmark = pytest.mark.django_db
@@ -158,9 +162,15 @@ def test_session_ends_when_idle(radiologist_client, settings):
     assert not is_signed_in(radiologist_client)
 
 
-def test_every_request_extends_an_idle_session(radiologist_client):
+def end_soon(client):
+    assert is_signed_in(client)
     soon = timezone.now() + timezone.timedelta(minutes=1)
     Session.objects.update(expire_date=soon)
+    return soon
+
+
+def test_every_page_that_is_opened_extends_a_session(radiologist_client):
+    soon = end_soon(radiologist_client)
 
     is_signed_in(radiologist_client)
 
@@ -181,6 +191,47 @@ def test_a_stream_of_slices_extends_an_idle_session_once_a_minute(
     first, soon, later = (expiry_after(seconds) for seconds in (0, 59, 61))
 
     assert first == soon < later
+
+
+def test_page_that_asks_by_itself_extends_no_session(radiologist_client, radiologist):
+    study = study_make(uploaded_by=radiologist)
+    soon = end_soon(radiologist_client)
+
+    response = radiologist_client.get(reverse("study-status", args=[study.uuid]))
+
+    assert response.status_code in (200, 286)
+    assert Session.objects.get().expire_date == soon
+
+
+def test_pages_that_ask_by_themselves_are_known():
+    templates = (Path(django_settings.BASE_DIR) / "templates").rglob("*.html")
+    asking = re.compile(r"""hx-get="{% url ['"]([^'"]+)['"][^>]*hx-trigger="[^"]*every""")
+    names = {name for page in templates for name in asking.findall(page.read_text("utf-8"))}
+
+    assert {name.removeprefix("admin:") for name in names} == django_settings.SESSION_IDLE_PAGES
+
+
+def test_stranger_sends_no_files(client, settings, password):
+    settings.MAX_STRANGERS_REQUEST_BYTES = 1000
+    upload = reverse("upload-create")
+
+    response = client.post(upload, {"files": SimpleUploadedFile("a.png", bytes(2000))})
+
+    assert response.url == f"{SIGN_IN}?next={upload}"
+
+
+def test_request_that_is_too_large_is_not_read(radiologist_client, settings):
+    settings.MAX_REQUEST_BYTES = 1000
+    many = {"files": SimpleUploadedFile("a.png", bytes(2000))}
+
+    response = radiologist_client.post(reverse("upload-create"), many)
+
+    assert response.status_code == 413
+    assert "Nothing was stored" in response.content.decode()
+
+
+def test_a_whole_upload_fits_into_a_request(settings):
+    assert settings.MAX_REQUEST_BYTES > MAX_UPLOAD_BYTES
 
 
 def test_session_cookie_goes_with_the_browser(client, radiologist, password):
@@ -218,6 +269,8 @@ def test_headers_of_a_page(client):
     assert response["Referrer-Policy"] == "same-origin"
     assert response["Cross-Origin-Opener-Policy"] == "same-origin"
     assert response["X-Content-Type-Options"] == "nosniff"
+    assert "camera=()" in response["Permissions-Policy"]
+    assert response["Cross-Origin-Resource-Policy"] == "same-origin"
 
 
 def test_pages_keep_the_content_security_policy(client, radiologist_client):

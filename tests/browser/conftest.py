@@ -8,10 +8,12 @@ from pathlib import Path
 
 import pytest
 from django.core.management import call_command
-from playwright.sync_api import Page, sync_playwright
+from playwright.sync_api import Page, expect, sync_playwright
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 CHROMIUM = shutil.which("chromium") or "/usr/bin/chromium"
+# What one step of a page may take on a busy machine; the steps that wait for a model say their own.
+STEP_TIMEOUT_MS = 60_000
 # Root cannot have Chromium's sandbox; the others keep it from calling home.
 CHROMIUM_OPTIONS = [
     "--no-sandbox",
@@ -42,7 +44,7 @@ def workers(model_in_service, process_environment) -> Iterator[None]:
     for process in processes:
         process.terminate()
     for process in processes:
-        process.wait(timeout=60)
+        process.wait(timeout=180)
 
 
 @pytest.fixture
@@ -53,6 +55,7 @@ def page(live_server, monkeypatch) -> Iterator[Page]:
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=CHROMIUM_OPTIONS)
         context = browser.new_context(base_url=live_server.url)
-        context.set_default_timeout(15_000)
+        context.set_default_timeout(STEP_TIMEOUT_MS)
+        expect.set_options(timeout=STEP_TIMEOUT_MS)
         yield context.new_page()
         browser.close()

@@ -98,15 +98,15 @@ def test_child_that_dies_on_a_file_costs_that_file_only(three):
 
 
 def test_child_that_hangs_on_a_file_is_ended_after_its_time(three):
-    outcomes = decode_all(three, limits=Limits(seconds_per_file=0.5))
+    outcomes = decode_all(three, limits=Limits(seconds_per_file=2))
     assert next(outcomes).header is not None
     (first,) = decoders()
     os.kill(first, signal.SIGSTOP)
     started = time.monotonic()
     hung = next(outcomes)
 
-    assert 0.4 < time.monotonic() - started < 5
-    assert "within 0.5 seconds" in hung.error
+    assert time.monotonic() - started > 1.9
+    assert "within 2 seconds" in hung.error
     assert not Path(f"/proc/{first}").exists()
     assert [outcome.header is not None for outcome in outcomes] == [True]
     assert decoders() == []
@@ -118,7 +118,7 @@ def test_child_that_died_between_two_files_costs_none(three):
     (first,) = decoders()
     os.kill(first, signal.SIGKILL)
     # Reaped by nobody yet, but dead.
-    deadline = time.monotonic() + 5
+    deadline = time.monotonic() + 60
     while not re.search(r"State:\s+Z", Path(f"/proc/{first}/status").read_text()):
         assert time.monotonic() < deadline
 
@@ -151,12 +151,12 @@ def test_child_ends_with_its_parent(tmp_path):
         "os.kill(os.getpid(), signal.SIGKILL)\n"
     )
     parent = subprocess.run(
-        [sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, timeout=60
+        [sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, timeout=300
     )
 
     assert parent.returncode == -signal.SIGKILL
     child = int(parent.stdout)
-    deadline = time.monotonic() + 5
+    deadline = time.monotonic() + 60
     while is_running(child) and time.monotonic() < deadline:
         pass
     assert not is_running(child)

@@ -35,10 +35,11 @@ def test_a_whole_bundle_loads(folder):
         (lambda f: (f / "model.json").write_text('{"format": 99}'), "format"),
         (
             lambda f: (f / "model.json").write_text(
-                json.dumps({"format": 1, "files": {"../x": {"sha256": ""}}})
+                json.dumps({"format": 1, "name": "b", "files": {"../x": {"sha256": ""}}})
             ),
             "outside its folder",
         ),
+        (lambda f: (f / "model.json").write_text('{"format": 1}'), "incomplete model.json"),
     ],
 )
 def test_a_damaged_bundle_is_refused(folder, break_it, sentence):
@@ -55,6 +56,23 @@ def test_a_changed_threshold_is_noticed_by_the_recorded_digest(folder):
 
     with pytest.raises(BundleError, match="not the one that was registered"):
         load_bundle(folder, expected_digest=digest)
+
+
+def test_incomplete_manifest_is_said_when_it_is_needed(folder):
+    write_manifest(
+        folder,
+        {"name": "bundle-1", "serving": {"file": "other.onnx"}, "preprocessing": {"of": "later"}},
+    )
+    bundle = load_bundle(folder)
+    # It lies there, but nobody has compared its checksum.
+    (folder / "other.onnx").write_bytes(b"not listed")
+
+    with pytest.raises(BundleError, match="incomplete"):
+        _ = bundle.preprocessing
+    with pytest.raises(BundleError, match="incomplete"):
+        _ = bundle.operating_point
+    with pytest.raises(BundleError, match="incomplete"):
+        _ = bundle.serving_path
 
 
 def test_default_names_the_bundle_and_its_digest(folder):

@@ -37,7 +37,7 @@ def test_a_training_that_cannot_start_ends_with_one_sentence(tmp_path, images, i
     if images:
         write_phantoms(data, images=images, seed=1)
 
-    output, _ = start_training(data, tmp_path / "out", init=init).communicate(timeout=120)
+    output, _ = start_training(data, tmp_path / "out", init=init).communicate(timeout=600)
 
     last = json.loads(output.splitlines()[-1])
     assert last["stage"] == "error"
@@ -52,7 +52,7 @@ def test_a_stopped_training_leaves_no_bundle(tmp_path):
         if json.loads(line)["stage"] == "train":
             break
     process.send_signal(signal.SIGTERM)
-    process.communicate(timeout=60)
+    process.communicate(timeout=300)
 
     assert process.returncode == 143
     assert not (tmp_path / "out").exists() or not any((tmp_path / "out").iterdir())

@@ -19,9 +19,12 @@ from tests.services.factories import series_make
 
 ROOT = Path(__file__).resolve().parents[2]
 SLICES = sorted((ROOT / "tests/samples/ct_slices").glob("*.dcm"))
+# So long may a busy machine take for what takes a second on an idle one. How quick things are is
+# measured by `make bench`; a test says only what happens.
+PATIENCE_SECONDS = 180.0
 
 
-def wait_for(condition: Callable[[], object], *, seconds: float) -> None:
+def wait_for(condition: Callable[[], object], *, seconds: float = PATIENCE_SECONDS) -> None:
     """Wait until other processes have brought something about."""
     deadline = time.monotonic() + seconds
     while not condition():
@@ -54,7 +57,7 @@ class Worker:
     def stop(self) -> int:
         """Ask it to end, as a process runner does, and return its exit status."""
         self.process.send_signal(signal.SIGTERM)
-        return self.process.wait(timeout=30)
+        return self.process.wait(timeout=PATIENCE_SECONDS)
 
 
 @pytest.fixture
@@ -113,7 +116,7 @@ def start_slow_workers(start, hold) -> Callable[[int], dict[int, Worker]]:
 
     def start_all(count: int) -> dict[int, Worker]:
         workers = [start("-m", "tests.queue.slow_worker", str(hold.folder)) for _ in range(count)]
-        wait_for(lambda: all(worker.is_ready() for worker in workers), seconds=60)
+        wait_for(lambda: all(worker.is_ready() for worker in workers))
         return {worker.pid: worker for worker in workers}
 
     return start_all

@@ -11,9 +11,12 @@ from detection.ml.predictor import load_stone_map
 from detection.models import Prediction
 from detection.selectors.predictions import prediction_map_path
 from detection.services.predictions import CRASHED, prediction_sweep
-from tests.queue.conftest import wait_for
+from tests.queue.conftest import PATIENCE_SECONDS, wait_for
 
 pytestmark = pytest.mark.django_db(transaction=True)
+# The promise itself: twenty seconds until a heartbeat is old, five until somebody looks, and as
+# much again for a slow machine.
+FINISHED_BY_ANOTHER_SECONDS = 60.0
 
 
 def is_finished(*predictions):
@@ -27,12 +30,12 @@ def test_other_worker_finishes_the_prediction_of_a_killed_one(
     workers = start_slow_workers(2)
     hold.close()
     (prediction,) = predictions_make(1)
-    wait_for(hold.runs, seconds=20)
+    wait_for(hold.runs)
     ((_, victim),) = hold.runs()
 
     workers[victim].kill()
     hold.open()
-    wait_for(lambda: is_finished(prediction), seconds=60)
+    wait_for(lambda: is_finished(prediction), seconds=FINISHED_BY_ANOTHER_SECONDS)
 
     prediction.refresh_from_db()
     (survivor,) = workers.keys() - {victim}
@@ -52,7 +55,7 @@ def test_third_crash_ends_as_failed(start_slow_workers, hold, predictions_make):
     hold.close()
     (prediction,) = predictions_make(1)
     for crash in range(1, 4):
-        wait_for(lambda crash=crash: len(hold.runs()) == crash, seconds=20)
+        wait_for(lambda crash=crash: len(hold.runs()) == crash)
         workers[hold.runs()[-1][1]].kill()
         # The twenty seconds after which a heartbeat is old; the test above waits for them.
         long_ago = timezone.now() - timedelta(minutes=1)
@@ -69,13 +72,13 @@ def test_stopped_worker_finishes_the_task_in_hand(start_slow_workers, hold, pred
     ((_, worker),) = start_slow_workers(1).items()
     hold.close()
     first, second = predictions_make(2)
-    wait_for(hold.runs, seconds=20)
+    wait_for(hold.runs)
 
     worker.process.terminate()
-    wait_for(lambda: "shutting down" in worker.log(), seconds=10)
+    wait_for(lambda: "shutting down" in worker.log())
     hold.open()
 
-    assert worker.process.wait(timeout=20) == 0
+    assert worker.process.wait(timeout=PATIENCE_SECONDS) == 0
     first.refresh_from_db()
     second.refresh_from_db()
     assert first.is_finished
@@ -88,9 +91,9 @@ def test_two_workers_never_run_the_same_prediction(start_slow_workers, hold, pre
     # Held until both have taken one, so that both take part however fast one of them is.
     hold.close()
     predictions = predictions_make(20)
-    wait_for(lambda: len(hold.runs()) == 2, seconds=20)
+    wait_for(lambda: len(hold.runs()) == 2)
     hold.open()
-    wait_for(lambda: is_finished(*predictions), seconds=60)
+    wait_for(lambda: is_finished(*predictions))
 
     times_run = Counter(pk for pk, _ in hold.runs())
     assert times_run == dict.fromkeys([prediction.pk for prediction in predictions], 1)
@@ -104,7 +107,7 @@ def test_two_workers_never_run_the_same_prediction(start_slow_workers, hold, pre
 def test_same_image_gets_the_same_answer_from_every_worker(start_slow_workers, predictions_make):
     start_slow_workers(2)
     predictions = predictions_make(4)
-    wait_for(lambda: is_finished(*predictions), seconds=30)
+    wait_for(lambda: is_finished(*predictions))
 
     assert len(set(Prediction.objects.values_list("status", "verdict", "probability"))) == 1
     maps = [

@@ -1,7 +1,5 @@
 """`manage.py worker` as it is run: from upload to result, with a damaged model, with a training."""
 
-import time
-
 import pytest
 from django.core.files.uploadedfile import SimpleUploadedFile
 
@@ -12,12 +10,11 @@ from tests.queue.conftest import SLICES, child_of, is_alive, wait_for
 from tests.services.factories import model_version_make
 
 pytestmark = pytest.mark.django_db(transaction=True)
-READY_SECONDS = 5.0
 
 
 def start_ready(start, *, queue):
     worker = start("manage.py", "worker", "--queue", queue)
-    wait_for(worker.is_ready, seconds=60)
+    wait_for(worker.is_ready)
     return worker
 
 
@@ -26,14 +23,9 @@ def test_upload_is_imported_and_read(start, shipped_model, radiologist):
     files.append(SimpleUploadedFile("notes.txt", b"not an image"))
     upload = upload_create(uploaded_by=radiologist, files=files)
 
-    started = time.monotonic()
     worker = start_ready(start, queue="default")
-    ready_seconds = time.monotonic() - started
-    wait_for(
-        lambda: all(study.is_final for study in Study.objects.filter(upload=upload)), seconds=30
-    )
+    wait_for(lambda: all(study.is_final for study in Study.objects.filter(upload=upload)))
 
-    assert ready_seconds < READY_SECONDS
     assert Upload.objects.get().is_finished
     *read, refused = upload.studies.order_by("pk")
     assert [study.status for study in read] == [Study.Status.SUCCEEDED] * len(SLICES)
@@ -52,9 +44,7 @@ def test_worker_outlives_a_damaged_model(start, data_dir, radiologist):
     )
 
     worker = start_ready(start, queue="default")
-    wait_for(
-        lambda: Prediction.objects.filter(status=Prediction.Status.FAILED).exists(), seconds=30
-    )
+    wait_for(lambda: Prediction.objects.filter(status=Prediction.Status.FAILED).exists())
 
     study = Study.objects.get()
     assert "damaged" in study.message
@@ -69,7 +59,7 @@ def test_training_never_outlives_its_worker(start, shipped_model, administrator,
     (folder / "manifest.csv").touch()
     worker = start_ready(start, queue="training")
     training_run = training_run_create(requested_by=administrator, data_folder="some")
-    wait_for(lambda: child_of(worker.pid), seconds=20)
+    wait_for(lambda: child_of(worker.pid))
     child = child_of(worker.pid)
 
     if how == "killed":
@@ -78,7 +68,7 @@ def test_training_never_outlives_its_worker(start, shipped_model, administrator,
         training_run_sweep()
     else:
         assert worker.stop() == 0
-    wait_for(lambda: not is_alive(child), seconds=20)
+    wait_for(lambda: not is_alive(child))
 
     training_run.refresh_from_db()
     assert training_run.status == TrainingRun.Status.FAILED
