@@ -108,10 +108,10 @@ def serve(port: int) -> subprocess.Popen:
     command = [sys.executable, "-m", "gunicorn", "kidneyweb.wsgi", "--worker-class", "gthread"]
     command += ["--threads", "8", "--bind", f"127.0.0.1:{port}", "--no-control-socket"]
     process = subprocess.Popen([*command, "--log-level", "error"], cwd=ROOT)
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + 180
     while time.monotonic() < deadline and process.poll() is None:
         try:
-            urlopen(f"http://127.0.0.1:{port}/accounts/sign-in/", timeout=2).close()
+            urlopen(f"http://127.0.0.1:{port}/accounts/sign-in/", timeout=60).close()
             return process
         except OSError:
             time.sleep(0.2)
