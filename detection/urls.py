@@ -2,7 +2,7 @@
 
 from django.urls import path
 
-from detection.views import pixels, studies, uploads
+from detection.views import model, pixels, studies, uploads
 
 urlpatterns = [
     path("", studies.home, name="home"),
@@ -21,6 +21,8 @@ urlpatterns = [
     path("studies/<uuid:uuid>/map.png", pixels.study_map, name="study-map"),
     path("studies/<uuid:uuid>/slice.raw", pixels.study_slice, name="study-slice"),
     path("studies/<uuid:uuid>/volume.nii", pixels.study_volume, name="study-volume"),
+    path("model/", model.model_page, name="model"),
+    path("model/figures/<str:name>", model.model_figure, name="model-figure"),
     path("uploads/<uuid:uuid>/", uploads.upload_detail, name="upload-detail"),
     path("uploads/<uuid:uuid>/status/", uploads.upload_status, name="upload-status"),
 ]

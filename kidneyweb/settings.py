@@ -31,6 +31,8 @@ MODEL_ROOT = DATA_DIR / "models"
 TRAINING_DATA_ROOT = DATA_DIR / "training"
 LOG_ROOT = DATA_DIR / "logs"
 SHIPPED_MODEL_ROOT = BASE_DIR / "ml_models"
+# What `python -m detection.ml report` wrote of the shipped default model.
+MODEL_CARD_ROOT = BASE_DIR / "docs" / "model-card"
 
 INSTALLED_APPS = [
     "kidneyweb.apps.KidneywebConfig",
@@ -171,7 +173,6 @@ KIDNEYWEB_PROXY_COUNT = env.int("KIDNEYWEB_PROXY_COUNT", default=0)
 # so put off its idle limit, as accounts.middleware says: not each of a hundred slices.
 SESSION_COOKIE_AGE = env.int("SESSION_IDLE_SECONDS", default=30 * 60)
 SESSION_ABSOLUTE_SECONDS = env.int("SESSION_ABSOLUTE_SECONDS", default=12 * 60 * 60)
-SESSION_SAVE_EVERY_REQUEST = False
 # What pages ask for by themselves, which keeps no session alive.
 SESSION_IDLE_PAGES = {"study-status", "upload-status", "detection_trainingrun_progress"}
 SESSION_EXPIRE_AT_BROWSER_CLOSE = True
@@ -209,8 +210,8 @@ CONTENT_SECURITY_POLICY = {
 FILE_UPLOAD_HANDLERS = ["django.core.files.uploadhandler.TemporaryFileUploadHandler"]
 # As many as detection.services.uploads takes; one more is told so there.
 DATA_UPLOAD_MAX_NUMBER_FILES = 5001
-# Of a whole request: such an upload with what surrounds its files; and what somebody who is not
-# signed in may send, a form.
+# Of a whole request: an upload (detection.services.uploads) with what surrounds its files; and
+# what somebody who is not signed in may send, a form.
 MAX_REQUEST_BYTES = 4 * 2**30 + 16 * 2**20
 MAX_STRANGERS_REQUEST_BYTES = 2**20
 STATIC_URL = "/static/"

@@ -61,6 +61,9 @@ RULES = {
     "studies/<uuid:uuid>/map.png": PIXELS,
     "studies/<uuid:uuid>/slice.raw": PIXELS,
     "studies/<uuid:uuid>/volume.nii": PIXELS,
+    "model/": Rule(allowed=READERS),
+    # The example address names no figure of the card.
+    "model/figures/<str:name>": Rule(allowed=READERS, answers=(200, 404)),
     "uploads/<uuid:uuid>/": STUDY,
     "uploads/<uuid:uuid>/status/": STUDY,
     "admin/": ADMIN,

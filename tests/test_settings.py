@@ -9,11 +9,15 @@ import sys
 from pathlib import Path
 
 import pytest
+from cryptography.fernet import Fernet
 from django.contrib.staticfiles import finders
+from django.core.checks import registry as check_registry
 from django.core.checks import run_checks
 from django.db import IntegrityError, connection
 
+from kidneyweb.checks import identifier_keys_are_usable
 from kidneyweb.logs import JsonFormatter
+from scripts import make_env
 
 ROOT = Path(__file__).resolve().parent.parent
 PRODUCTION = {
@@ -51,6 +55,30 @@ def test_check_warns_of_sqlite_in_production():
     finished = run_python("manage.py", "check", DATABASE_URL="sqlite://:memory:")
 
     assert "kidneyweb.W001" in finished.stderr
+
+
+@pytest.mark.parametrize("keys", ["", "not a key", "c2hvcnQ="])
+def test_check_refuses_to_run_without_usable_identifier_keys(settings, keys):
+    settings.IDENTIFIER_KEYS = [keys] if keys else []
+
+    assert [found.id for found in identifier_keys_are_usable()] == ["kidneyweb.E003"]
+    assert identifier_keys_are_usable in check_registry.registry.registered_checks
+
+
+def test_new_env_file_holds_a_key_and_an_old_one_gets_it_once(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(make_env, "ROOT", tmp_path)
+    monkeypatch.delenv("IDENTIFIER_KEYS")
+    env_file = tmp_path / ".env"
+    make_env.main()
+    assert len(re.findall(r"^IDENTIFIER_KEYS=\S{44}$", env_file.read_text(), re.MULTILINE)) == 1
+
+    env_file.write_text("SECRET_KEY=mine")
+    for _ in range(2):
+        make_env.main()
+    lines = env_file.read_text().splitlines()
+    assert lines[0] == "SECRET_KEY=mine"
+    assert len(lines) == 2
+    Fernet(lines[1].partition("=")[2])
 
 
 def test_check_refuses_a_demo_that_others_can_reach():

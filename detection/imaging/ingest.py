@@ -5,132 +5,35 @@ import stat
 import tempfile
 import uuid
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import Any
 
 from detection.imaging.archive import is_system_file
-from detection.imaging.dicom_header import Identifiers, SeriesKeys, SliceFacts
+from detection.imaging.dicom_facts import Identifiers, SeriesKeys, SliceFacts
 from detection.imaging.errors import Code, ImageError, split_advice
-from detection.imaging.jobs import do_job
+from detection.imaging.ingested import (
+    FileReport,
+    IngestedSeries,
+    IngestResult,
+    Status,
+    choose_series,
+    describe,
+)
+from detection.imaging.jobs import InProcess, Worker
 from detection.imaging.limits import LIMITS, Limits
 from detection.imaging.sandbox import HEADER_KEYS, JobDied, Sandbox
 from detection.imaging.series import LeftOut, Notice, SeriesPlan, SliceRef, plan_series
 from detection.imaging.sniff import Kind
 from detection.imaging.volume import load_volume
 
-Status = Literal["accepted", "skipped", "refused"]
+__all__ = ["FileReport", "IngestResult", "IngestedSeries", "InProcess", "choose_series", "ingest"]
+
 Progress = Callable[[int, int], None]
 # How often a series is begun again without the slice over which the decoding process died.
 _DEATHS_AT_MOST = 5
 _MAX_TEXT = 255
 _FOLDERS_PER_DEPTH = 8
-
-
-@dataclass(frozen=True)
-class FileReport:
-    """What became of one file or one member of an archive.
-
-    Attributes
-    ----------
-    source_index : int
-        Which of the given paths it is or lies in.
-    name, member : str
-        The name of the path, and the place within it if that is a folder or an archive, else "".
-        They come from the sender and may name a person.
-    code, reason, advice : str
-        Why it was skipped or refused, and what to do; "" if it was accepted.
-    """
-
-    source_index: int
-    name: str
-    member: str
-    status: Status
-    code: str = ""
-    reason: str = ""
-    advice: str = ""
-
-
-@dataclass(frozen=True)
-class IngestedSeries:
-    """A series that was read into a volume file.
-
-    Attributes
-    ----------
-    volume_path : Path
-        A file for `load_volume`, below the target folder, under a name of our own.
-    header : dict
-        As `Volume.header` gives it.
-    kind : str
-        "png", "jpeg", "dicom" or "nifti".
-    study, group : str
-        Opaque names (hashes) of the study and of the series within it.
-    description : str
-        In our own words; nothing of the file's descriptions.
-    warnings : tuple of Notice
-    rows, source_indices : tuple of int
-        The rows of the report, and the given paths, from which it was made.
-    identifiers : Identifiers
-        To be stored encrypted and apart.
-    """
-
-    volume_path: Path
-    header: dict[str, Any]
-    kind: str
-    study: str
-    group: str
-    description: str
-    is_original: bool
-    warnings: tuple[Notice, ...]
-    rows: tuple[int, ...]
-    source_indices: tuple[int, ...]
-    identifiers: Identifiers = Identifiers()
-
-
-@dataclass(frozen=True)
-class IngestResult:
-    """All series of an upload, in the order of their first files, and a row for each file."""
-
-    series: tuple[IngestedSeries, ...]
-    report: tuple[FileReport, ...]
-
-
-class Worker(Protocol):
-    """Who does the jobs: a `Sandbox`, or `InProcess`."""
-
-    def run(
-        self,
-        job: dict[str, Any],
-        *,
-        timeout_seconds: float,
-        progress: Callable[[int], None] | None = None,
-    ) -> dict[str, Any]: ...
-
-
-class InProcess:
-    """Does jobs in this process, for files that are trusted. What is wrong is an ImageError."""
-
-    def __init__(self, *, limits: Limits = LIMITS) -> None:
-        self._limits = limits
-
-    def run(
-        self,
-        job: dict[str, Any],
-        *,
-        timeout_seconds: float,
-        progress: Callable[[int], None] | None = None,
-    ) -> dict[str, Any]:
-        try:
-            return do_job(job, limits=self._limits, tell=progress or (lambda _: None))
-        except MemoryError as error:
-            raise ImageError(
-                "The image needs more memory to be read than is allowed.", code=Code.OUT_OF_MEMORY
-            ) from error
-        except OSError as error:
-            reason = os.strerror(error.errno) if error.errno else "unknown error"
-            raise ImageError(
-                f"The file could not be read or stored: {reason}.", code=Code.UNREADABLE
-            ) from error
 
 
 def ingest(
@@ -365,7 +268,7 @@ class _Upload:
                 kind=str(kind),
                 study=group,
                 group=group,
-                description=_describe(header, kind=str(kind)),
+                description=describe(header, kind=str(kind)),
                 is_original=False,
                 warnings=tuple(Notice(**notice) for notice in answer.get("notices") or ()),
                 rows=(row.index,),
@@ -447,7 +350,7 @@ class _Upload:
                 kind=str(Kind.DICOM),
                 study=plan.study,
                 group=plan.group,
-                description=_describe(header, kind=str(Kind.DICOM)),
+                description=describe(header, kind=str(Kind.DICOM)),
                 is_original=all(ref.facts.is_original for ref in plan.slices),
                 warnings=warnings,
                 rows=rows,
@@ -511,40 +414,6 @@ class _Upload:
         return reports
 
 
-def choose_series(series: Sequence[IngestedSeries]) -> int:
-    """Return the index of the series that should be read first.
-
-    The rule, in this order: axial before coronal before others; Hounsfield units; as the scanner
-    made it and not derived; covering at least half of the body that any of these covers; the
-    thinner slices, as 1.5 mm or less, 3 mm or less, more; the most slices.
-
-    Raises
-    ------
-    ValueError
-        If there is none.
-    """
-    planes = {"axial": 2, "coronal": 1}
-
-    def kind(one: IngestedSeries) -> tuple[int, bool, bool]:
-        return planes.get(one.header["plane"], 0), one.header["is_hu"], one.is_original
-
-    def covered_mm(one: IngestedSeries) -> float:
-        spacing = one.header["spacing_mm"]
-        return float(one.header["slices"] * spacing[0]) if spacing else 0.0
-
-    best_kind = max(kind(one) for one in series)
-    widest_mm = max(covered_mm(one) for one in series if kind(one) == best_kind)
-
-    def merit(index: int) -> tuple[Any, ...]:
-        one = series[index]
-        slice_mm = one.header["spacing_mm"][0] if one.header["spacing_mm"] else 0.0
-        thinness = 0 if not slice_mm else 3 if slice_mm <= 1.5 else 2 if slice_mm <= 3 else 1
-        is_wide = covered_mm(one) >= widest_mm / 2
-        return *kind(one), is_wide, thinness, one.header["slices"], -index
-
-    return max(range(len(series)), key=merit)
-
-
 _TOO_DEEP = (
     "There are too many archives or folders within each other. "
     "Please upload the images in one folder or archive."
@@ -588,19 +457,6 @@ def _header_of(plan: SeriesPlan) -> dict[str, Any]:
         "affine_lps": affine,
         "is_evenly_spaced": plan.is_evenly_spaced,
     }
-
-
-def _describe(header: dict[str, Any], *, kind: str) -> str:
-    if kind in (Kind.PNG, Kind.JPEG):
-        return "picture"
-    count = header["slices"]
-    words = [header["plane"] if header["plane"] != "unknown" else "plane not known"]
-    words.append(f"{count} slices" if count > 1 else "1 slice")
-    if header["spacing_mm"] and header["spacing_mm"][0] > 0:
-        words.append(f"{header['spacing_mm'][0]:.1f} mm")
-    if not header["is_hu"]:
-        words.append("no Hounsfield units")
-    return ", ".join(words)
 
 
 def _checked(target: Path, header: Any) -> dict[str, Any]:
@@ -648,8 +504,3 @@ def _facts(told: dict[str, Any]) -> SliceFacts:
         acquisition=str(told["acquisition"])[:64],
         variant=str(told["variant"])[:64],
     )
-
-
-def report_as_json(report: Sequence[FileReport]) -> list[dict[str, Any]]:
-    """Return the rows of a report in plain JSON types."""
-    return [asdict(row) for row in report]

@@ -1,30 +1,68 @@
 """The jobs of the decoding process, each a JSON object in and a JSON object out."""
 
+import os
 from collections.abc import Callable, Iterator
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from numpy.typing import NDArray
 
 from detection.imaging.archive import unpack
 from detection.imaging.decode import check_size, decode_file
+from detection.imaging.dicom_facts import read_identifiers, slice_facts
 from detection.imaging.dicom_header import (
     damage_named,
     frame_datasets,
     open_dicom,
-    read_identifiers,
-    slice_facts,
 )
 from detection.imaging.dicom_pixels import decode_frame, frames_of
 from detection.imaging.errors import Code, ImageError
-from detection.imaging.limits import Limits
+from detection.imaging.limits import LIMITS, Limits
 from detection.imaging.nifti import convert_nifti, is_nifti_gzip
 from detection.imaging.sniff import HEAD_BYTES, Kind, sniff
 from detection.imaging.volume import save_volume, write_volume
 
 # Called whenever a step of a long job begins, with its number from 0.
 Tell = Callable[[int], None]
+
+
+class Worker(Protocol):
+    """Who does the jobs: a `Sandbox`, or `InProcess`."""
+
+    def run(
+        self,
+        job: dict[str, Any],
+        *,
+        timeout_seconds: float,
+        progress: Callable[[int], None] | None = None,
+    ) -> dict[str, Any]: ...
+
+
+class InProcess:
+    """Does jobs in this process, for files that are trusted. What is wrong is an ImageError."""
+
+    def __init__(self, *, limits: Limits = LIMITS) -> None:
+        self._limits = limits
+
+    def run(
+        self,
+        job: dict[str, Any],
+        *,
+        timeout_seconds: float,
+        progress: Callable[[int], None] | None = None,
+    ) -> dict[str, Any]:
+        try:
+            return do_job(job, limits=self._limits, tell=progress or (lambda _: None))
+        except MemoryError as error:
+            raise ImageError(
+                "The image needs more memory to be read than is allowed.", code=Code.OUT_OF_MEMORY
+            ) from error
+        except OSError as error:
+            reason = os.strerror(error.errno) if error.errno else "unknown error"
+            raise ImageError(
+                f"The file could not be read or stored: {reason}.", code=Code.UNREADABLE
+            ) from error
 
 
 def do_job(job: dict[str, Any], *, limits: Limits, tell: Tell) -> dict[str, Any]:

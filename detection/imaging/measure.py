@@ -20,6 +20,8 @@ _REACH_MM = 35.0
 _SEED_MM = 1.5
 # The shell whose median is the local background, by its distance from the contour.
 _SHELL_MM = (1.5, 5.0)
+# What is this far inside the contour has its full density: the blur of the rim ends before.
+_CORE_MM, _MIN_CORE = 1.25, 6
 _MIN_CONTRAST_HU = 60.0
 _ROUNDS = 3
 _SUPERSAMPLING = 4
@@ -50,7 +52,9 @@ class Measurement:
     volume_mm3 : float
         Within the contour, by supersampling.
     mean_hu, peak_hu : float
-        Mean within the contour; mean of the brightest eighth of its voxels, at most 27 of them.
+        Mean within the contour; mean of its core (the voxels 1.25 mm and more inside it, or the
+        brightest eighth where there are fewer than six), which noise does not raise as it raises
+        the brightest voxel.
     background_hu, threshold_hu : float
         Median of the shell around it; halfway from there to the peak.
     """
@@ -239,13 +243,16 @@ def _half_maximum(
         region = sitk.GetArrayViewFromImage(grown).astype(bool)
         if not region.any():
             return None
-        values = np.sort(block_hu[region])
-        peak = float(values[-int(np.clip(len(values) // 8, 1, 27)) :].mean())
         distance = sitk.GetArrayViewFromImage(
             sitk.SignedMaurerDistanceMap(
                 grown, insideIsPositive=False, squaredDistance=False, useImageSpacing=True
             )
         )
+        core = block_hu[distance < -_CORE_MM]
+        if len(core) < _MIN_CORE:
+            values = np.sort(block_hu[region])
+            core = values[-max(1, len(values) // 8) :]
+        peak = float(core.mean())
         # Bone nearby is bright and air is dark: neither is what the stone lies in.
         shell = (distance > _SHELL_MM[0]) & (distance < _SHELL_MM[1])
         shell &= (block_hu < threshold) & (block_hu > -300)

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from detection.imaging.dicom_header import SeriesKeys, SliceFacts, opaque
+from detection.imaging.dicom_facts import SeriesKeys, SliceFacts, opaque
 from detection.imaging.errors import Code
 from detection.imaging.geometry import Arrangement, arrange
 from detection.imaging.limits import Limits
@@ -16,7 +16,7 @@ from detection.imaging.volume import Plane
 # Slices nearer to each other than this lie at one place.
 _SAME_PLACE_MM = 0.05
 # Positions are often printed with one decimal; a line through them may miss them by so much.
-_ROUNDING_MM = 0.06
+_ROUNDING_MM = 0.11
 _UNEVEN_SHARE = 0.1
 _SHIFT_MM = 1.0
 _MIN_TILT_DEGREES = 0.5
@@ -101,7 +101,7 @@ def plan_series(
             continue
         divided = len(clusters) > 1
         for cluster in clusters:
-            notices = (_divided(len(clusters)),) if divided else ()
+            notices: tuple[Notice, ...] = (_divided(len(clusters)),) if divided else ()
             if len(cluster) > 1 and not cluster[0].keys.is_series_told:
                 notices += (_NO_SERIES_UID,)
             for part, found in _one_per_place(cluster, left_out):

@@ -3,12 +3,16 @@
 import argparse
 import json
 import os
+import re
 import signal
 import sys
+import tempfile
 import time
 from pathlib import Path
 from typing import Any
 
+from detection.ml.augment import Augmentation
+from detection.ml.augment import without as switched_off
 from detection.ml.errors import MLError
 
 _ROOT = Path(__file__).resolve().parents[2] / "ml_models"
@@ -37,6 +41,29 @@ def _parser() -> argparse.ArgumentParser:
     verb.add_argument("--init", required=True, help="imagenet, random, a .npz or a bundle's folder")
     verb.add_argument("--seed", type=int, default=1)
     verb.add_argument("--epochs", type=int, default=4)
+    verb.add_argument("--learning-rate", type=float, default=2e-4)
+    verb.add_argument(
+        "--unfreeze",
+        choices=("upper", "all"),
+        default="all",
+        help="what is trained after the head: conv4 and above, or every convolution",
+    )
+    verb.add_argument("--crop", metavar="HEIGHTxWIDTH", help="train on parts of this size")
+    verb.add_argument("--per-group", type=int, default=12)
+    verb.add_argument(
+        "--per-source",
+        action="append",
+        default=[],
+        metavar="SOURCE=N",
+        help="another number of images per group for one source; repeatable",
+    )
+    verb.add_argument(
+        "--without",
+        action="append",
+        default=[],
+        metavar="CHANGE",
+        help="switch an augmentation off (mirror, flip, rotation_degrees, salt, ...); repeatable",
+    )
     verb.add_argument(
         "--work", type=Path, help="keep the weights of each stage here, and go on from them"
     )
@@ -49,6 +76,42 @@ def _parser() -> argparse.ArgumentParser:
     verb.add_argument("--part", choices=("train", "validation", "test"), default="validation")
     verb.set_defaults(run=_evaluate)
 
+    verb = verbs.add_parser("gate", help="what the input gate of a bundle refuses: a table")
+    verb.add_argument("data", type=Path, metavar="DATA_FOLDER")
+    verb.add_argument("--model", type=Path, metavar="BUNDLE")
+    verb.add_argument("--part", choices=("validation", "test"), default="validation")
+    verb.add_argument("--per-group", type=int, default=2, help="images of a group to change")
+    verb.add_argument(
+        "--other", type=Path, action="append", default=[], metavar="FOLDER", help="files to refuse"
+    )
+    verb.set_defaults(run=_gate)
+
+    verb = verbs.add_parser("bundle", help="make a bundle of trained weights, gate and all")
+    verb.add_argument("data", type=Path, metavar="DATA_FOLDER")
+    verb.add_argument("--weights", type=Path, required=True, help="trained.npz of a training")
+    verb.add_argument("--out", type=Path, required=True, help="where the new bundle goes")
+    verb.set_defaults(run=_bundle)
+
+    verb = verbs.add_parser("baselines", help="train and score the baselines of the model card")
+    _add_training_arguments(verb)
+    verb.set_defaults(run=_baselines)
+
+    verb = verbs.add_parser("ablate", help="compare the augmentations, each one alone, on a proxy")
+    _add_training_arguments(verb)
+    verb.set_defaults(run=_ablate)
+
+    verb = verbs.add_parser("report", help="measure a bundle on the test part: the model card")
+    verb.add_argument("data", type=Path, metavar="DATA_FOLDER")
+    verb.add_argument("--out", type=Path, required=True, help="where card and figures go")
+    verb.add_argument("--model", type=Path, metavar="BUNDLE")
+    verb.add_argument("--not-ct", type=Path, metavar="FOLDER", help="files that are no CT")
+    verb.add_argument("--baselines", type=Path, metavar="FILE", help="what `baselines` wrote")
+    verb.add_argument("--ablation", type=Path, metavar="FILE", help="what `ablate` wrote")
+    verb.add_argument("--work", type=Path, help="keep the readings here, and read no image twice")
+    verb.add_argument("--robustness-images", type=int, default=40, help="images for each severity")
+    verb.add_argument("--threads", type=int, default=2)
+    verb.set_defaults(run=_report)
+
     verb = verbs.add_parser("export", help="rebuild the float32 ONNX file of a bundle")
     verb.add_argument("bundle", type=Path, metavar="BUNDLE")
     verb.add_argument("--out", type=Path, required=True, metavar="FILE")
@@ -58,7 +121,26 @@ def _parser() -> argparse.ArgumentParser:
     verb.add_argument("data", type=Path, metavar="DATA_FOLDER")
     verb.add_argument("--part", choices=("train", "validation", "test"), default="test")
     verb.set_defaults(run=_split)
+
+    verb = verbs.add_parser("series", help="set the series rule on runs of slices and report it")
+    verb.add_argument("data", type=Path, metavar="DATA_FOLDER")
+    verb.add_argument("--out", type=Path, required=True, metavar="PAGE.md")
+    verb.add_argument("--model", type=Path, metavar="BUNDLE")
+    verb.add_argument(
+        "--write", action="store_true", help="store the rule in the bundle (it gets a new digest)"
+    )
+    verb.add_argument(
+        "--samples", nargs="*", type=Path, default=[], metavar="PATH", help="volumes to count on"
+    )
+    verb.set_defaults(run=_series)
     return parser
+
+
+def _add_training_arguments(verb: argparse.ArgumentParser) -> None:
+    verb.add_argument("data", type=Path, metavar="DATA_FOLDER")
+    verb.add_argument("--out", type=Path, required=True, metavar="FILE")
+    verb.add_argument("--init", required=True, help="imagenet, random, a .npz or a bundle's folder")
+    verb.add_argument("--seed", type=int, default=1)
 
 
 def _classify(options: argparse.Namespace) -> int:
@@ -82,7 +164,17 @@ def _train(options: argparse.Namespace) -> int:
         bundle, dataset = train(
             data=options.data,
             out=options.out,
-            options=TrainingOptions(init=options.init, seed=options.seed, epochs=options.epochs),
+            options=TrainingOptions(
+                init=options.init,
+                seed=options.seed,
+                epochs=options.epochs,
+                learning_rate=options.learning_rate,
+                unfreeze=options.unfreeze,
+                crop=_size(options.crop),
+                per_group=options.per_group,
+                per_source=_numbers(options.per_source),
+                augmentation=_augmentation(options.without),
+            ),
             report=report,
             work=options.work,
         )
@@ -113,6 +205,86 @@ def _evaluate(options: argparse.Namespace) -> int:
     return 0
 
 
+def _gate(options: argparse.Namespace) -> int:
+    from detection.ml import gate_table
+    from detection.ml.classify import open_predictor
+    from detection.ml.dataset import PARTS, load_dataset, split
+
+    try:
+        predictor = open_predictor(root=_ROOT, model=options.model)
+        samples = split(load_dataset(options.data).samples, parts=PARTS)[options.part]
+    except MLError as error:
+        return _fail(error)
+    files = [path for folder in options.other for path in folder.rglob("*") if path.is_file()]
+    rows = gate_table.file_rows(files, predictor=predictor)
+    rows += gate_table.made_rows(predictor=predictor)
+    rows += gate_table.ct_rows(samples, predictor=predictor)
+    rows += gate_table.changed_rows(samples, predictor=predictor, per_group=options.per_group)
+    print("\n".join([gate_table.HEADER, *(row.to_markdown() for row in rows)]))
+    return 0
+
+
+def _bundle(options: argparse.Namespace) -> int:
+    from detection.ml.train import bundle_trained
+
+    try:
+        bundle = bundle_trained(
+            weights=options.weights, data=options.data, out=options.out, report=_progress_line
+        )
+    except MLError as error:
+        return _fail(error)
+    print(bundle)
+    return 0
+
+
+def _baselines(options: argparse.Namespace) -> int:
+    from detection.ml.baseline_training import BaselineOptions, run_baselines
+
+    chosen = BaselineOptions(init=options.init, seed=options.seed)
+    try:
+        run_baselines(data=options.data, out=options.out, options=chosen, report=_say)
+    except MLError as error:
+        return _fail(error)
+    return 0
+
+
+def _ablate(options: argparse.Namespace) -> int:
+    from detection.ml.ablation import AblationOptions, run_ablation
+
+    chosen = AblationOptions(init=options.init, seed=options.seed)
+    try:
+        run_ablation(data=options.data, out=options.out, options=chosen, report=_say)
+    except MLError as error:
+        return _fail(error)
+    return 0
+
+
+def _report(options: argparse.Namespace) -> int:
+    from detection.ml.report import ReportOptions, write_report
+
+    chosen = ReportOptions(robustness_images=options.robustness_images, threads=options.threads)
+    with tempfile.TemporaryDirectory() as folder:
+        try:
+            metrics = write_report(
+                data=options.data,
+                out=options.out,
+                model=options.model,
+                root=_ROOT,
+                store=options.work or Path(folder),
+                not_ct=options.not_ct,
+                baselines=options.baselines,
+                ablation=options.ablation,
+                options=chosen,
+                report=_say,
+            )
+        except MLError as error:
+            return _fail(error)
+    for row in metrics["bar"]:
+        figure = row["figure"] or {"value": None}
+        print(json.dumps({"what": row["what"], "value": figure["value"], "met": row["met"]}))
+    return 0
+
+
 def _export(options: argparse.Namespace) -> int:
     from detection.ml.bundle import load_bundle
     from detection.ml.export import WEIGHTS_NAME, export_float32
@@ -137,6 +309,60 @@ def _split(options: argparse.Namespace) -> int:
             json.dumps({"image": sample.image, "is_stone": sample.is_stone, "group": sample.group})
         )
     return 0
+
+
+def _size(text: str | None) -> tuple[int, int] | None:
+    if text is None:
+        return None
+    match = re.fullmatch(r"(\d+)x(\d+)", text)
+    if match is None:
+        raise MLError("--crop takes a height and a width in pixels, for example 288x352.")
+    height, width = (int(side) for side in match.groups())
+    if not height or not width or height % 32 or width % 32:
+        raise MLError("--crop takes multiples of 32, for example 288x352.")
+    return height, width
+
+
+def _numbers(texts: list[str]) -> dict[str, int]:
+    numbers = {}
+    for text in texts:
+        source, _, number = text.partition("=")
+        if not source or not number.isdecimal() or not int(number):
+            raise MLError("--per-source takes a source and a number, for example islam2022=20.")
+        numbers[source] = int(number)
+    return numbers
+
+
+def _augmentation(without: list[str]) -> Augmentation:
+    try:
+        return switched_off(Augmentation(), without)
+    except ValueError as error:
+        raise MLError(str(error)) from error
+
+
+def _series(options: argparse.Namespace) -> int:
+    from detection.imaging.errors import ImageError
+    from detection.ml.series_report import make_report
+
+    try:
+        text = make_report(
+            options.data,
+            root=_ROOT,
+            model=options.model,
+            samples=options.samples,
+            is_written=options.write,
+            report=lambda line: print(line, file=sys.stderr),
+        )
+    except (MLError, ImageError) as error:
+        print(error, file=sys.stderr)
+        return 1
+    options.out.parent.mkdir(parents=True, exist_ok=True)
+    options.out.write_text(text, encoding="utf-8")
+    return 0
+
+
+def _say(message: str) -> None:
+    print(message, file=sys.stderr, flush=True)
 
 
 def _fail(error: MLError) -> int:

@@ -1,6 +1,7 @@
 """Augmentation of a canvas with its boxes: what the next scanner, window or export might do."""
 
-from dataclasses import dataclass
+from collections.abc import Iterable
+from dataclasses import dataclass, fields, replace
 
 import cv2
 import numpy as np
@@ -27,9 +28,19 @@ class Augmentation:
     jpeg: float = 0.3
     # Read at 256 px now and then, so that resolution is no sign of the source.
     downsample: float = 0.3
+    # Share of the tightly boxed images whose stones are painted over: they become stone-free.
+    erase: float = 0.3
 
 
-OFF = Augmentation(*(0.0,) * 13)
+OFF = Augmentation(**dict.fromkeys((field.name for field in fields(Augmentation)), 0.0))
+
+
+def without(spec: Augmentation, names: Iterable[str]) -> Augmentation:
+    """Switch single changes off, by name. Raises ValueError for a name that does not exist."""
+    unknown = set(names) - {field.name for field in fields(Augmentation)}
+    if unknown:
+        raise ValueError(f"There is no augmentation {', '.join(sorted(unknown))}.")
+    return replace(spec, **dict.fromkeys(names, 0.0))
 
 
 def augment(
@@ -78,6 +89,50 @@ def augment(
         _, encoded = cv2.imencode(".jpg", canvas, [cv2.IMWRITE_JPEG_QUALITY, quality])
         canvas = np.asarray(cv2.imdecode(encoded, cv2.IMREAD_GRAYSCALE), np.uint8)
     return canvas, boxes
+
+
+def erase_stones(
+    canvas: np.ndarray, boxes: np.ndarray, *, generator: np.random.Generator
+) -> np.ndarray:
+    """Paint over what lies in the boxes, so that the image is stone-free.
+
+    A network that has seen such images cannot call a stone by anything but the stone: the scan,
+    the window and the rest of the kidney are the same. What is painted has the grain of its
+    surroundings, so that smoothness is no sign either.
+
+    Parameters
+    ----------
+    canvas : np.ndarray
+        uint8 `(height, width)`.
+    boxes : np.ndarray
+        float32 `(n, 4)`, tight boxes in canvas pixels.
+
+    Returns
+    -------
+    np.ndarray
+        uint8, a new array.
+    """
+    height, width = canvas.shape
+    mask = np.zeros_like(canvas)
+    for x0, y0, x1, y1 in boxes:
+        margin = generator.uniform(1.0, 3.0)
+        left, top = max(0, int(x0 - margin)), max(0, int(y0 - margin))
+        right, bottom = min(width, int(x1 + margin) + 1), min(height, int(y1 + margin) + 1)
+        mask[top:bottom, left:right] = 255
+    ring = (cv2.dilate(mask, np.ones((9, 9), np.uint8)) > 0) & (mask == 0)
+    if not ring.any():
+        return canvas.copy()
+    kinds = ("inpaint", "median")
+    if kinds[int(generator.integers(2))] == "inpaint":
+        filled = np.asarray(cv2.inpaint(canvas, mask, 3, cv2.INPAINT_TELEA), np.float32)
+    else:
+        # Only what is brighter than the surroundings is taken away: vessels and fat stay.
+        level = float(np.median(canvas[ring]))
+        filled = np.minimum(canvas.astype(np.float32), level)
+    smooth = cv2.GaussianBlur(canvas.astype(np.float32), (0, 0), 1.5)
+    grain = float((canvas[ring] - smooth[ring]).std())
+    filled += generator.normal(0, grain, canvas.shape).astype(np.float32)
+    return np.where(mask > 0, np.clip(filled, 0, 255), canvas).astype(np.uint8)
 
 
 def _move(

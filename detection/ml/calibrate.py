@@ -6,6 +6,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+# Sensitivity of the rule-out point, specificity of the rule-in point.
+_PROMISE = 0.98
+
 Floats = NDArray[np.floating[Any]]
 
 
@@ -75,31 +78,79 @@ def operating_point(
 
 
 def choose_operating_points(
-    probabilities: Floats, labels: NDArray[np.bool_], *, unit: str
+    probabilities: Floats,
+    labels: NDArray[np.bool_],
+    *,
+    unit: str,
+    groups: NDArray[np.str_] | None = None,
 ) -> dict[str, dict[str, Any]]:
     """Choose three thresholds on calibration data.
 
     "balanced" has the highest sum of sensitivity and specificity; "rule_out" is the highest
     threshold with a sensitivity of at least 0.98; "rule_in" the lowest with a specificity of at
-    least 0.98: point estimates, whose intervals stand beside them. Between two neighbouring
-    scores the threshold lies in the middle, and it is kept within 0.02 and 0.98.
+    least 0.98. The promise of the last two is kept by the lower bound of the interval (one-sided
+    95 %, the lower of Wilson's and of a bootstrap over `groups`) where any threshold can keep it,
+    else by the point estimate; `chosen_by` says which. Between two neighbouring scores the
+    threshold lies in the middle, and it is kept within 0.02 and 0.98.
+
+    Parameters
+    ----------
+    probabilities, labels, groups : np.ndarray
+        `(n,)`; without groups each item counts as a group of its own.
     """
-    scores = np.unique(np.asarray(probabilities, np.float64))
+    probabilities = np.asarray(probabilities, np.float64)
+    scores = np.unique(probabilities)
     candidates = np.concatenate([[0.02], (scores[:-1] + scores[1:]) / 2, [0.98]])
     candidates = np.unique(np.clip(candidates, 0.02, 0.98))
-    points = [
-        operating_point(probabilities, labels, name="", threshold=float(t), unit=unit)
-        for t in candidates
-    ]
+    called = probabilities[None, :] >= candidates[:, None]
+    sensitivity, specificity = called[:, labels].mean(1), (~called)[:, ~labels].mean(1)
     # Of equally good thresholds the middle one is taken: it is the farthest from both classes.
-    value = np.array([p["sensitivity"] + p["specificity"] for p in points])
+    value = sensitivity + specificity
     best = np.flatnonzero(value >= value.max() - 1e-12)
-    chosen = {"balanced": points[int(best[len(best) // 2])]}
-    sensitive = [p for p in points if p["sensitivity"] >= 0.98]
-    specific = [p for p in points if p["specificity"] >= 0.98]
-    chosen["rule_out"] = sensitive[-1] if sensitive else points[0]
-    chosen["rule_in"] = specific[0] if specific else points[-1]
-    return {name: {**point, "name": name} for name, point in chosen.items()}
+    chosen = {"balanced": (int(best[len(best) // 2]), "highest sum")}
+    named = groups if groups is not None else np.arange(len(labels)).astype(str)
+    # Sensitivity falls with the threshold and specificity rises: the last and the first that do.
+    low = _lower_bounds(called[:, labels], named[labels])
+    chosen["rule_out"] = _promised(sensitivity, low, last=True)
+    low = _lower_bounds((~called)[:, ~labels], named[~labels])
+    chosen["rule_in"] = _promised(specificity, low, last=False)
+    return {
+        name: {
+            **operating_point(
+                probabilities, labels, name=name, threshold=float(candidates[index]), unit=unit
+            ),
+            "chosen_by": chosen_by,
+        }
+        for name, (index, chosen_by) in chosen.items()
+    }
+
+
+def _promised(share: Floats, low: Floats, *, last: bool) -> tuple[int, str]:
+    """Return the threshold's index that keeps the promise, and by which figure it does."""
+    for figures, chosen_by in ((low, "lower interval bound"), (share, "point estimate")):
+        kept = np.flatnonzero(figures >= _PROMISE)
+        if len(kept):
+            return int(kept[-1 if last else 0]), chosen_by
+    return (0 if last else len(share) - 1), "nothing better"
+
+
+def _lower_bounds(hits: NDArray[np.bool_], groups: NDArray[np.str_]) -> Floats:
+    """One-sided 95 % lower bounds of the shares of hits.
+
+    `hits` is `(thresholds, items)`; the result, `(thresholds,)`, is the lower of Wilson's bound
+    and of the 5th percentile of 500 bootstrap samples of the groups.
+    """
+    total = hits.shape[1]
+    wilson = [wilson_interval(int(count), total, z=1.644854)[0] for count in hits.sum(1)]
+    names, member = np.unique(groups, return_inverse=True)
+    by_group = np.zeros((len(names), hits.shape[0]))
+    np.add.at(by_group, member, hits.T.astype(np.float64))
+    sizes = np.bincount(member, minlength=len(names)).astype(np.float64)
+    draws = np.random.default_rng(0).multinomial(
+        len(names), np.full(len(names), 1 / len(names)), size=500
+    )
+    shares = (draws @ by_group) / (draws @ sizes)[:, None]
+    return np.minimum(np.array(wilson), np.quantile(shares, 0.05, axis=0))
 
 
 def expected_calibration_error(

@@ -4,7 +4,7 @@ import csv
 import hashlib
 import re
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -20,7 +20,7 @@ PARTS = {"train": 0.7, "validation": 0.15, "test": 0.15}
 # Sources whose boxes are loose: a bag with at least one positive cell, not a mask.
 LOOSE_BOX_SOURCES = frozenset({"islam2022"})
 # Sources in which neighbouring group numbers may be one patient (axial and coronal series).
-_NEIGHBOUR_SOURCES = frozenset({"islam2022"})
+NEIGHBOUR_SOURCES = frozenset({"islam2022"})
 _REQUIRED_COLUMNS = {"image", "source", "label", "group"}
 
 
@@ -136,7 +136,7 @@ def split_units(samples: Sequence[Sample]) -> dict[str, str]:
     units = {}
     for sample in samples:
         number = re.search(r"(\d+)$", sample.group)
-        if sample.source in _NEIGHBOUR_SOURCES and number:
+        if sample.source in NEIGHBOUR_SOURCES and number:
             prefix = sample.group[: number.start()]
             units[sample.group] = f"{prefix}{int(number.group()) // 4 * 4:03d}+"
         else:
@@ -204,8 +204,17 @@ def check_split(parts: dict[str, list[Sample]]) -> None:
                 )
 
 
-def thin(samples: Sequence[Sample], *, per_group: int, seed: int) -> list[Sample]:
-    """Draw at most `per_group` images of each group: neighbouring slices are near-copies."""
+def thin(
+    samples: Sequence[Sample],
+    *,
+    per_group: int,
+    seed: int,
+    per_source: Mapping[str, int] | None = None,
+) -> list[Sample]:
+    """Draw at most `per_group` images of each group: neighbouring slices are near-copies.
+
+    `per_source` says otherwise for the groups of some sources, whose groups are few or many.
+    """
     generator = np.random.default_rng(seed)
     groups: dict[tuple[str, bool], list[Sample]] = defaultdict(list)
     for sample in samples:
@@ -213,8 +222,9 @@ def thin(samples: Sequence[Sample], *, per_group: int, seed: int) -> list[Sample
     drawn = []
     for key in sorted(groups):
         held = groups[key]
-        if len(held) > per_group:
-            indices = generator.choice(len(held), per_group, replace=False)
+        at_most = (per_source or {}).get(held[0].source, per_group)
+        if len(held) > at_most:
+            indices = generator.choice(len(held), at_most, replace=False)
             held = [held[index] for index in sorted(indices)]
         drawn.extend(held)
     return drawn

@@ -24,7 +24,9 @@ from detection.ml.bundle import load_bundle, write_manifest
 from detection.ml.calibrate import apply_platt, choose_operating_points, fit_platt, operating_point
 from detection.ml.dataset import Dataset, Sample, thin
 from detection.ml.evaluate import UNIT, MapLogits, Scores, measure, score
-from detection.ml.network import build_network
+from detection.ml.gate_fit import NetworkOutputs, fit_gate
+from detection.ml.input_gate import Features
+from detection.ml.network import FEATURE_BLOCKS, MAP_LAYER, build_network, serving_network
 from detection.ml.preprocess import Preprocessing, letterbox, network_input
 from detection.ml.pretrained import assign_weights, load_arrays
 
@@ -50,8 +52,9 @@ def export_bundle(
 ) -> Path:
     """Make a bundle of trained weights; its folder appears below `out` when it is complete.
 
-    The validation part sets calibration, operating points and the precision that is served; the
-    test part is scored once, at the end, with exactly what is served.
+    The validation part sets calibration, operating points, the precision that is served and the
+    limits of the input gate; the test part is scored once, at the end, with exactly what is
+    served.
 
     Parameters
     ----------
@@ -92,7 +95,9 @@ def export_bundle(
         float32.unlink()
         calibration = fit_platt(served.logits, served.labels)
         probabilities = apply_platt(served.logits, calibration)
-        points = choose_operating_points(probabilities, served.labels, unit=UNIT)
+        points = choose_operating_points(
+            probabilities, served.labels, unit=UNIT, groups=served.groups
+        )
         threshold = points[DEFAULT_OPERATING_POINT]["threshold"]
         report({"stage": "calibrate", "fraction": 0.97, "message": "Measuring on the test part."})
         metrics: dict[str, Any] = {
@@ -101,6 +106,13 @@ def export_bundle(
         if parts["test"]:
             tested = _score(building / SERVING_NAME, parts["test"], preprocessing)
             metrics["test"] = measure(tested, calibration=calibration, threshold=threshold)
+        report({"stage": "gate", "fraction": 0.98, "message": "Fitting the input gate."})
+        gate = fit_gate(
+            outputs=network_outputs(building / SERVING_NAME),
+            parts=parts,
+            preprocessing=preprocessing,
+            folder=building,
+        )
         name = f"resnet50-{time.strftime('%Y%m%d-%H%M%S')}-{dataset.fingerprint[:6]}"
         write_manifest(
             building,
@@ -113,6 +125,7 @@ def export_bundle(
                 "default_operating_point": DEFAULT_OPERATING_POINT,
                 "metrics": metrics,
                 "serving": {"file": SERVING_NAME, "precision": precision, "int8": comparison},
+                "gate": gate,
                 "training": training,
                 "data": dataset.snapshot(),
                 "split": {part: len(held) for part, held in parts.items()},
@@ -132,17 +145,37 @@ def export_float32(weights: Path, target: Path, *, preprocessing: Preprocessing)
     network = build_network(height=preprocessing.height, width=preprocessing.width)
     assign_weights(network, load_arrays(weights), allow_missing_head=False)
     # Keras exports only a model that has been called.
-    network(np.zeros((1, preprocessing.height, preprocessing.width, 3), np.float32))
-    network.export(str(target), format="onnx", verbose=False)
+    served = serving_network(network)
+    served(np.zeros((1, preprocessing.height, preprocessing.width, 3), np.float32))
+    served.export(str(target), format="onnx", verbose=False)
+    _name_outputs(target, [MAP_LAYER, *FEATURE_BLOCKS])
+
+
+def _name_outputs(path: Path, names: list[str]) -> None:
+    """Name the outputs of an ONNX file: the exporter numbers them."""
+    model = onnx.load(str(path))
+    for output, name in zip(model.graph.output, names, strict=True):
+        node = helper.make_node("Identity", [output.name], [name], name=f"{name}_output")
+        model.graph.node.append(node)
+        output.name = name
+    onnx.save(model, str(path))
 
 
 def map_logits(path: Path) -> MapLogits:
     """Return an ONNX file as a function: uint8 `(n, h, w)` -> logits float32 `(n, h/8, w/8)`."""
+    outputs = network_outputs(path)
+    return lambda canvases: outputs(canvases)[0]
+
+
+def network_outputs(path: Path) -> NetworkOutputs:
+    """Return an ONNX file as a function from canvases to the map's logits and the features."""
     session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
     name = session.get_inputs()[0].name
+    outputs = [output.name for output in session.get_outputs()]
 
-    def run(canvases: NDArray[np.uint8]) -> NDArray[np.float32]:
-        return session.run(None, {name: network_input(canvases)})[0][..., 0]
+    def run(canvases: NDArray[np.uint8]) -> tuple[NDArray[np.float32], Features]:
+        stone_map, *features = session.run(None, {name: network_input(canvases)})
+        return stone_map[..., 0], dict(zip(outputs[1:], features, strict=True))
 
     return run
 
@@ -152,7 +185,8 @@ def quantise(
 ) -> None:
     """Quantise to int8: static, per channel, ranges from training images.
 
-    The last convolutions of the head stay float32: the logits of small stones hang on them.
+    The last convolutions of the head stay float32: the logits of small stones hang on them. So
+    do the averages that are the gate's features: 256 levels are too few for a distance.
     """
 
     class Canvases(quantization.CalibrationDataReader):
@@ -171,7 +205,9 @@ def quantise(
     quant_pre_process(str(source), str(prepared), skip_symbolic_shape=True)
     model = onnx.load(str(prepared))
     name = model.graph.input[0].name
-    head = [n.name for n in model.graph.node if n.op_type == "Conv"][-2:]
+    exact = [node.name for node in model.graph.node if node.op_type == "Conv"][-2:]
+    averages = ("GlobalAveragePool", "ReduceMean", "Squeeze", "Identity")
+    exact += [node.name for node in model.graph.node if node.op_type in averages]
     try:
         quantization.quantize_static(
             str(prepared),
@@ -181,7 +217,7 @@ def quantise(
             per_channel=True,
             activation_type=quantization.QuantType.QUInt8,
             weight_type=quantization.QuantType.QInt8,
-            nodes_to_exclude=head,
+            nodes_to_exclude=exact,
         )
     finally:
         prepared.unlink(missing_ok=True)
@@ -213,7 +249,9 @@ def _compare(reference: Scores, quantised: Scores) -> dict[str, Any]:
     """Say what int8 costs against float32, each read with the float32 calibration."""
     calibration = fit_platt(reference.logits, reference.labels)
     labels = reference.labels
-    points = choose_operating_points(apply_platt(reference.logits, calibration), labels, unit=UNIT)
+    points = choose_operating_points(
+        apply_platt(reference.logits, calibration), labels, unit=UNIT, groups=reference.groups
+    )
     shift = 0.0
     for point in points.values():
         moved = operating_point(

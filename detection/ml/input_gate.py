@@ -1,17 +1,115 @@
-"""What is not a readable CT slice is not assessed: cheap checks before the network sees it."""
+"""What is not an axial or coronal abdominal CT slice is not assessed, and the reason is said.
 
+Cheap checks look at the picture itself; a `Gate`, fitted on the training images of a model
+(`gate_fit`), looks at what the network sees: which way up the picture is, and how far its
+features lie from those of every image the model was trained on.
+"""
+
+import zipfile
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from detection.ml.bundle import Bundle
+from detection.ml.errors import BundleError
+
+GATE_NAME = "gate.npz"
 MIN_SIDE_PX = 128
 # Mean spread between the channels of a colour picture, of 255; JPEG noise of a grey one is below.
 MAX_COLOUR_SPREAD = 4.0
-_MIN_STANDARD_DEVIATION = 8.0
 _MAX_ASPECT = 2.5
+_MIN_STANDARD_DEVIATION = 8.0
+_MIN_BODY_SHARE = 0.05
+# Correlation of neighbouring pixels: slices are above 0.88, noise of any kind is near 0.
+_MIN_CORRELATION = 0.6
+# Share of almost white pixels: bone and contrast medium fill a fifth at most, paper nine tenths.
+_MAX_WHITE_SHARE = 0.4
+_TISSUE_HU = -300
+_LUNG_HU = (-980, -500)
+_MAX_LUNG_SHARE = 0.1
+
+# Which training image the nearest-neighbour distance is measured to; the published choice.
+NEIGHBOURS = 10
+# The classes of the orientation classifier, in the order of its outputs.
+UPRIGHT = "upright"
+ORIENTATIONS = (UPRIGHT, "rotated_90", "rotated_180", "inverted")
+
+_DEPTH_ARRAYS = ("mean", "components", "whitening", "memory")
+_GATE_ARRAYS = ("center", "scale", "weights", "bias")
+_LIMITS = ("max_score", "far_score", "min_upright")
+
+Array = NDArray[np.float32]
+# Output of the network to its values, `(d,)` for one slice or `(n, d)` for several.
+Features = Mapping[str, Array]
+
+_SENTENCES = {
+    "sagittal": "Sagittal slices cannot be assessed: please send axial or coronal ones.",
+    "narrow": (
+        "The image is too long and narrow to be an abdominal CT slice. Please upload one slice, "
+        "not a strip or a sheet of several."
+    ),
+    "colour": "The image is in colour: a CT slice is grey. Please upload the CT image itself.",
+    "blank": "The image is almost blank: there is nothing to assess. Please upload another slice.",
+    "no_body": (
+        "The image shows no body: there is nothing to assess. Please upload a slice at the level "
+        "of the kidneys, with a soft-tissue window."
+    ),
+    "noise": (
+        "The image is noise, without the smooth tissue of a CT slice. Please export it again from "
+        "the scanner or the archive."
+    ),
+    "text": (
+        "The image is mostly white, like a page of text or a document. Please upload the CT image "
+        "itself."
+    ),
+    "rotated_90": (
+        "The image lies on its side (turned by 90 degrees). Please turn it so that the front of "
+        "the body (axial) or the head (coronal) is at the top."
+    ),
+    "rotated_180": (
+        "The image is upside down (turned by 180 degrees or flipped). Please turn it so that the "
+        "front of the body (axial) or the head (coronal) is at the top."
+    ),
+    "inverted": (
+        "The grey scale is inverted: bone must be white and air black. Please export the image "
+        "again with the usual grey scale."
+    ),
+    "chest": (
+        "The slice shows the chest: much of it is lung. Please upload a slice at the level of the "
+        "kidneys."
+    ),
+    "unlike_ct": (
+        "The image does not look like a CT slice in a soft-tissue window (it may be an "
+        "ultrasound, a plain X-ray, an MRI or a photograph). Please upload an axial or coronal CT "
+        "slice."
+    ),
+    "unlike_abdomen": (
+        "The image does not look like the axial and coronal slices of the abdomen that the model "
+        "knows (it may show the head, the chest or a sagittal view, or use another window). "
+        "Please upload a slice at the level of the kidneys with a soft-tissue window."
+    ),
+}
 
 
-def refusal(grey: NDArray[np.uint8], *, colour_spread: float) -> str:
-    """Say why a slice cannot be assessed, in one sentence, or return "".
+@dataclass(frozen=True)
+class Refusal:
+    """Why a slice is not assessed: a code for tables, a sentence for the reader."""
+
+    code: str
+    sentence: str
+
+
+def refused(code: str) -> Refusal:
+    return Refusal(code, _SENTENCES[code])
+
+
+def picture_refusal(grey: NDArray[np.uint8], *, colour_spread: float) -> Refusal | None:
+    """Check the picture itself; None if nothing speaks against it.
 
     Parameters
     ----------
@@ -22,21 +120,202 @@ def refusal(grey: NDArray[np.uint8], *, colour_spread: float) -> str:
     """
     rows, columns = grey.shape
     if min(rows, columns) < MIN_SIDE_PX:
-        return (
+        return Refusal(
+            "too_small",
             f"The image is too small to be assessed ({columns} x {rows} pixels; at least "
-            f"{MIN_SIDE_PX} on each side are needed). Please upload it at its full size."
+            f"{MIN_SIDE_PX} on each side are needed). Please upload it at its full size.",
         )
     if max(rows, columns) > _MAX_ASPECT * min(rows, columns):
-        return "The image is too long and narrow to be an abdominal CT slice."
+        return refused("narrow")
     if colour_spread > MAX_COLOUR_SPREAD:
-        return "The image is in colour: a CT slice is grey. Please upload the CT image itself."
+        return refused("colour")
     if float(grey.std()) < _MIN_STANDARD_DEVIATION:
-        return "The image is almost blank: there is nothing to assess."
-    if _body_share(grey) < 0.05:
-        return "The image shows no body: there is nothing to assess."
-    return ""
+        return refused("blank")
+    if float((grey > 30).mean()) < _MIN_BODY_SHARE:
+        return refused("no_body")
+    if float((grey >= 240).mean()) > _MAX_WHITE_SHARE:
+        return refused("text")
+    if _neighbour_correlation(grey) < _MIN_CORRELATION:
+        return refused("noise")
+    return None
 
 
-def _body_share(grey: NDArray[np.uint8]) -> float:
-    """Share of pixels brighter than air under the soft-tissue window."""
-    return float((grey > 30).mean())
+def chest_refusal(pixels_hu: NDArray[np.int16]) -> Refusal | None:
+    """Refuse an axial slice in Hounsfield units of which more than a tenth is lung.
+
+    Lung is what lies inside the body between -980 and -500 HU: bowel gas is below, fat far above.
+    At the level of the kidneys at most the lowest tips of the lungs are left.
+    """
+    step = max(1, round(max(pixels_hu.shape) / 256))
+    coarse = pixels_hu[::step, ::step]
+    air = np.pad((coarse <= _TISSUE_HU).astype(np.uint8), 1, constant_values=1)
+    _, areas = cv2.connectedComponents(air, connectivity=4)
+    body = (areas != areas[0, 0])[1:-1, 1:-1]
+    low, high = _LUNG_HU
+    lung = (body & (coarse > low) & (coarse < high)).astype(np.uint8)
+    # The rim of every gas bubble passes through these values; it is one or two pixels wide.
+    lung = np.asarray(cv2.morphologyEx(lung, cv2.MORPH_OPEN, np.ones((3, 3), np.uint8)))
+    return refused("chest") if lung.sum() > _MAX_LUNG_SHARE * body.sum() else None
+
+
+def _neighbour_correlation(grey: NDArray[np.uint8]) -> float:
+    """Correlation of each pixel with the one to its right; the picture is not constant."""
+    pixels = grey.astype(np.float32)
+    return float(np.corrcoef(pixels[:, :-1].ravel(), pixels[:, 1:].ravel())[0, 1])
+
+
+@dataclass(frozen=True, eq=False)
+class Depth:
+    """The training images' features at one depth of the network, each vector of length 1.
+
+    Attributes
+    ----------
+    mean : np.ndarray
+        `(d,)`.
+    components : np.ndarray
+        `(k, d)`, the principal components.
+    whitening : np.ndarray
+        `(k, k)`: turns principal coordinates into ones of unit variance, so that their length is
+        the Mahalanobis distance.
+    memory : np.ndarray
+        `(m, d)`, vectors of training images.
+    """
+
+    mean: Array
+    components: Array
+    whitening: Array
+    memory: Array
+
+    def distances(self, features: Array) -> Array:
+        """How far vectors lie from the training images, in three ways.
+
+        Parameters
+        ----------
+        features : np.ndarray
+            `(n, d)`, of any length.
+
+        Returns
+        -------
+        np.ndarray
+            `(n, 3)`: the Mahalanobis distance within the principal components (Lee et al. 2018,
+            arXiv:1807.03888), what the components leave over, and the distance to the
+            `NEIGHBOURS`-th nearest training image (Sun et al. 2022, arXiv:2204.06507).
+        """
+        vectors = unit_length(features)
+        centred = vectors - self.mean
+        principal = centred @ self.components.T
+        inside = np.linalg.norm(principal @ self.whitening, axis=1)
+        outside = np.linalg.norm(centred - principal @ self.components, axis=1)
+        squared = np.maximum(2 - 2 * vectors @ self.memory.T, 0)
+        rank = min(NEIGHBOURS, self.memory.shape[0]) - 1
+        nearest = np.sqrt(np.partition(squared, rank, axis=1)[:, rank])
+        return np.stack([inside, outside, nearest], axis=1)
+
+
+@dataclass(frozen=True, eq=False)
+class Gate:
+    """What a model's own training images say of a slice; without depths it lets all pass.
+
+    Attributes
+    ----------
+    depths : dict
+        Feature output of the network to the training images' features there.
+    center, scale : np.ndarray
+        `(3 * depths,)`: mean and standard deviation of each distance over validation images.
+    weights, bias : np.ndarray
+        `(d, orientations)` and `(orientations,)`: the linear orientation classifier, over the
+        unit-length features of all depths.
+    max_score : float
+        The highest score that passes.
+    far_score : float
+        Beyond it a picture is not even like a CT slice that lies the wrong way.
+    min_upright : float
+        The lowest probability of lying the right way that passes.
+    """
+
+    depths: Mapping[str, Depth]
+    center: Array
+    scale: Array
+    weights: Array
+    bias: Array
+    max_score: float
+    far_score: float
+    min_upright: float
+
+    def scores(self, features: Features) -> Array:
+        """How unlike the training images: the mean of all distances, standardised; `(n,)`."""
+        distances = [depth.distances(features[name]) for name, depth in self.depths.items()]
+        return ((np.concatenate(distances, axis=1) - self.center) / self.scale).mean(axis=1)
+
+    def orientations(self, features: Features) -> Array:
+        """Probability of each of `ORIENTATIONS`, `(n, 4)`."""
+        logits = joined(features, self.depths) @ self.weights + self.bias
+        odds = np.exp(logits - logits.max(axis=1, keepdims=True))
+        return odds / odds.sum(axis=1, keepdims=True)
+
+    def refusals(self, features: Features) -> list[Refusal | None]:
+        """Judge slices by their features, `(n, d)` each; None where nothing speaks against one."""
+        refusals: list[Refusal | None] = []
+        for score, odds in zip(self.scores(features), self.orientations(features), strict=True):
+            if score > self.far_score:
+                refusals.append(refused("unlike_ct"))
+            elif odds[0] < self.min_upright:
+                refusals.append(refused(ORIENTATIONS[int(odds[1:].argmax()) + 1]))
+            elif score > self.max_score:
+                refusals.append(refused("unlike_abdomen"))
+            else:
+                refusals.append(None)
+        return refusals
+
+
+def unit_length(features: Array) -> Array:
+    """Scale vectors `(n, d)` to length 1: direction carries content, length mostly contrast."""
+    return features / np.maximum(np.linalg.norm(features, axis=1, keepdims=True), 1e-9)
+
+
+def joined(features: Features, names: Iterable[str]) -> Array:
+    """Put the unit-length features of several depths side by side."""
+    return np.concatenate([unit_length(features[name]) for name in names], axis=1)
+
+
+def load_gate(bundle: Bundle) -> Gate | None:
+    """Read the gate of a bundle; None for a bundle without one.
+
+    Raises
+    ------
+    BundleError
+        If the file is not a gate. (`load_bundle` has compared its checksum.)
+    """
+    told: dict[str, Any] = bundle.manifest.get("gate", {})
+    if "file" not in told:
+        return None
+    try:
+        return read_gate(bundle.path / told["file"], told)
+    except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
+        raise BundleError(
+            f"The input gate of the model bundle {bundle.name} cannot be read."
+        ) from error
+
+
+def read_gate(path: Path, told: Mapping[str, Any]) -> Gate:
+    """Read the arrays that `write_gate` wrote; `told` holds the limits, as in `model.json`."""
+    with np.load(path, allow_pickle=False) as archive:
+        arrays = {name: archive[name].astype(np.float32) for name in archive.files}
+    names = sorted({name.split("/")[0] for name in arrays if "/" in name})
+    fields: dict[str, Any] = {key: arrays[key] for key in _GATE_ARRAYS}
+    fields |= {key: float(told[key]) for key in _LIMITS}
+    return Gate(
+        depths={
+            name: Depth(**{key: arrays[f"{name}/{key}"] for key in _DEPTH_ARRAYS}) for name in names
+        },
+        **fields,
+    )
+
+
+def write_gate(gate: Gate, path: Path) -> dict[str, float]:
+    """Write the arrays of a gate as float16; return its limits, which go into `model.json`."""
+    arrays = {key: getattr(gate, key) for key in _GATE_ARRAYS}
+    for name, depth in gate.depths.items():
+        arrays |= {f"{name}/{key}": getattr(depth, key) for key in _DEPTH_ARRAYS}
+    np.savez_compressed(path, **{name: array.astype(np.float16) for name, array in arrays.items()})
+    return {key: float(getattr(gate, key)) for key in _LIMITS}

@@ -13,6 +13,9 @@ from keras import layers
 
 STRIDE = 8
 MAP_LAYER = "stone_map"
+STAGES = ("head", "upper", "all")
+# The served feature outputs, and the block that each is the average of.
+FEATURE_BLOCKS = {"features_conv3": "conv3_block4_out", "features_conv4": "conv4_block6_out"}
 # Epsilon of the batch normalisation that the ImageNet weights were trained with.
 _BN_EPSILON = 1.001e-5
 _STAGES = (
@@ -84,19 +87,40 @@ def build_network(*, height: int, width: int, dropout: float = 0.2) -> keras.Mod
     return keras.Model(image, logits, name="resnet50_stone_map")
 
 
+def serving_network(network: keras.Model) -> keras.Model:
+    """Give a network the outputs that are served: its map, and features for the input gate.
+
+    Returns
+    -------
+    keras.Model
+        From the same input to `[stone_map, features_conv3, features_conv4]`; the features are
+        averages over the canvas of the last block of their stage, `(batch, 512)` and
+        `(batch, 1024)` float32. It shares the weights of `network` and has none of its own.
+    """
+    features = [
+        layers.GlobalAveragePooling2D(name=name)(network.get_layer(block).output)
+        for name, block in FEATURE_BLOCKS.items()
+    ]
+    return keras.Model(network.input, [network.output, *features], name="resnet50_serving")
+
+
 def set_trainable(network: keras.Model, *, stage: str) -> None:
     """Choose what the next training stage may change.
 
-    "head" trains conv5 and the head on a frozen conv1 to conv4; "all" unfreezes the convolutions.
-    The batch normalisation of conv1 to conv4 stays at its ImageNet statistics in both: batches
-    of eight are too small to estimate them better.
+    "head" trains conv5 and the head on a frozen conv1 to conv4; "upper" trains conv4 too, and
+    "all" every convolution. The batch normalisation of conv1 to conv4 stays at its ImageNet
+    statistics throughout, and that of conv5 too once its first training is over ("upper"):
+    batches of eight are too small to estimate them better.
     """
-    if stage not in ("head", "all"):
+    if stage not in STAGES:
         raise ValueError(f"Unknown training stage {stage!r}.")
     for layer in network.layers:
         is_new = layer.name.startswith(("conv5", "head", MAP_LAYER))
         is_norm = isinstance(layer, layers.BatchNormalization)
-        layer.trainable = is_new or (stage == "all" and not is_norm)
+        if stage == "upper":
+            layer.trainable = (is_new or layer.name.startswith("conv4")) and not is_norm
+        else:
+            layer.trainable = is_new or (stage == "all" and not is_norm)
 
 
 def _bottleneck(x: Any, *, filters: int, stride: int, projects: bool, name: str) -> Any:

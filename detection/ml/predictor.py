@@ -9,20 +9,26 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 import onnxruntime
 from numpy.typing import NDArray
 
 from detection.imaging.body import Trunk, find_trunk
-from detection.imaging.reformat import CoronalPlan, CoronalSlab, plan_coronal
+from detection.imaging.reformat import PIXEL_MM, CoronalPlan, CoronalSlab, plan_coronal
 from detection.imaging.volume import Volume
 from detection.imaging.window import Window, apply_window, grey_slice
 from detection.ml.bundle import Bundle
 from detection.ml.calibrate import apply_platt, sigmoid
 from detection.ml.errors import BundleError, MLError
 from detection.ml.findings import Candidate, Rectangle, locate
-from detection.ml.input_gate import refusal
+from detection.ml.input_gate import (
+    Features,
+    Gate,
+    chest_refusal,
+    load_gate,
+    picture_refusal,
+    refused,
+)
 from detection.ml.pooling import pool
 from detection.ml.preprocess import Letterbox, letterbox, network_input
 from detection.ml.series import (
@@ -34,14 +40,13 @@ from detection.ml.series import (
     rule_of,
     series_logit,
 )
+from detection.ml.stone_map import image_map
 from detection.ml.stones import Stone, find_stones
 
 STONE = "stone"
 NO_STONE = "no_stone"
 CANNOT_ASSESS = "cannot_assess"
 _BATCH = 8
-# The stored map: fine enough to look smooth over the image, small enough to keep.
-_MAP_SIDE = 128
 # Slices farther apart than this average a small stone away.
 _THICK_MM = 3.0
 _THICK = (
@@ -81,13 +86,20 @@ class Assessment:
 class Predictor:
     """A loaded model. Loading takes about a second; keep one for the life of a process.
 
+    Parameters
+    ----------
+    gate : Gate, optional
+        Judges slices in place of the bundle's own gate.
+
     Raises
     ------
     BundleError
         If ONNX Runtime cannot load the bundle's model.
     """
 
-    def __init__(self, bundle: Bundle, *, threads: int | None = None) -> None:
+    def __init__(
+        self, bundle: Bundle, *, threads: int | None = None, gate: Gate | None = None
+    ) -> None:
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = threads or min(4, os.cpu_count() or 1)
         try:
@@ -100,6 +112,8 @@ class Predictor:
                 "or put another model version into service."
             ) from error
         self._input = self._session.get_inputs()[0].name
+        self._outputs = [output.name for output in self._session.get_outputs()]
+        self.gate = gate or load_gate(bundle)
         self.bundle = bundle
         self.preprocessing = bundle.preprocessing
         self.threshold = float(bundle.operating_point["threshold"])
@@ -128,9 +142,7 @@ class Predictor:
             If the network gives no usable numbers.
         """
         if volume.plane == "sagittal":
-            return _refused(
-                "Sagittal slices cannot be assessed: please send axial or coronal ones."
-            )
+            return _refused(refused("sagittal").sentence)
         if volume.pixels.shape[0] == 1:
             return self._assess_image(volume)
         return self._assess_volume(volume, progress or (lambda done, total: None))
@@ -138,10 +150,11 @@ class Predictor:
     def _assess_image(self, volume: Volume) -> Assessment:
         _, rows, columns = volume.pixels.shape
         grey = grey_slice(volume, 0, window=self._window)
-        read = next(self._read([grey], colour_spread=volume.colour_spread))
-        if read.reason:
-            return _refused(read.reason)
-        stone_map = self._image_map(read, rows=rows, columns=columns)
+        read = next(self._read([grey], of=volume))
+        reason = read.reason or _chest_reason(volume, 0)
+        if reason:
+            return _refused(reason)
+        stone_map = self._image_map(read)
         probability = float(apply_platt(np.array(read.logit), self.bundle.calibration))
         findings = [
             Candidate(
@@ -222,14 +235,13 @@ class Predictor:
 
         reading = _PlaneReading(logits=[None] * slices)
         maps: NDArray[np.float16] | None = None
-        for index, read in zip(
-            indices, self._read(greys(), colour_spread=volume.colour_spread), strict=True
-        ):
+        for index, read in zip(indices, self._read(greys(), of=volume), strict=True):
             tick()
-            if read.reason:
-                reading.reason = reading.reason or read.reason
+            reason = read.reason or _chest_reason(volume, index)
+            if reason:
+                reading.reason = reading.reason or reason
                 continue
-            stone_map = self._image_map(read, rows=rows, columns=columns, top=top, left=left)
+            stone_map = self._image_map(read, image=(rows, columns), origin=(top, left))
             if maps is None:
                 maps = np.zeros((slices, *stone_map.shape), np.float16)
             maps[index] = stone_map
@@ -251,14 +263,14 @@ class Predictor:
                 held.append(replace(slab, pixels_hu=slab.pixels_hu[:1, :1]))
                 yield apply_window(slab.pixels_hu, self._window)
 
-        for read in self._read(greys(), colour_spread=0.0):
+        for read in self._read(greys(), of=None):
             slab = held.popleft()
             tick()
             if read.reason:
                 continue
             logit, before = self._calibrated(read.logit), reading.logits[slab.position]
             reading.logits[slab.position] = logit if before is None else max(before, logit)
-            stone_map = self._image_map(read, rows=read.rows, columns=read.columns)
+            stone_map = self._image_map(read)
             for box, probability in locate(stone_map, width=read.columns, height=read.rows):
                 reading.marks.append(
                     Mark(
@@ -270,16 +282,24 @@ class Predictor:
                 )
         return reading
 
-    def _read(
-        self, greys: Iterable[NDArray[np.uint8]], *, colour_spread: float
-    ) -> Iterator["_Read"]:
-        """Read pictures in batches; never more than a batch of them is held."""
+    def _read(self, greys: Iterable[NDArray[np.uint8]], *, of: Volume | None) -> Iterator["_Read"]:
+        """Read pictures in batches; never more than a batch of them is held.
+
+        They are slices of a volume, or parts of them; without one they are coronal slabs.
+        """
+        spacing_mm: tuple[float, float] | None = (PIXEL_MM, PIXEL_MM)
+        colour_spread = 0.0
+        if of is not None:
+            spacing_mm = of.spacing_mm[1:] if of.spacing_mm else None
+            colour_spread = of.colour_spread
         for batch in _batches(greys, _BATCH):
-            checks = [refusal(grey, colour_spread=colour_spread) for grey in batch]
-            fitted = [letterbox(grey, self.preprocessing) for grey in batch]
-            logits = self.map_logits(np.stack([canvas for canvas, _ in fitted]))
-            for grey, reason, (_, box), cells in zip(batch, checks, fitted, logits, strict=True):
+            fitted = [letterbox(g, self.preprocessing, spacing_mm=spacing_mm) for g in batch]
+            logits, features = self.run(np.stack([canvas for canvas, _ in fitted]))
+            judged = self.gate.refusals(features) if self.gate else [None] * len(batch)
+            for grey, seen, (_, box), cells in zip(batch, judged, fitted, logits, strict=True):
                 rows, columns = grey.shape
+                refusal = picture_refusal(grey, colour_spread=colour_spread) or seen
+                reason = refusal.sentence if refusal else ""
                 yield _Read(cells=cells, box=box, rows=rows, columns=columns, reason=reason)
 
     def _calibrated(self, logit: float) -> float:
@@ -288,40 +308,41 @@ class Predictor:
 
     def map_logits(self, canvases: NDArray[np.uint8]) -> NDArray[np.float32]:
         """Run the network: uint8 `(n, height, width)` -> logits, float32 `(n, h / 8, w / 8)`."""
-        logits = self._session.run(None, {self._input: network_input(canvases)})[0][..., 0]
+        return self.run(canvases)[0]
+
+    def run(self, canvases: NDArray[np.uint8]) -> tuple[NDArray[np.float32], Features]:
+        """Run the network on canvases, uint8 `(n, height, width)`.
+
+        Returns
+        -------
+        logits : np.ndarray
+            float32 `(n, h / 8, w / 8)`.
+        features : mapping
+            What else the bundle's network gives, by output name: float32 `(n, d)`. Empty for a
+            bundle without features.
+        """
+        stone_map, *features = self._session.run(None, {self._input: network_input(canvases)})
+        logits = stone_map[..., 0]
         if not np.isfinite(logits).all():
             raise MLError("The model gave no usable numbers for this image.")
-        return logits
+        return logits, dict(zip(self._outputs[1:], features, strict=True))
 
     def _image_map(
-        self, read: "_Read", *, rows: int, columns: int, top: int = 0, left: int = 0
+        self,
+        read: "_Read",
+        *,
+        image: tuple[int, int] | None = None,
+        origin: tuple[int, int] = (0, 0),
     ) -> NDArray[np.float32]:
-        """Cut the image out of the canvas' map and turn it into calibrated probabilities.
-
-        `rows` x `columns` is the size of the image, of which the picture that was read may be the
-        part that begins at `top`, `left`; the probability is 0 outside that part.
-        """
-        stride = self.preprocessing.height / read.cells.shape[0]
-        box = read.box
-        map_columns = max(1, round(_MAP_SIDE * columns / max(rows, columns)))
-        map_rows = max(1, round(_MAP_SIDE * rows / max(rows, columns)))
-        # Sample the logits bilinearly at the centre of each map pixel, in cells of the canvas.
-        x = (np.arange(map_columns) + 0.5) * columns / map_columns - left
-        y = (np.arange(map_rows) + 0.5) * rows / map_rows - top
-        grid_x, grid_y = np.meshgrid(
-            ((box.offset_x + x * box.scale_x) / stride - 0.5).astype(np.float32),
-            ((box.offset_y + y * box.scale_y) / stride - 0.5).astype(np.float32),
+        return image_map(
+            read.cells,
+            read.box,
+            preprocessing=self.preprocessing,
+            calibration=self.bundle.calibration,
+            picture=(read.rows, read.columns),
+            image=image,
+            origin=origin,
         )
-        sampled = cv2.remap(
-            read.cells.astype(np.float32),
-            grid_x,
-            grid_y,
-            cv2.INTER_LINEAR,
-            borderMode=cv2.BORDER_REPLICATE,
-        )
-        probabilities = apply_platt(sampled, self.bundle.calibration).astype(np.float32)
-        is_read = np.outer((y >= 0) & (y <= read.rows), (x >= 0) & (x <= read.columns))
-        return np.where(is_read, probabilities, np.float32(0))
 
 
 @dataclass(frozen=True, eq=False)
@@ -395,6 +416,13 @@ def _candidate(stone: Stone, volume: Volume) -> Candidate:
         probability=stone.probability,
         extent_mm=round(extent_mm, 1) if extent_mm else None,
     )
+
+
+def _chest_reason(volume: Volume, index: int) -> str:
+    if not volume.is_hu or volume.plane != "axial":
+        return ""
+    refusal = chest_refusal(volume.pixels[index])
+    return refusal.sentence if refusal else ""
 
 
 def _refused(reason: str) -> Assessment:

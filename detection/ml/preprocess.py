@@ -18,6 +18,9 @@ class Preprocessing:
     # Soft-tissue window for slices in Hounsfield units; 8-bit pictures come windowed.
     window_center_hu: float = 40.0
     window_width_hu: float = 400.0
+    # Millimetres of a canvas pixel where the pixel spacing is known: about what the training
+    # pictures have, a body of 36 cm across 380 pixels.
+    pixel_mm: float = 0.95
 
     def to_dict(self) -> dict[str, float]:
         return asdict(self)
@@ -35,13 +38,24 @@ class Letterbox:
     height: int
 
 
-def letterbox(grey: np.ndarray, spec: Preprocessing) -> tuple[np.ndarray, Letterbox]:
+def letterbox(
+    grey: np.ndarray,
+    spec: Preprocessing,
+    *,
+    spacing_mm: tuple[float, float] | None = None,
+) -> tuple[np.ndarray, Letterbox]:
     """Fit a slice into the middle of the canvas, keeping its aspect; the rest is black.
+
+    A picture fills the canvas. Where the pixel spacing is known, a stone is shown at the size the
+    network has learnt, `spec.pixel_mm` a pixel, unless the slice is too large for that; pixels
+    that are not square become square.
 
     Parameters
     ----------
     grey : np.ndarray
         uint8, `(rows, columns)`.
+    spacing_mm : tuple of float, optional
+        Distance between rows and between columns.
 
     Returns
     -------
@@ -51,11 +65,16 @@ def letterbox(grey: np.ndarray, spec: Preprocessing) -> tuple[np.ndarray, Letter
         How to get back from canvas pixels to pixels of the slice.
     """
     rows, columns = grey.shape
-    scale = min(spec.height / rows, spec.width / columns)
-    height = max(1, min(spec.height, round(rows * scale)))
-    width = max(1, min(spec.width, round(columns * scale)))
+    row_mm, column_mm = spacing_mm or (1.0, 1.0)
+    # Canvas pixels per millimetre, or per pixel of a picture.
+    scale = min(spec.height / (rows * row_mm), spec.width / (columns * column_mm))
+    if spacing_mm:
+        scale = min(scale, 1 / spec.pixel_mm)
+    height = max(1, min(spec.height, round(rows * row_mm * scale)))
+    width = max(1, min(spec.width, round(columns * column_mm * scale)))
     # Area averaging shrinks without aliasing; a small bright stone stays bright.
-    interpolation = cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR
+    shrinks = height * width < rows * columns
+    interpolation = cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
     resized = cv2.resize(grey, (width, height), interpolation=interpolation)
     top, left = (spec.height - height) // 2, (spec.width - width) // 2
     canvas = np.zeros((spec.height, spec.width), np.uint8)

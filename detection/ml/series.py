@@ -52,11 +52,13 @@ def curve(logits: Sequence[float | None], rule: SeriesRule) -> NDArray[np.float6
     A value that stands alone is lowered to its neighbours: first by the running median, then by
     the opening of mathematical morphology (the highest of the lowest of every `run` slices that
     hold a place). Slices that were not read part the series; a stretch between two of them that
-    is shorter than a window is smoothed by as much of it as there is.
+    is shorter than `run` counts only in a series that has no longer one.
     """
     values = np.array([np.nan if value is None else value for value in logits], np.float64)
     smoothed = np.full_like(values, np.nan)
-    for first, end in _stretches(~np.isnan(values)):
+    stretches = _stretches(~np.isnan(values))
+    long_enough = [(first, end) for first, end in stretches if end - first >= rule.run]
+    for first, end in long_enough or stretches:
         held = _windows(values[first:end], rule.smooth, np.median)
         lowest = _running(held, rule.run, np.min)
         smoothed[first:end] = _spread(lowest, end - first)

@@ -18,6 +18,7 @@ from detection.ml.dataset import PARTS, Dataset, Sample, load_dataset, split
 from detection.ml.errors import DatasetError
 from detection.ml.export import export_bundle
 from detection.ml.losses import stone_map_loss
+from detection.ml.near_copies import SPLIT_FILE, check_near_copies, check_split_file
 from detection.ml.network import build_network, set_trainable
 from detection.ml.preprocess import Preprocessing
 from detection.ml.pretrained import assign_weights, initialise, load_arrays, save_weights
@@ -39,12 +40,19 @@ class TrainingOptions:
     # 0 when the weights of a bundle are trained on.
     head_epochs: int | None = None
     batch_size: int = 8
+    # At most so many images of a group in one epoch, and other numbers for some sources.
     per_group: int = 12
+    per_source: dict[str, int] = field(default_factory=dict)
+    # What the last stage trains: "upper" (conv4 and above) or "all".
+    unfreeze: str = "all"
+    # Height and width of the parts of a canvas that are trained on; None: whole canvases.
+    crop: tuple[int, int] | None = None
     learning_rate: float = 2e-4
     head_learning_rate: float = 1e-3
     weight_decay: float = 0.02
     ema_momentum: float = 0.99
-    mixed_precision: bool = True
+    # bfloat16 arithmetic; None: where the processor computes it, for it is slow elsewhere.
+    mixed_precision: bool | None = None
     augmentation: Augmentation = field(default_factory=Augmentation)
     preprocessing: Preprocessing = field(default_factory=Preprocessing)
 
@@ -82,6 +90,8 @@ def train(
     report({"stage": "prepare", "fraction": 0.0, "message": "Reading the data folder."})
     dataset = load_dataset(data)
     parts = split(dataset.samples, parts=PARTS)
+    check_split_file(parts, SPLIT_FILE)
+    check_near_copies(parts)
     for name in ("train", "validation"):
         if len({sample.is_stone for sample in parts[name]}) < 2:
             raise DatasetError(
@@ -110,6 +120,35 @@ def train(
     return bundle, dataset
 
 
+def bundle_trained(*, weights: Path, data: Path, out: Path, report: Report) -> Path:
+    """Make a bundle of weights that a training left in its work folder (`train`, `work`).
+
+    How they were trained is read from the `state.json` beside them; weights without one get the
+    preprocessing of today and no record.
+
+    Raises
+    ------
+    MLError
+        If the data or the weights cannot be used.
+    """
+    report({"stage": "prepare", "fraction": 0.0, "message": "Reading the data folder."})
+    dataset = load_dataset(data)
+    state = _read_state(weights.parent)
+    training = json.loads(state.get("run", "{}"))
+    trained_on = training.pop("data", dataset.fingerprint)
+    if trained_on != dataset.fingerprint:
+        raise DatasetError("These weights were trained on other data than this folder's.")
+    return export_bundle(
+        weights=weights,
+        out=out,
+        parts=split(dataset.samples, parts=PARTS),
+        dataset=dataset,
+        preprocessing=Preprocessing(**training.get("preprocessing", {})),
+        training={**training, "init": state.get("init", "unknown")},
+        report=report,
+    )
+
+
 def fit(
     *, samples: list[Sample], options: TrainingOptions, fingerprint: str, work: Path, report: Report
 ) -> str:
@@ -124,62 +163,71 @@ def fit(
         state = {"run": run, "done": [], "init": ""}
     if "trained" in state["done"]:
         return state["init"]
-    if options.mixed_precision:
+    is_mixed = options.mixed_precision
+    if _computes_bfloat16() if is_mixed is None else is_mixed:
         # bfloat16 has float32's range, so that no loss scaling is needed; weights stay float32.
         keras.config.set_dtype_policy("mixed_bfloat16")
-    spec = options.preprocessing
-    network = build_network(height=spec.height, width=spec.width)
+    height, width = options.crop or (options.preprocessing.height, options.preprocessing.width)
+    network = build_network(height=height, width=width)
     state["init"] = state["init"] or initialise(network, init=options.init)
     is_new_head = not state["init"].startswith("bundle")
     head_epochs = options.head_epochs
     if head_epochs is None:
         head_epochs = 1 if is_new_head else 0
     stages = [("head", head_epochs, options.head_learning_rate)] * bool(head_epochs)
-    stages.append(("all", options.epochs, options.learning_rate))
+    stages.append((options.unfreeze, options.epochs, options.learning_rate))
     total = head_epochs + options.epochs
     before = 0
     for stage, epochs, learning_rate in stages:
         if stage in state["done"]:
             assign_weights(network, load_arrays(work / f"{stage}.npz"), allow_missing_head=False)
         else:
+            checkpoint = work / f"{stage}.keras"
+            # How many epochs of this stage the checkpoint has seen.
+            seen = state.get("epochs", {}).get(stage, 0) if checkpoint.is_file() else 0
             batches = TrainingBatches(
                 samples,
-                preprocessing=spec,
+                preprocessing=options.preprocessing,
                 augmentation=options.augmentation,
                 batch_size=min(options.batch_size, len(samples)),
                 per_group=options.per_group,
+                per_source=options.per_source,
+                crop=options.crop,
                 seed=options.seed + (0 if stage == "head" else 1),
+                first_epoch=seen,
             )
-            set_trainable(network, stage=stage)
-            _fit_stage(
-                network,
+            if seen:
+                network = _restore(checkpoint)
+            else:
+                set_trainable(network, stage=stage)
+                steps = len(batches) * epochs
+                _compile(network, steps=steps, learning_rate=learning_rate, options=options)
+            network.fit(
                 batches,
                 epochs=epochs,
-                learning_rate=learning_rate,
-                options=options,
-                callback=_Progress(report, before=before, total=total),
+                initial_epoch=seen,
+                verbose=0,
+                shuffle=False,
+                callbacks=[
+                    _Progress(report, before=before, total=total),
+                    _Checkpoint(checkpoint, work=work, state=state, stage=stage),
+                ],
             )
             save_weights(network, work / f"{stage}.npz")
+            checkpoint.unlink(missing_ok=True)
             state["done"].append(stage)
             _write_state(work, state)
         before += epochs
-    os.replace(work / "all.npz", work / "trained.npz")
+    os.replace(work / f"{options.unfreeze}.npz", work / "trained.npz")
     state["done"].append("trained")
     _write_state(work, state)
     keras.config.set_dtype_policy("float32")
     return state["init"]
 
 
-def _fit_stage(
-    network: keras.Model,
-    batches: TrainingBatches,
-    *,
-    epochs: int,
-    learning_rate: float,
-    options: TrainingOptions,
-    callback: keras.callbacks.Callback,
+def _compile(
+    network: keras.Model, *, steps: int, learning_rate: float, options: TrainingOptions
 ) -> None:
-    steps = len(batches) * epochs
     schedule = keras.optimizers.schedules.CosineDecay(
         initial_learning_rate=learning_rate / 10,
         decay_steps=max(1, steps - steps // 10),
@@ -197,7 +245,33 @@ def _fit_stage(
     )
     optimizer.exclude_from_weight_decay(var_names=["bias", "gamma", "beta"])
     network.compile(optimizer=optimizer, loss=stone_map_loss)
-    network.fit(batches, epochs=epochs, verbose=0, shuffle=False, callbacks=[callback])
+
+
+def _restore(checkpoint: Path) -> keras.Model:
+    """Load network, optimizer and their averages as they were at the end of an epoch."""
+    network = keras.saving.load_model(
+        checkpoint, custom_objects={"stone_map_loss": stone_map_loss}, safe_mode=True
+    )
+    network.optimizer.exclude_from_weight_decay(var_names=["bias", "gamma", "beta"])
+    return network
+
+
+class _Checkpoint(keras.callbacks.Callback):
+    """Keeps what an interrupted run needs to go on after the last finished epoch."""
+
+    def __init__(self, path: Path, *, work: Path, state: dict[str, Any], stage: str) -> None:
+        super().__init__()
+        self._path = path
+        self._work = work
+        self._state = state
+        self._stage = stage
+
+    def on_epoch_end(self, epoch: int, logs: Logs = None) -> None:
+        temporary = self._path.with_name(f"new-{self._path.name}")
+        self.model.save(temporary)
+        os.replace(temporary, self._path)
+        self._state.setdefault("epochs", {})[self._stage] = epoch + 1
+        _write_state(self._work, self._state)
 
 
 class _Progress(keras.callbacks.Callback):
@@ -210,6 +284,8 @@ class _Progress(keras.callbacks.Callback):
         self._total = total
         self._started = time.monotonic()
         self._epoch = 0
+        # The first epoch of this process: a run that goes on starts in the middle.
+        self._began: int | None = None
 
     def on_epoch_begin(self, epoch: int, logs: Logs = None) -> None:
         self._epoch = epoch
@@ -217,8 +293,10 @@ class _Progress(keras.callbacks.Callback):
     def on_train_batch_end(self, batch: int, logs: Logs = None) -> None:
         steps = self.params["steps"]
         here = self._epoch + (batch + 1) / steps
+        if self._began is None:
+            self._began = self._epoch
         elapsed = time.monotonic() - self._started
-        left = elapsed / here * (self._total - self._before - here)
+        left = elapsed / (here - self._began) * (self._total - self._before - here)
         self._report(
             {
                 "stage": "train",
@@ -231,6 +309,16 @@ class _Progress(keras.callbacks.Callback):
                 "seconds_left": math.ceil(left),
             }
         )
+
+
+def _computes_bfloat16() -> bool:
+    if keras.distribution.list_devices("gpu"):
+        return True
+    try:
+        flags = Path("/proc/cpuinfo").read_text()
+    except OSError:
+        return False
+    return "avx512_bf16" in flags or "amx_bf16" in flags
 
 
 def _read_state(work: Path) -> dict[str, Any]:

@@ -31,6 +31,14 @@ class ImportReport:
     rows: Sequence[SourceFile]
 
     @property
+    def rows_accepted(self) -> list[SourceFile]:
+        return [row for row in self.rows if row.status == SourceFile.Status.ACCEPTED]
+
+    @property
+    def rows_with_reason(self) -> list[SourceFile]:
+        return [row for row in self.rows if row.status != SourceFile.Status.ACCEPTED]
+
+    @property
     def total(self) -> int:
         return self.accepted + self.skipped + self.refused + self.waiting
 
@@ -53,10 +61,12 @@ def upload_list(*, user: User) -> QuerySet[Upload]:
 
 
 def series_list(*, study: Study) -> list[Series]:
-    """Return the series of a study, with their predictions, oldest first."""
+    """Return the series of a study, each with `readings`: its predictions, oldest first."""
     readings = Prediction.objects.order_by("pk").select_related("model_version")
     return list(
-        study.series.order_by("pk").prefetch_related(Prefetch("predictions", queryset=readings))
+        study.series.order_by("pk").prefetch_related(
+            Prefetch("predictions", queryset=readings, to_attr="readings")
+        )
     )
 
 

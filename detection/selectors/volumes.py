@@ -15,9 +15,8 @@ from detection.models import Prediction, Series, Study
 from detection.selectors.predictions import prediction_latest, prediction_map_path
 from detection.selectors.studies import series_volume_path, study_list
 
-# A volume is a memory map, which costs a file handle; a stone map lies in memory.
-_OPENED_VOLUMES = 8
-_OPENED_MAPS = 4
+# Both are memory maps, which cost a file handle; those of the first version lie in memory.
+_OPENED = 8
 
 
 def series_shown(*, user: User, study_uuid: UUID, series_uuid: UUID | None = None) -> Series | None:
@@ -76,15 +75,14 @@ def _changed_at(path: Path) -> int:
         raise ImageError("The stored image is missing. Please upload the file again.") from error
 
 
-@lru_cache(maxsize=_OPENED_VOLUMES)
+@lru_cache(maxsize=_OPENED)
 def _volume(path: Path, changed_at: int) -> Volume:
     return load_volume(path)
 
 
-@lru_cache(maxsize=_OPENED_MAPS)
+@lru_cache(maxsize=_OPENED)
 def _stone_map(path: Path, changed_at: int) -> NDArray[np.floating]:
     try:
-        # Half the memory, and as exact as the file.
-        return load_stone_map(path).astype(np.float16)
+        return load_stone_map(path)
     except (OSError, ValueError, KeyError, EOFError) as error:
         raise ImageError("The stored stone map is damaged.") from error

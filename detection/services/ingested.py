@@ -23,6 +23,8 @@ from detection.services.identifiers import identifiers_store
 from detection.services.predictions import prediction_create
 from detection.services.series import series_create
 
+# Codes of what may well lie beside a series on a disc: left out there, refused by itself.
+OF_NO_CONCERN = frozenset({"not_an_image", "program"})
 Ingest = Callable[[Sequence[Path], Path], IngestResult]
 
 
@@ -66,9 +68,7 @@ def _studies(
     for ingested in found:
         groups.setdefault(ingested.study, []).append(ingested)
     owners = [study] + [
-        Study.objects.create(
-            upload=study.upload, uploaded_by_id=study.uploaded_by_id, name=study.name
-        )
+        Study.objects.create(upload_id=study.upload_id, uploaded_by_id=study.uploaded_by_id)
         for _ in list(groups)[1:]
     ]
     return list(zip(owners, groups.values(), strict=False))
@@ -118,17 +118,19 @@ def _report_store(
             changed.append(source_file)
         source_file.series = series
         source_file.study_id = series.study_id if series else study.pk
-        source_file.status = row.status
+        is_beside = bool(series_of_row) and row.code in OF_NO_CONCERN
+        source_file.status = SourceFile.Status.SKIPPED if is_beside else row.status
         source_file.code = row.code
         source_file.reason = Truncator(row.reason).chars(255)
-        source_file.advice = Truncator(row.advice).chars(255)
+        source_file.advice = "" if is_beside else Truncator(row.advice).chars(255)
     SourceFile.objects.bulk_update(
         changed, ["series", "study", "status", "code", "reason", "advice"], batch_size=500
     )
     SourceFile.objects.bulk_create(members, batch_size=500)
-    counts = Counter(row.study_id for row in [*changed, *members] if row.series_id)
-    for pk, count in counts.items():
-        Study.objects.filter(pk=pk).update(file_count=count)
+    used = [row for row in [*changed, *members] if row.series_id]
+    names = {row.study_id: row.display_name for row in reversed(used)}
+    for pk, count in Counter(row.study_id for row in used).items():
+        Study.objects.filter(pk=pk).update(file_count=count, name=names[pk])
 
 
 def _why_nothing(report: Sequence[FileReport]) -> str:

@@ -1,11 +1,11 @@
 """Predictions: queueing them, running each of them once, and finding those of dead workers."""
 
 import logging
-import time
 from collections.abc import Callable
 from datetime import timedelta
 from functools import lru_cache
 from pathlib import Path
+from time import monotonic
 from typing import Any
 
 from django.conf import settings
@@ -21,6 +21,7 @@ from detection.imaging.volume import Volume, load_volume
 from detection.ml.bundle import load_bundle
 from detection.ml.errors import MLError
 from detection.ml.predictor import CANNOT_ASSESS, Assessment, Predictor, save_stone_map
+from detection.ml.stones import Stone
 from detection.models import Finding, ModelVersion, Prediction, Series, Study
 from detection.selectors.registry import model_version_active, model_version_path
 from detection.selectors.studies import series_volume_path
@@ -107,7 +108,12 @@ def prediction_claim(*, prediction: Prediction) -> bool:
     """Take a queued prediction for this worker; say whether it is ours now."""
     now = timezone.now()
     claimed = Prediction.objects.filter(pk=prediction.pk, status=Status.QUEUED).update(
-        status=Status.RUNNING, attempts=F("attempts") + 1, started_at=now, heartbeat_at=now
+        status=Status.RUNNING,
+        attempts=F("attempts") + 1,
+        started_at=now,
+        heartbeat_at=now,
+        slices_done=0,
+        slices_total=0,
     )
     if claimed:
         prediction.refresh_from_db(fields=["status", "attempts", "started_at", "heartbeat_at"])
@@ -131,10 +137,10 @@ def prediction_store(*, prediction: Prediction, volume: Volume, assessment: Asse
         message=assessment.reason,
         findings=_findings(prediction, assessment),
         caveats=list(dict.fromkeys([*volume.caveats, *assessment.caveats])),
-        slice_probabilities=list(getattr(assessment, "slice_probabilities", ())),
-        coronal_probabilities=list(getattr(assessment, "coronal_probabilities", ())),
-        coronal_positions_mm=list(getattr(assessment, "coronal_positions_mm", ())),
-        key_slices=list(getattr(assessment, "key_slices", ())),
+        slice_probabilities=list(assessment.slice_probabilities),
+        coronal_probabilities=list(assessment.coronal_probabilities),
+        coronal_positions_mm=list(assessment.coronal_positions_mm),
+        key_slices=list(assessment.key_slices),
         map_path=map_path,
     )
 
@@ -162,23 +168,24 @@ def prediction_sweep() -> None:
 
 def _progress(prediction: Prediction) -> Callable[[int, int], None]:
     """A report of how far the reading is, written at most once a second."""
-    last = -PROGRESS_SECONDS
+    next_at = 0.0
 
     def progress(done: int, total: int) -> None:
-        nonlocal last
-        if time.monotonic() - last < PROGRESS_SECONDS:
-            return
-        last = time.monotonic()
-        _claimed(prediction).update(slices_done=done, slices_total=total)
+        nonlocal next_at
+        now = monotonic()
+        if now >= next_at:
+            next_at = now + PROGRESS_SECONDS
+            _claimed(prediction).update(slices_done=done, slices_total=total)
 
     return progress
 
 
 def _findings(prediction: Prediction, assessment: Assessment) -> list[Finding]:
     """The stones of a volume, measured and most probable first, or the places on a picture."""
-    stones = getattr(assessment, "stones", ())
-    if stones:
-        return [_stone(prediction, rank, stone) for rank, stone in enumerate(stones, start=1)]
+    if assessment.stones:
+        return [
+            _stone(prediction, rank, stone) for rank, stone in enumerate(assessment.stones, start=1)
+        ]
     return [
         Finding(
             prediction=prediction,
@@ -196,7 +203,7 @@ def _findings(prediction: Prediction, assessment: Assessment) -> list[Finding]:
     ]
 
 
-def _stone(prediction: Prediction, rank: int, stone: Any) -> Finding:
+def _stone(prediction: Prediction, rank: int, stone: Stone) -> Finding:
     x0, y0, x1, y1 = stone.box
     x_mm, y_mm, z_mm = stone.centre_lps_mm or (None, None, None)
     return Finding(

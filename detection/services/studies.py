@@ -58,13 +58,14 @@ def upload_import_run(
     with heartbeat(rows=_claimed(upload)):
         pause_at = None
         (Path(settings.MEDIA_ROOT) / "volumes").mkdir(mode=0o700, parents=True, exist_ok=True)
-        for is_ours in _import(upload, decode, ingest):
-            if not is_ours:
-                return
-            # From the first outcome on: a process that starts slowly must not start for each file.
-            pause_at = pause_at or time.monotonic() + IMPORT_SECONDS
-            if time.monotonic() >= pause_at:
-                break
+        with closing(_import(upload, decode, ingest)) as steps:
+            for is_ours in steps:
+                if not is_ours:
+                    return
+                # From the first outcome on: a slow start must not be repeated for each file.
+                pause_at = pause_at or time.monotonic() + IMPORT_SECONDS
+                if time.monotonic() >= pause_at:
+                    break
         _upload_leave(upload)
 
 

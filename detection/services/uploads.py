@@ -20,6 +20,7 @@ from detection.imaging.sniff import HEAD_BYTES, sniff
 from detection.models import SourceFile, Study, Upload
 from detection.models.encryption import blind_index, name_stem
 from detection.selectors.registry import model_version_active
+from detection.services.ingested import OF_NO_CONCERN
 from detection.services.queue import task_enqueue
 from detection.services.studies import PICTURE_KINDS, quarantine_delete, upload_import
 
@@ -31,8 +32,6 @@ MAX_FILE_BYTES = LIMITS.max_file_bytes
 # What may hold a whole examination in one file is bound by the upload alone.
 MAX_UPLOAD_BYTES = 4 * 2**30
 _LARGE_KINDS = frozenset({"zip", "gzip", "nifti"})
-# Codes of what may well lie beside a series on a disc: left out there, refused by itself.
-_OF_NO_CONCERN = frozenset({"not_an_image", "program"})
 
 
 @dataclass(frozen=True)
@@ -188,7 +187,7 @@ def _groups(received: list[_Received]) -> list[list[_Received]]:
 def _row(upload: Upload, study: Study, item: _Received) -> SourceFile:
     if item.quarantine_path:
         status = SourceFile.Status.RECEIVED
-    elif study.status == Study.Status.RECEIVED and item.code in _OF_NO_CONCERN:
+    elif study.status == Study.Status.RECEIVED and item.code in OF_NO_CONCERN:
         status = SourceFile.Status.SKIPPED
     else:
         status = SourceFile.Status.REFUSED
@@ -204,5 +203,5 @@ def _row(upload: Upload, study: Study, item: _Received) -> SourceFile:
         status=status,
         code=item.code,
         reason=item.reason,
-        advice=item.advice,
+        advice="" if status == SourceFile.Status.SKIPPED else item.advice,
     )

@@ -1,6 +1,7 @@
 """What the viewer of a study must know before it shows the first slice."""
 
 import json
+import math
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -33,6 +34,14 @@ class Viewer:
     config: str
 
 
+@dataclass(frozen=True)
+class Scores:
+    """A probability for each slice of a plane, None where none was read."""
+
+    plane: Plane
+    values: list[float | None]
+
+
 @register.simple_tag
 def viewer_of(
     study: Study, series: Series, prediction: Prediction | None, findings: Sequence[Finding]
@@ -44,21 +53,20 @@ def viewer_of(
         return None
     own = prediction if prediction is not None and prediction.series_id == series.pk else None
     planes = planes_of(volume)
-    described = [_plane(volume, plane) for plane in planes]
-    scores = _scores(own, described) if own else []
+    scores = _scores(own, volume, planes) if own and volume.pixels.shape[0] > 1 else []
     threshold = own.operating_point.get("threshold") if own else None
     has_map = bool(own and own.map_path)
     config = {
         "series": str(series.uuid),
         "isHu": volume.is_hu,
-        "planes": described,
+        "planes": [_plane(volume, plane) for plane in planes],
         "urls": {
             "slice": reverse("study-slice", args=[study.uuid]),
             "map": reverse("study-map", args=[study.uuid]) if has_map else None,
             "volume": reverse("study-volume", args=[study.uuid]) if len(planes) > 1 else None,
         },
         "threshold": threshold,
-        "scores": scores,
+        "scores": {each.plane: _rounded(each.values) for each in scores},
         "findings": [_finding(finding, volume, threshold) for finding in findings] if own else [],
     }
     return Viewer(
@@ -68,7 +76,7 @@ def viewer_of(
         is_oriented=is_oriented(volume),
         is_stack=volume.pixels.shape[0] > 1,
         has_map=has_map,
-        score_words=tuple(_words(row, threshold) for row in scores),
+        score_words=tuple(_words(each, threshold) for each in scores),
         config=json.dumps(config, separators=(",", ":")),
     )
 
@@ -86,48 +94,67 @@ def _plane(volume: Volume, plane: Plane) -> dict[str, Any]:
     }
 
 
-def _scores(prediction: Prediction, planes: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Return the scores of the acquired slices, and of the coronal cuts if those were read."""
-    acquired = planes[0]["name"]
-    rows = {"coronal": getattr(prediction, "coronal_probabilities", None)}
-    rows[acquired] = getattr(prediction, "slice_probabilities", None) or rows.get(acquired)
-    sizes = {plane["name"]: plane["size"][0] for plane in planes}
-    return [
-        {"plane": plane, "values": [None if p is None else round(p, 4) for p in values]}
-        for plane, values in sorted(rows.items(), key=lambda row: row[0] != acquired)
-        if values and sizes.get(plane, 0) > 1 and any(value is not None for value in values)
-    ]
+def _scores(prediction: Prediction, volume: Volume, planes: Sequence[Plane]) -> list[Scores]:
+    """Return the score of each acquired slice, and of each coronal cut if those were read."""
+    scores = [Scores(plane=volume.plane, values=prediction.slice_probabilities)]
+    if volume.plane == "axial" and "coronal" in planes and prediction.coronal_positions_mm:
+        scores.append(Scores(plane="coronal", values=_coronal_scores(prediction, volume)))
+    is_known = [any(value is not None for value in each.values) for each in scores]
+    return [each for each, known in zip(scores, is_known, strict=True) if known]
+
+
+def _coronal_scores(prediction: Prediction, volume: Volume) -> list[float | None]:
+    """Give every coronal cut the score of the slab that was read around it."""
+    affine = np.array(volume.affine_lps)
+    slices, rows, columns = volume.pixels.shape
+    # Positions are those of the middle of a cut: LPS y, which grows with the row.
+    in_front_mm = float((affine @ ((columns - 1) / 2, 0.0, (slices - 1) / 2, 1.0))[1])
+    middles = (np.array(prediction.coronal_positions_mm) - in_front_mm) / affine[1, 1]
+    reach = abs(float(np.median(np.diff(middles)))) / 2 if len(middles) > 1 else 0.5
+    scores: list[float | None] = []
+    for row in range(rows):
+        nearest = int(np.abs(middles - row).argmin())
+        is_read = abs(middles[nearest] - row) <= reach + 0.5
+        scores.append(prediction.coronal_probabilities[nearest] if is_read else None)
+    return scores
+
+
+def _rounded(values: Iterable[float | None]) -> list[float | None]:
+    return [None if value is None else round(value, 4) for value in values]
 
 
 def _finding(finding: Finding, volume: Volume, threshold: float | None) -> dict[str, Any]:
-    first, last = getattr(finding, "slice_first", None), getattr(finding, "slice_last", None)
+    first = finding.slice_index if finding.slice_first is None else finding.slice_first
+    last = finding.slice_index if finding.slice_last is None else finding.slice_last
     return {
         "rank": finding.rank,
-        # A picture's finding may name no plane, or one of which nothing else is known.
-        "plane": finding.plane if finding.plane in planes_of(volume) else volume.plane,
-        "slice": finding.slice_index,
-        "first": finding.slice_index if first is None else first,
-        "last": finding.slice_index if last is None else last,
-        "box": [finding.x0, finding.y0, finding.x1, finding.y1],
-        "voxel": _voxel(finding, volume),
+        "centre": _centre(finding, volume),
+        # Slices, rows and columns that it takes, each from its first edge to its last.
+        "edges": [[first, last + 1], [finding.y0, finding.y1], [finding.x0, finding.x1]],
         "isFaint": threshold is not None and finding.probability < threshold,
     }
 
 
-def _voxel(finding: Finding, volume: Volume) -> list[float] | None:
-    """Return the finding's centre as slice, row and column of the array, if its mm are known."""
-    centre_mm = [getattr(finding, name, None) for name in ("x_mm", "y_mm", "z_mm")]
-    if volume.affine_lps is None or None in centre_mm:
-        return None
-    column, row, index, _ = np.linalg.solve(np.array(volume.affine_lps), [*centre_mm, 1.0])
-    return [round(float(value), 2) for value in (index, row, column)]
+def _centre(finding: Finding, volume: Volume) -> list[int]:
+    """Return the voxel at the middle of a finding: slice, row, column."""
+    centre_mm = (finding.x_mm, finding.y_mm, finding.z_mm)
+    if volume.affine_lps is not None and None not in centre_mm:
+        column, row, index, _ = np.linalg.solve(np.array(volume.affine_lps), [*centre_mm, 1.0])
+        centre = [round(index), round(row), round(column)]
+    else:
+        column, row = (finding.x0 + finding.x1) / 2, (finding.y0 + finding.y1) / 2
+        centre = [finding.slice_index, math.floor(row), math.floor(column)]
+    return [
+        min(max(0, value), side - 1)
+        for value, side in zip(centre, volume.pixels.shape, strict=True)
+    ]
 
 
-def _words(scores: dict[str, Any], threshold: float | None) -> str:
+def _words(scores: Scores, threshold: float | None) -> str:
     """The strip of scores in a sentence."""
-    known = [(index, value) for index, value in enumerate(scores["values"]) if value is not None]
+    known = [(index, value) for index, value in enumerate(scores.values) if value is not None]
     at, highest = max(known, key=lambda score: score[1])
-    words = f"Highest {scores['plane']} slice score {percent(highest)} at slice {at + 1}"
+    words = f"Highest {scores.plane} slice score {percent(highest)} at slice {at + 1}"
     if threshold is None:
         return f"{words}."
     above = [index for index, value in known if value >= threshold]

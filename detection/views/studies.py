@@ -145,7 +145,7 @@ def _result_context(request, study):
         raise Http404
     chosen = next((one for one in series_of_study if one.is_chosen), None)
     series = shown or chosen or next(iter(series_of_study), None)
-    readings = list(series.predictions.all()) if series else []
+    readings = series.readings if series else []
     prediction = readings[-1] if readings else None
     is_chosen = series is None or series == chosen
     caveats = [*(series.caveats if series else []), *(prediction.caveats if prediction else [])]

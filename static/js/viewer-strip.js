@@ -12,7 +12,7 @@ export function createStrip({ element, scores, threshold, onChoose }) {
   let shown = 0;
   let values = null;
 
-  const scoreAt = (index) => values?.[Math.floor(((index + 0.5) * values.length) / slices)] ?? null;
+  const scoreAt = (index) => values?.[index] ?? null;
 
   const drawScores = (width, height) => {
     const columns = Math.max(1, Math.min(slices, Math.floor(width / 2)));
@@ -96,7 +96,7 @@ export function createStrip({ element, scores, threshold, onChoose }) {
       if (plane !== nowPlane) {
         plane = nowPlane;
         slices = plane.size[0];
-        values = scores.find((row) => row.plane === plane.name)?.values ?? null;
+        values = scores[plane.name] ?? null;
         element.classList.toggle("has-scores", values !== null);
         const [first, last] = plane.letters ? ENDS[plane.name] : ["", ""];
         element.querySelector("[data-strip-start]").textContent = first;

@@ -57,6 +57,12 @@ function toVoxel(plane, { slice, row, column }) {
   return voxel;
 }
 
+function edgesInPlane(plane, edges) {
+  return plane.axes.map(([axis, isFlipped], i) =>
+    isFlipped ? edges[axis].map((edge) => plane.size[i] - edge).reverse() : edges[axis],
+  );
+}
+
 function startViewer(root) {
   const config = JSON.parse(root.dataset.config);
   const { planes, isHu } = config;
@@ -139,9 +145,17 @@ function startViewer(root) {
         return [];
       }
       return config.findings
-        .map((finding, i) => ({ ...finding, number: String(i + 1) }))
-        .filter(({ plane: name, first, last }) => name === plane.name && first <= index && index <= last)
-        .map((finding) => ({ ...finding, isChosen: finding.rank === chosen }));
+        .map((finding, i) => {
+          const [across, rows, columns] = edgesInPlane(plane, finding.edges);
+          return {
+            box: [columns[0], rows[0], columns[1], rows[1]],
+            isHere: Math.floor(across[0]) <= index && index < across[1],
+            number: String(i + 1),
+            isFaint: finding.isFaint,
+            isChosen: finding.rank === chosen,
+          };
+        })
+        .filter(({ isHere }) => isHere);
     },
     onDrawn(plane, index) {
       if (plane !== mainPlane()) {
@@ -197,6 +211,7 @@ function startViewer(root) {
 
   const showZoom = () => {
     find("[data-zoom-level]").textContent = `${Math.round(mainPane().zoom * 100)} %`;
+    stage.classList.toggle("is-zoomed", mainPane().zoom > 1);
   };
 
   const setMain = (index) => {
@@ -365,34 +380,25 @@ function startViewer(root) {
     });
   }
 
-  // Findings of the page jump to their slice and place.
-  const findingPlace = (button) => {
-    const own = config.findings.find(({ rank }) => String(rank) === button.dataset.finding);
-    const name = button.dataset.plane ?? own?.plane;
-    const index = Math.max(0, planes.findIndex((plane) => plane.name === name));
-    if (own?.voxel) {
-      return { index, voxel: own.voxel.map((value, axis) => clamp(Math.round(value), most(axis))) };
+  // Findings of the page jump to their slice and place. A button may name another place with
+  // data-plane, data-slice, data-x and data-y.
+  const placeOf = (button) => {
+    const { finding, plane, slice, x, y } = button.dataset;
+    const index = Math.max(0, planes.findIndex(({ name }) => name === plane));
+    if (slice !== undefined && x !== undefined && y !== undefined) {
+      const voxel = toVoxel(planes[index], { slice: +slice, row: +y, column: +x });
+      return { index, voxel };
     }
-    const { slice, x, y } = button.dataset;
-    if (slice === undefined && !own) {
-      return null;
-    }
-    const [x0, y0, x1, y1] = own?.box ?? [0, 0, 0, 0];
-    const place = {
-      slice: Number(slice ?? own.slice),
-      row: Number(y ?? (y0 + y1) / 2),
-      column: Number(x ?? (x0 + x1) / 2),
-    };
-    return { index, voxel: toVoxel(planes[index], place) };
+    const own = config.findings.find(({ rank }) => String(rank) === finding);
+    return own && { index, voxel: own.centre };
   };
-  const most = (axis) => planes[0].size[planes[0].axes.findIndex(([each]) => each === axis)] - 1;
   const buttons = [...document.querySelectorAll("[data-finding]")];
   for (const button of buttons) {
     button.addEventListener("click", () => {
       const isChosen = !isPressed(button);
       buttons.forEach((other) => press(other, other === button && isChosen));
       chosen = isChosen ? Number(button.dataset.finding) : null;
-      const place = isChosen ? findingPlace(button) : null;
+      const place = isChosen ? placeOf(button) : null;
       if (!place) {
         zoomActions.fit();
         showZoom();

@@ -177,6 +177,22 @@ def test_every_page_that_is_opened_extends_a_session(radiologist_client):
     assert Session.objects.get().expire_date > soon
 
 
+def test_a_stream_of_slices_extends_an_idle_session_once_a_minute(
+    radiologist, radiologist_client, monkeypatch
+):
+    address = reverse("study-slice", args=[study_make(uploaded_by=radiologist).uuid])
+    begin = int(time.time())
+
+    def expiry_after(seconds):
+        monkeypatch.setattr("accounts.middleware.time.time", lambda: begin + seconds)
+        assert radiologist_client.get(address).status_code == 200
+        return Session.objects.get().expire_date
+
+    first, soon, later = (expiry_after(seconds) for seconds in (0, 59, 61))
+
+    assert first == soon < later
+
+
 def test_page_that_asks_by_itself_extends_no_session(radiologist_client, radiologist):
     study = study_make(uploaded_by=radiologist)
     soon = end_soon(radiologist_client)
@@ -216,22 +232,6 @@ def test_request_that_is_too_large_is_not_read(radiologist_client, settings):
 
 def test_a_whole_upload_fits_into_a_request(settings):
     assert settings.MAX_REQUEST_BYTES > MAX_UPLOAD_BYTES
-
-
-def test_a_stream_of_slices_extends_an_idle_session_once_a_minute(
-    radiologist, radiologist_client, monkeypatch
-):
-    address = reverse("study-slice", args=[study_make(uploaded_by=radiologist).uuid])
-    begin = int(time.time())
-
-    def expiry_after(seconds):
-        monkeypatch.setattr("accounts.middleware.time.time", lambda: begin + seconds)
-        assert radiologist_client.get(address).status_code == 200
-        return Session.objects.get().expire_date
-
-    first, soon, later = (expiry_after(seconds) for seconds in (0, 59, 61))
-
-    assert first == soon < later
 
 
 def test_session_cookie_goes_with_the_browser(client, radiologist, password):

@@ -22,15 +22,15 @@ VERDICT = re.compile("Stone suspected|No stone suspected|Cannot assess")
 
 @pytest.fixture
 def uploads(tmp_path) -> list[Path]:
-    """A PNG, a JPEG, two DICOM files, and one that only calls itself an image."""
+    """A PNG, a JPEG, two DICOM files, and a picture that was cut off."""
     slices = sorted((SAMPLES / "ct_slices").glob("*.dcm"))
     pictures = [slice_png(decode_file(path), 0, SOFT_TISSUE) for path in slices]
-    png, jpeg, text = (tmp_path / name for name in ("first.png", "second.jpg", "notes.png"))
+    png, jpeg, cut = (tmp_path / name for name in ("first.png", "second.jpg", "cut.png"))
     png.write_bytes(pictures[0])
     Image.open(io.BytesIO(pictures[1])).convert("L").save(jpeg, quality=95)
-    text.write_text("This is not an image.", encoding="utf-8")
+    cut.write_bytes(pictures[0][:1000])
     encoded = SAMPLES / "ct_encodings/JPEG2000LosslessOnly_1.2.840.10008.1.2.4.90.dcm"
-    return [png, jpeg, slices[0], encoded, text]
+    return [png, jpeg, slices[0], encoded, cut]
 
 
 @pytest.fixture
@@ -85,11 +85,11 @@ def test_radiologist_uploads_reads_and_finds_again(
     page.get_by_role("link", name="Upload", exact=True).click()
     page.get_by_label("Image files").set_input_files(uploads)
     page.get_by_role("button", name="Upload and read").click()
-    answer = page.get_by_role("main").get_by_text("All 5 files have an answer.")
+    answer = page.get_by_role("main").get_by_text("All 5 studies have an answer.")
     expect(answer).to_be_visible(timeout=READ_TIMEOUT_MS)
     for path in uploads[:4]:
         expect(row_of(page, path.name)).to_contain_text(VERDICT)
-    expect(row_of(page, "notes.png")).to_contain_text("File refused")
+    expect(row_of(page, "cut.png").first).to_contain_text("File refused")
 
     row_of(page, uploads[2].name).get_by_role("link", name="Study").click()
     reading = page.get_by_role("region", name="Reading")
@@ -105,14 +105,14 @@ def test_radiologist_uploads_reads_and_finds_again(
 
     sign_out(page, name=str(radiologist))
     sign_in(page, username=radiologist.username, password=password)
-    page.get_by_label("File name or study number").fill("second")
+    page.get_by_label("file name or study number").fill("second")
     page.get_by_role("button", name="Filter").click()
     expect(row_of(page, "second.jpg")).to_contain_text(VERDICT)
     expect(row_of(page, "first.png")).to_have_count(0)
     page.get_by_role("link", name="Clear").click()
     page.get_by_label("Status").select_option("File refused")
     page.get_by_role("button", name="Filter").click()
-    expect(row_of(page, "notes.png")).to_be_visible()
+    expect(row_of(page, "cut.png")).to_be_visible()
     expect(page.get_by_role("row")).to_have_count(2)
     assert complaints == []
 

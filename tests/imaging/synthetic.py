@@ -5,7 +5,12 @@ import zlib
 
 import numpy as np
 from pydicom.dataset import Dataset, FileMetaDataset
-from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian
+from pydicom.uid import (
+    CTImageStorage,
+    DeflatedExplicitVRLittleEndian,
+    ExplicitVRBigEndian,
+    ExplicitVRLittleEndian,
+)
 
 
 def ct_dataset(stored=None, *, syntax=ExplicitVRLittleEndian, **changes):
@@ -60,3 +65,96 @@ def png_bytes(*, width, height, bit_depth=8, colour_type=0, rows=b"", before=())
         + chunk(b"IDAT", zlib.compress(rows))
         + chunk(b"IEND", b"")
     )
+
+
+def write_series(
+    folder,
+    pixels_hu,
+    *,
+    origin=(-10.0, -20.0, -30.0),
+    orientation=(1, 0, 0, 0, 1, 0),
+    step=(0, 0, 2.0),
+    names=None,
+    syntax=ExplicitVRLittleEndian,
+    series="1.2.3.4",
+    each=None,
+    **changes,
+):
+    """A series of single slices, `(slices, rows, columns)`; `each` maps an index to changes."""
+    folder.mkdir(exist_ok=True, parents=True)
+    paths = []
+    for index, slice_hu in enumerate(pixels_hu):
+        more = {
+            "StudyInstanceUID": "1.2.3",
+            "SeriesInstanceUID": series,
+            "SOPInstanceUID": f"{series}.{index + 1}",
+            "ImagePositionPatient": [float(o + index * s) for o, s in zip(origin, step)],  # noqa: B905
+            "ImageOrientationPatient": list(orientation),
+            # As misleading as it may be.
+            "InstanceNumber": len(pixels_hu) - index,
+            **changes,
+            **(each(index) if each else {}),
+        }
+        dataset = ct_dataset((np.asarray(slice_hu) + 1024).astype(np.int16), **more)
+        path = folder / (names[index] if names else f"{index:04d}")
+        if syntax in (ExplicitVRLittleEndian, DeflatedExplicitVRLittleEndian):
+            dataset.file_meta.TransferSyntaxUID = syntax
+        elif syntax.is_compressed:
+            dataset.compress(syntax, generate_instance_uid=False)
+        else:
+            dataset.file_meta.TransferSyntaxUID = syntax
+            if syntax == ExplicitVRBigEndian:
+                dataset.PixelData = np.frombuffer(dataset.PixelData, "<i2").astype(">i2").tobytes()
+                dataset["PixelData"].VR = "OW"
+        dataset.save_as(path, enforce_file_format=True)
+        paths.append(path)
+    return paths
+
+
+def enhanced_dataset(pixels_hu, *, order=None, slopes=None, syntax=ExplicitVRLittleEndian):
+    """An enhanced multi-frame CT (PS3.3, A.38), 2 mm slices; `order` is that of its frames."""
+    count = len(pixels_hu)
+    order = list(range(count)) if order is None else order
+    slopes = [1] * count if slopes is None else slopes
+    stored = np.stack([(pixels_hu[i] + 1024) // slopes[i] for i in order]).astype(np.int16)
+    dataset = ct_dataset(stored[0], SOPClassUID="1.2.840.10008.5.1.4.1.1.2.1")
+    for name in (
+        "PixelSpacing",
+        "SliceThickness",
+        "ImageOrientationPatient",
+        "RescaleSlope",
+        "RescaleIntercept",
+    ):
+        delattr(dataset, name)
+    dataset.StudyInstanceUID, dataset.SeriesInstanceUID = "1.2.3", "1.2.3.9"
+    dataset.NumberOfFrames = count
+
+    def item(**elements):
+        one = Dataset()
+        for keyword, value in elements.items():
+            setattr(one, keyword, value)
+        return one
+
+    dataset.SharedFunctionalGroupsSequence = [
+        item(
+            PixelMeasuresSequence=[item(PixelSpacing=[0.7, 0.8], SliceThickness=2)],
+            PlaneOrientationSequence=[item(ImageOrientationPatient=[1, 0, 0, 0, 1, 0])],
+        )
+    ]
+    dataset.PerFrameFunctionalGroupsSequence = [
+        item(
+            PlanePositionSequence=[item(ImagePositionPatient=[-10, -20, -30 + 2.0 * i])],
+            PixelValueTransformationSequence=[
+                item(RescaleSlope=slopes[i], RescaleIntercept=-1024, RescaleType="HU")
+            ],
+            CTImageFrameTypeSequence=[item(FrameType=["ORIGINAL", "PRIMARY", "VOLUME", "NONE"])],
+            FrameContentSequence=[item(FrameAcquisitionNumber=1)],
+        )
+        for i in order
+    ]
+    dataset.PixelData = stored.tobytes()
+    dataset["PixelData"].VR = "OW"
+    if syntax.is_compressed and syntax != DeflatedExplicitVRLittleEndian:
+        dataset.compress(syntax, generate_instance_uid=False)
+    dataset.file_meta.TransferSyntaxUID = syntax
+    return dataset

@@ -11,7 +11,7 @@ from pydicom.uid import (
 )
 
 from detection.imaging.decode import decode_file
-from detection.imaging.errors import ImageError
+from detection.imaging.errors import Code, ImageError
 from detection.imaging.limits import Limits
 from detection.imaging.window import grey_slice
 from tests.imaging.synthetic import ct_dataset, write_ct
@@ -297,3 +297,15 @@ def test_file_that_is_not_there_is_an_os_error(tmp_path):
 
 def test_folder_is_refused(tmp_path):
     assert "folder" in refusal_of(tmp_path)
+
+
+def test_what_is_no_single_image_is_told_by_name(tmp_path):
+    (tmp_path / "archive").write_bytes(b"PK\x03\x04" + bytes(100))
+    (tmp_path / "volume").write_bytes(b"\x5c\x01\x00\x00" + bytes(340) + b"n+1\x00")
+    (tmp_path / "folder").mkdir()
+    names = {"archive": Code.IS_ARCHIVE, "volume": Code.IS_VOLUME, "folder": Code.IS_FOLDER}
+    for name, code in names.items():
+        with pytest.raises(ImageError) as caught:
+            decode_file(tmp_path / name)
+
+        assert caught.value.code is code

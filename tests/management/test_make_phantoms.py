@@ -53,3 +53,13 @@ def test_folder_made_before_is_filled_anew(tmp_path):
     call_command("make_phantoms", out=tmp_path, images=8, stdout=StringIO())
 
     assert load_dataset(tmp_path).snapshot()["images"] == 8
+
+
+def test_volumes_are_written_below_the_data_folder(settings):
+    output = StringIO()
+    call_command("make_phantoms", images=8, volumes=1, stdout=output)
+
+    folder = settings.DATA_DIR / "phantom-volumes"
+    assert len(list((folder / "phantom_000_dicom").iterdir())) == 110
+    assert (folder / "stones.csv").read_text().count("phantom_000_dicom") == 1
+    assert "1 synthetic series" in output.getvalue()

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from detection.ml.augment import OFF, Augmentation, augment
+from detection.ml.augment import OFF, Augmentation, augment, erase_stones, without
 
 
 def disc(x, y, radius=6):
@@ -46,3 +46,23 @@ def test_same_generator_same_picture():
     ]
 
     assert np.array_equal(*pictures)
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_an_erased_stone_is_gone_and_the_rest_is_untouched(seed):
+    canvas, boxes = disc(150, 180)
+
+    erased = erase_stones(canvas, boxes, generator=np.random.default_rng(seed))
+
+    assert erased.max() < 130
+    changed = np.argwhere(erased != canvas)
+    assert (np.abs(changed - np.array([180, 150])) <= 11).all()
+
+
+def test_changes_are_switched_off_by_name():
+    spec = without(Augmentation(), ["mirror", "salt"])
+
+    assert (spec.mirror, spec.salt) == (0, 0)
+    assert spec.jpeg == Augmentation().jpeg
+    with pytest.raises(ValueError, match="no augmentation colour"):
+        without(Augmentation(), ["colour"])

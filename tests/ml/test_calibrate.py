@@ -49,3 +49,40 @@ def test_operating_points_keep_their_promise_and_their_order():
     assert points["rule_out"]["threshold"] <= points["balanced"]["threshold"]
     assert points["balanced"]["threshold"] <= points["rule_in"]["threshold"]
     assert points["balanced"]["n_positive"] == labels.sum()
+
+
+def test_promises_are_kept_by_the_lower_bound_where_there_are_enough_groups():
+    generator = np.random.default_rng(3)
+    labels = np.arange(2000) % 2 == 0
+    probabilities = np.clip(np.where(labels, 0.8, 0.2) + generator.normal(0, 0.12, 2000), 0, 1)
+    groups = (np.arange(2000) // 4).astype(str)
+
+    points = choose_operating_points(probabilities, labels, unit="image", groups=groups)
+
+    assert points["rule_out"]["chosen_by"] == "lower interval bound"
+    low, _ = wilson_interval(round(points["rule_out"]["sensitivity"] * 1000), 1000, z=1.644854)
+    assert low >= 0.98
+
+
+def test_one_missed_group_of_few_leaves_the_point_estimate():
+    # 200 stone items of 10 groups; the items of one group lie among the stone-free ones.
+    labels = np.arange(400) < 200
+    probabilities = np.where(labels, 0.9, 0.1)
+    probabilities[:3] = 0.05
+    groups = np.where(np.arange(400) < 3, "missed", (np.arange(400) // 20).astype(str))
+
+    points = choose_operating_points(probabilities, labels, unit="image", groups=groups)
+
+    assert points["rule_in"]["chosen_by"] == "lower interval bound"
+    assert points["rule_out"]["sensitivity"] >= 0.98
+
+
+def test_few_items_cannot_keep_a_promise_by_the_bound():
+    labels = np.array([True] * 20 + [False] * 20)
+    probabilities = np.where(labels, 0.9, 0.1)
+
+    points = choose_operating_points(probabilities, labels, unit="image")
+
+    # 20 of 20 has a lower bound of 0.88.
+    assert points["rule_out"]["chosen_by"] == "point estimate"
+    assert points["rule_out"]["sensitivity"] == 1.0

@@ -4,8 +4,14 @@ import onnxruntime
 import pytest
 
 from detection.ml.dataset import Sample
-from detection.ml.export import export_float32, map_logits, quantise, store_as_float16
-from detection.ml.network import build_network
+from detection.ml.export import (
+    export_float32,
+    map_logits,
+    network_outputs,
+    quantise,
+    store_as_float16,
+)
+from detection.ml.network import build_network, serving_network
 from detection.ml.preprocess import Preprocessing, network_input
 from detection.ml.pretrained import assign_weights, load_arrays, save_weights
 
@@ -34,12 +40,30 @@ def test_onnx_computes_what_keras_computes(exported, canvases):
     assert np.abs(map_logits(exported / "float32.onnx")(canvases) - keras_map).max() < 1e-4
 
 
+def test_onnx_gives_the_features_that_keras_gives(exported, canvases):
+    network = build_network(height=64, width=96)
+    assign_weights(network, load_arrays(exported / "weights.npz"), allow_missing_head=False)
+
+    _, *expected = serving_network(network).predict(network_input(canvases), verbose=0)
+
+    features = network_outputs(exported / "float32.onnx")(canvases)[1]
+    assert list(features) == ["features_conv3", "features_conv4"]
+    for ours, theirs in zip(features.values(), expected, strict=True):
+        assert ours.shape == theirs.shape
+        assert np.abs(ours - theirs).max() < 1e-4
+
+
 def test_batch_and_single_image_agree(exported, canvases):
     run = map_logits(exported / "float32.onnx")
 
     singly = np.concatenate([run(canvas[None]) for canvas in canvases])
 
     assert np.abs(run(canvases) - singly).max() < 1e-4
+    outputs = network_outputs(exported / "float32.onnx")
+    together = outputs(canvases)[1]
+    alone = outputs(canvases[1:2])[1]
+    for name in together:
+        assert np.abs(together[name][1] - alone[name][0]).max() < 1e-4
 
 
 def test_float16_file_is_half_as_large_and_answers_the_same(exported, canvases):
@@ -65,4 +89,7 @@ def test_int8_file_loads_and_is_a_quarter(exported, canvases, tmp_path):
 
     assert target.stat().st_size < 0.3 * (exported / "float32.onnx").stat().st_size
     onnxruntime.InferenceSession(str(target), providers=["CPUExecutionProvider"])
-    assert np.isfinite(map_logits(target)(canvases)).all()
+    logits, features = network_outputs(target)(canvases)
+    assert np.isfinite(logits).all()
+    # Averages that were quantised themselves would take at most 256 values.
+    assert len(np.unique(features["features_conv4"])) > 256

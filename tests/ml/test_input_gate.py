@@ -1,7 +1,8 @@
+import cv2
 import numpy as np
 import pytest
 
-from detection.ml.input_gate import refusal
+from detection.ml.input_gate import chest_refusal, picture_refusal
 
 BODY = np.zeros((320, 391), np.uint8)
 BODY[60:260, 40:350] = 110
@@ -9,7 +10,7 @@ BODY[150:170, 190:210] = 255
 
 
 def test_a_slice_passes():
-    assert refusal(BODY, colour_spread=1.0) == ""
+    assert picture_refusal(BODY, colour_spread=1.0) is None
 
 
 @pytest.mark.parametrize(
@@ -19,8 +20,32 @@ def test_a_slice_passes():
         (np.tile(BODY, (1, 4)), 0, "long and narrow"),
         (BODY, 30.0, "in colour"),
         (np.full((300, 300), 128, np.uint8), 0, "blank"),
+        (np.where(BODY > 0, 10, 250).astype(np.uint8), 0, "text"),
+        (np.random.default_rng(1).integers(0, 220, (300, 300)).astype(np.uint8), 0, "noise"),
         (np.where(np.indices((300, 300)).sum(0) % 97 == 0, 255, 0).astype(np.uint8), 0, "no body"),
     ],
 )
 def test_what_is_no_slice_is_refused(grey, colour_spread, sentence):
-    assert sentence in refusal(grey, colour_spread=colour_spread)
+    assert sentence in picture_refusal(grey, colour_spread=colour_spread).sentence
+
+
+def body_hu(*, inside_hu):
+    """An axial body of 40 HU with two round spaces in it, in air."""
+    pixels = np.full((256, 256), -1000, np.int16)
+    cv2.ellipse(pixels, (128, 128), (110, 80), 0, 0, 360, 40, -1)
+    for x in (80, 176):
+        cv2.circle(pixels, (x, 128), 35, inside_hu, -1)
+    return pixels
+
+
+def test_a_slice_of_the_chest_is_refused():
+    assert "chest" in chest_refusal(body_hu(inside_hu=-850)).sentence
+
+
+@pytest.mark.parametrize("inside_hu", [-1000, -100, 40])
+def test_bowel_gas_and_fat_are_no_lung(inside_hu):
+    assert chest_refusal(body_hu(inside_hu=inside_hu)) is None
+
+
+def test_a_slice_without_a_body_is_no_chest():
+    assert chest_refusal(np.full((64, 64), -1000, np.int16)) is None

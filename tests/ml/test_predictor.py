@@ -1,3 +1,4 @@
+import io
 import json
 import shutil
 import subprocess
@@ -11,7 +12,7 @@ import pytest
 from detection.imaging.volume import Volume
 from detection.ml.bundle import default_bundle_path, load_bundle, load_default_bundle
 from detection.ml.calibrate import apply_platt
-from detection.ml.classify import classify_path
+from detection.ml.classify import classify_paths
 from detection.ml.errors import BundleError
 from detection.ml.pooling import pool
 from detection.ml.predictor import Predictor, load_stone_map, save_stone_map
@@ -119,7 +120,9 @@ def test_a_damaged_bundle_is_refused_and_answers_nothing(tmp_path):
 
 
 def test_classify_gives_the_documented_keys(predictor):
-    result = classify_path(str(AXIAL), predictor=predictor)
+    out = io.StringIO()
+    assert classify_paths([str(AXIAL)], predictor=predictor, out=out)
+    result = json.loads(out.getvalue())
 
     assert list(result) == [
         "path", "status", "probability", "reason", "model_version", "size", "findings",
@@ -129,7 +132,6 @@ def test_classify_gives_the_documented_keys(predictor):
     for finding in result["findings"]:
         assert list(finding) == ["plane", "slice", "box", "probability"]
         assert finding["probability"] >= 0.05
-    json.dumps(result)
 
 
 def classify(*arguments):

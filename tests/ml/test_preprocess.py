@@ -37,6 +37,28 @@ def test_letterbox_keeps_aspect_and_centres():
     assert canvas[:, :16].max() == 0
 
 
+def test_known_spacing_shows_a_stone_at_its_learnt_size():
+    # 300 x 300 pixels of 0.7 mm: 210 mm.
+    canvas, box = letterbox(
+        np.full((300, 300), 200, np.uint8), Preprocessing(), spacing_mm=(0.7, 0.7)
+    )
+
+    assert (box.width, box.height) == (221, 221)
+    assert box.scale_x == pytest.approx(0.7 / 0.95, rel=0.01)
+
+
+def test_pixels_that_are_not_square_become_square():
+    _, box = letterbox(np.full((100, 400), 200, np.uint8), Preprocessing(), spacing_mm=(3.0, 0.75))
+
+    assert box.width == box.height
+
+
+def test_a_slice_that_is_too_large_for_its_spacing_is_fitted():
+    _, box = letterbox(np.full((512, 512), 200, np.uint8), Preprocessing(), spacing_mm=(0.98, 0.98))
+
+    assert (box.width, box.height) == (384, 384)
+
+
 def test_network_input_is_blue_green_red_minus_imagenet_means():
     pixel = network_input(np.array([[100]], np.uint8))[0, 0]
 

@@ -45,6 +45,13 @@ def test_slices_that_were_not_read_part_the_series():
     assert np.isnan(curve(logits, RULE)[[0, 3, 6]]).all()
 
 
+def test_a_slice_alone_between_refused_ones_does_not_count():
+    logits = [-5.0, -5.0, -5.0, None, 6.0, None, -5.0, -5.0]
+
+    assert series_logit(logits, RULE) == -5.0
+    assert series_logit([None, 6.0, None], RULE) == 6.0
+
+
 def test_a_series_without_read_slices_has_no_score():
     assert series_logit([None, None], RULE) is None
     assert key_slices([None, None], RULE) == ()

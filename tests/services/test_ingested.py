@@ -8,7 +8,7 @@ import pytest
 from django.core.files.uploadedfile import SimpleUploadedFile
 from django_tasks_db.models import DBTaskResult
 
-from detection.imaging.dicom_header import Identifiers
+from detection.imaging.dicom_facts import Identifiers
 from detection.imaging.series import Notice
 from detection.imaging.volume import load_volume
 from detection.models import Prediction, Series, SourceFile, Study, StudyIdentifiers, Upload
@@ -59,7 +59,8 @@ def test_dicom_files_share_a_study_and_what_lies_beside_them_is_skipped(send):
     skipped = upload.source_files.get(status="skipped")
     assert (skipped.study, skipped.code) == (series, "not_an_image")
     assert "text" in skipped.reason
-    assert skipped.advice.startswith("Please")
+    # Nothing has to be done about it.
+    assert skipped.advice == ""
 
 
 def test_what_cannot_be_opened_beside_a_series_is_refused_not_skipped(send):
@@ -109,6 +110,7 @@ def test_two_studies_in_one_archive_become_two_and_each_member_has_a_row(send):
             report_row(0, member="a/IM1"),
             report_row(0, member="b/Doe Jane.dcm"),
             report_row(0, "refused", member="c/x.exe", code="program"),
+            report_row(0, "refused", member="d/IM9", code="damaged"),
         ],
     )
 
@@ -123,9 +125,10 @@ def test_two_studies_in_one_archive_become_two_and_each_member_has_a_row(send):
         ("cd.zip", "a/IM1"),
         ("cd.zip", "b/Doe Jane.dcm"),
         ("cd.zip", "c/x.exe"),
+        ("cd.zip", "d/IM9"),
     ]
-    assert [row.study for row in rows] == [first, first, second, first]
-    assert statuses(upload) == ["accepted", "accepted", "accepted", "refused"]
+    assert [row.study for row in rows] == [first, first, second, first, first]
+    assert statuses(upload) == ["accepted", "accepted", "accepted", "skipped", "refused"]
     assert second.uploaded_by == upload.uploaded_by
 
 

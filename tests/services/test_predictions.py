@@ -10,6 +10,7 @@ from django_tasks_db.models import DBTaskResult
 from detection.ml.errors import BundleError, MLError
 from detection.ml.findings import Candidate
 from detection.ml.predictor import Assessment, load_stone_map
+from detection.ml.stones import Stone
 from detection.models import Prediction, Study
 from detection.services.predictions import (
     CRASHED,
@@ -116,6 +117,73 @@ def test_findings_map_and_caveats_are_stored(radiologist, model_version, setting
     assert prediction.caveats == ["Lossy.", "Few such images were seen."]
     stored = load_stone_map(Path(settings.MEDIA_ROOT) / prediction.map_path)
     np.testing.assert_array_equal(stored, STONE.stone_map)
+
+
+def test_stones_of_a_volume_are_stored_and_the_largest_stands_in_the_history(prediction):
+    known = {
+        "plane": "axial",
+        "slice_first": 3,
+        "slice_last": 6,
+        "box": (1.0, 2.0, 9.0, 8.0),
+        "side": "left",
+    }
+    stones = (
+        Stone(slice_index=4, probability=0.9, diameter_mm=4.5, size_class="< 5 mm", **known),
+        Stone(
+            slice_index=5,
+            probability=0.8,
+            diameter_mm=7.5,
+            volume_mm3=120.0,
+            mean_hu=800.0,
+            peak_hu=1100.0,
+            size_class="5-10 mm",
+            centre_lps_mm=(-40.0, 20.0, 130.0),
+            **known,
+        ),
+        # Below the operating point: no stone that the verdict speaks of.
+        Stone(slice_index=5, probability=0.2, diameter_mm=19.0, size_class="10-20 mm", **known),
+    )
+    assessment = Assessment(
+        verdict="stone",
+        probability=0.9,
+        stones=stones,
+        slice_probabilities=(None, 0.2, 0.9),
+        coronal_probabilities=(0.1, None),
+        coronal_positions_mm=(-3.0, 0.0),
+        key_slices=(4, 5),
+    )
+
+    run(prediction, assessment)
+
+    first, second, third = prediction.findings.all()
+    assert (first.rank, first.slice_first, first.slice_last, first.side) == (1, 3, 6, "left")
+    assert (first.mean_hu, first.x_mm) == (None, None)
+    assert (second.volume_mm3, second.mean_hu, second.peak_hu) == (120.0, 800.0, 1100.0)
+    assert (second.x_mm, second.y_mm, second.z_mm) == (-40.0, 20.0, 130.0)
+    assert prediction.slice_probabilities == [None, 0.2, 0.9]
+    assert prediction.coronal_probabilities == [0.1, None]
+    assert prediction.coronal_positions_mm == [-3.0, 0.0]
+    assert prediction.key_slices == [4, 5]
+    study = prediction.series.study
+    assert (study.largest_stone_mm, study.size_class) == (7.5, "5-10 mm")
+
+
+def test_progress_is_written_at_most_once_a_second(prediction, monkeypatch):
+    now = iter([0.0, 0.4, 1.1, 1.3])
+    monkeypatch.setattr("detection.services.predictions.monotonic", lambda: next(now))
+    seen = []
+
+    class Reporting:
+        def assess(self, volume, *, progress=None):
+            for done in (8, 16, 24, 32):
+                progress(done, 300)
+                row = Prediction.objects.get(pk=prediction.pk)
+                seen.append((row.slices_done, row.slices_total))
+            return STONE
+
+    prediction_run(prediction=prediction, load_predictor=lambda _: Reporting())
+
+    assert seen == [(8, 300), (8, 300), (24, 300), (24, 300)]
 
 
 def test_prediction_delivered_twice_is_run_once(prediction):

@@ -2,12 +2,11 @@
 
 import json
 from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
 from django.conf import settings
 
-from detection.templatetags.viewer import _runs, _words, viewer_of
+from detection.templatetags.viewer import Scores, _runs, _words, viewer_of
 from tests.imaging.volumes import oriented_volume
 from tests.views.factories import study_make
 
@@ -36,8 +35,7 @@ def test_picture_has_one_plane_no_letters_and_no_ruler(told):
     assert config["planes"][0]["letters"] is None
     assert config["planes"][0]["mm"] is None
     assert config["urls"]["volume"] is None
-    # Its finding says "axial", of which the file says nothing.
-    assert config["findings"][0]["plane"] == "unknown"
+    assert config["findings"][0]["centre"] == [0, 51, 102]
 
 
 def test_stack_has_three_planes_with_letters_and_millimetres(told):
@@ -56,20 +54,25 @@ def test_stack_has_three_planes_with_letters_and_millimetres(told):
     assert [plane["mm"] for plane in config["planes"]] == [[3, 1, 0.5], [1, 3, 0.5], [0.5, 3, 1]]
 
 
-def test_scores_stand_with_their_plane(told):
+def test_every_cut_has_the_score_of_its_slab(told):
+    # Rows lie at -20 mm and 1 mm apart; slabs were read in the middle alone.
     viewer, config = told(
         volume=oriented_volume(),
         slice_probabilities=[0.1] * 11 + [None],
-        coronal_probabilities=[0.7] * 20,
+        coronal_probabilities=[0.7, 0.2],
+        coronal_positions_mm=[-12.0, -8.0],
     )
 
-    assert [row["plane"] for row in config["scores"]] == ["axial", "coronal"]
-    assert config["scores"][0]["values"][-1] is None
+    assert list(config["scores"]) == ["axial", "coronal"]
+    assert config["scores"]["axial"] == [0.1] * 11 + [None]
+    coronal = config["scores"]["coronal"]
+    assert (len(coronal), coronal[8], coronal[12]) == (20, 0.7, 0.2)
+    assert coronal[0] is coronal[19] is None
     assert len(viewer.score_words) == 2
 
 
 def test_scores_in_words():
-    scores = {"plane": "axial", "values": [0.1, 0.6, 0.7, None, 0.5, 0.2]}
+    scores = Scores(plane="axial", values=[0.1, 0.6, 0.7, None, 0.5, 0.2])
 
     assert _words(scores, 0.5) == (
         "Highest axial slice score 70\N{NO-BREAK SPACE}% at slice 3; 3 of 5 slices reach the "
@@ -83,21 +86,17 @@ def test_neighbouring_slices_are_joined_and_long_lists_end():
     assert _runs(range(0, 40, 2), most=3) == "1, 3, 5 and more"
 
 
-def test_finding_with_millimetres_is_placed_by_them(told, monkeypatch):
-    volume = oriented_volume()
-    finding = SimpleNamespace(
-        rank=1, plane="coronal", slice_index=4, x0=1, y0=2, x1=3, y1=4, probability=0.9,
-        x_mm=-10 + 8 * 0.5, y_mm=-20 + 5 * 1.0, z_mm=100 + 3 * 3.0,
-    )  # fmt: skip
-    study = SimpleNamespace(pk=1, uuid="00000000-0000-0000-0000-000000000000")
-    monkeypatch.setattr("detection.templatetags.viewer.volume_opened", lambda **_: volume)
-    series = SimpleNamespace(pk=1, uuid="x")
-    prediction = SimpleNamespace(series_id=1, map_path="", operating_point={"threshold": 0.5})
+def test_finding_with_millimetres_is_placed_by_them(radiologist):
+    study = study_make(uploaded_by=radiologist, volume=oriented_volume())
+    prediction = study.series.get().predictions.get()
+    finding = prediction.findings.get()
+    finding.slice_index, finding.slice_first, finding.slice_last = 3, 2, 5
+    finding.x_mm, finding.y_mm, finding.z_mm = -10 + 8 * 0.5, -20 + 5 * 1.0, 100 + 3 * 3.0
 
-    config = json.loads(viewer_of(study, series, prediction, [finding]).config)
+    config = json.loads(viewer_of(study, study.series.get(), prediction, [finding]).config)
 
-    assert config["findings"][0]["voxel"] == [3, 5, 8]
-    assert config["findings"][0]["plane"] == "coronal"
+    assert config["findings"][0]["centre"] == [3, 5, 8]
+    assert config["findings"][0]["edges"][0] == [2, 6]
 
 
 def test_reading_of_another_series_is_not_laid_over_this_one(radiologist):
@@ -107,7 +106,8 @@ def test_reading_of_another_series_is_not_laid_over_this_one(radiologist):
     viewer = viewer_of(study, study.series.get(), prediction, list(prediction.findings.all()))
 
     config = json.loads(viewer.config)
-    assert config["findings"] == config["scores"] == []
+    assert config["findings"] == []
+    assert config["scores"] == {}
     assert config["urls"]["map"] is None
 
 

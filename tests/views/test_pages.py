@@ -46,8 +46,8 @@ def test_stale_form_is_explained(radiologist):
 @pytest.mark.parametrize(
     ("client_name", "links"),
     [
-        ("radiologist_client", {"History", "Upload"}),
-        ("administrator_client", {"History", "Administration"}),
+        ("radiologist_client", {"History", "Upload", "About the model"}),
+        ("administrator_client", {"History", "About the model", "Administration"}),
     ],
 )
 def test_navigation_offers_what_the_person_may_do(client_name, links, request):

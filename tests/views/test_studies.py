@@ -4,9 +4,9 @@ import re
 import pytest
 from django.urls import reverse
 
-from detection.models import Prediction, Study
+from detection.models import Finding, IdentifierAccess, Prediction, Series, Study
 from detection.services.identifiers import identifiers_store
-from tests.services.factories import volume_make
+from tests.services.factories import model_version_make, series_make, volume_make
 from tests.views.factories import study_make
 
 Status = Study.Status
@@ -299,3 +299,119 @@ def test_names_from_files_are_escaped(radiologist_client, radiologist):
         study.upload.get_absolute_url(),
     ):
         assert "<script>alert" not in radiologist_client.get(address).content.decode()
+
+
+@pytest.fixture
+def two_series(radiologist):
+    study = study_make(uploaded_by=radiologist)
+    other = series_make(uploaded_by=radiologist)
+    Series.objects.filter(pk=other.pk).update(
+        study=study, is_chosen=False, description="coronal, 40 slices, 3.0 mm"
+    )
+    return study, Series.objects.get(pk=other.pk)
+
+
+def test_another_series_can_be_looked_at_and_says_that_it_was_not_read(
+    radiologist_client, two_series
+):
+    study, other = two_series
+    page = text(radiologist_client.get(study.get_absolute_url()))
+    assert "Stone suspected" in page
+    assert "Coronal, 40 slices, 3.0 mm" in page
+    assert "Read this one" in page
+
+    page = text(radiologist_client.get(study.get_absolute_url(), {"series": other.uuid}))
+    assert "Nobody has asked for a reading of this series" in page
+    assert "87 %" in page.partition("Series of this study")[2]
+    status = reverse("study-status", args=[study.uuid])
+    assert radiologist_client.get(status, {"series": other.uuid}).status_code == 286
+
+
+@pytest.mark.parametrize("asked_for", ["not-a-uuid", "0f6f4a5e-8e0c-4a2d-9d5b-0f0d6b1c2a33"])
+def test_series_of_another_study_is_not_found(radiologist_client, two_series, asked_for):
+    study, _ = two_series
+    address = study.get_absolute_url()
+    assert radiologist_client.get(address, {"series": asked_for}).status_code == 404
+
+
+def test_picking_a_series_queues_its_reading(radiologist_client, lead_client, two_series):
+    study, other = two_series
+    model_version_make("model-2", is_active=True)
+    address = reverse("series-choose", args=[study.uuid, other.uuid])
+
+    assert radiologist_client.get(address).status_code == 405
+    response = radiologist_client.post(address)
+
+    assert response.url == study.get_absolute_url()
+    study.refresh_from_db()
+    assert study.status == Status.QUEUED
+    assert Prediction.objects.order_by("pk").last().series == other
+    elsewhere = reverse("series-choose", args=[study_make_of(study).uuid, other.uuid])
+    assert radiologist_client.post(elsewhere).status_code == 404
+
+
+def study_make_of(study):
+    return study_make(uploaded_by=study.uploaded_by)
+
+
+def test_picking_without_a_model_in_service_says_so(radiologist_client, two_series):
+    study, other = two_series
+    address = reverse("series-choose", args=[study.uuid, other.uuid])
+
+    page = text(radiologist_client.post(address, follow=True))
+
+    assert "No detection model is in service" in page
+
+
+def test_running_reading_shows_how_far_it_is(radiologist_client, radiologist):
+    study = study_make(uploaded_by=radiologist, status=Status.RUNNING)
+    address = reverse("study-status", args=[study.uuid])
+    state = radiologist_client.get(address).context["state"]
+    assert radiologist_client.get(address, {"state": state}).status_code == 204
+
+    Prediction.objects.update(slices_done=120, slices_total=300)
+
+    assert "Slice 120 of 300" in text(radiologist_client.get(address, {"state": state}))
+
+
+def test_stone_is_described_as_far_as_it_is_known(radiologist_client, radiologist):
+    study = study_make(uploaded_by=radiologist)
+    Finding.objects.update(
+        diameter_mm=6.2, size_class="5-10 mm", side="left", mean_hu=812.4, slice_first=0
+    )
+    Study.objects.update(largest_stone_mm=6.2, size_class="5-10 mm")
+
+    page = text(radiologist_client.get(study.get_absolute_url()))
+    assert "6.2 mm (5-10 mm)" in page
+    assert "left side, mean 812 HU" in page
+    assert "does not tell its composition" in page
+    assert "6.2 mm" in text(radiologist_client.get(reverse("study-list")))
+
+
+def test_identifiers_are_shown_when_asked_for_and_not_before(
+    radiologist_client, lead_client, administrator_client, radiologist
+):
+    study = study_make(uploaded_by=radiologist)
+    identifiers_store(study=study, found={"patient_name": "Doe^Jane"})
+    address = reverse("study-identifiers", args=[study.uuid])
+
+    before = text(radiologist_client.get(study.get_absolute_url()))
+    assert "Whose study it is" in before
+    assert "Doe^Jane" not in before
+    assert not IdentifierAccess.objects.exists()
+    for client in (radiologist_client, lead_client):
+        assert "Doe^Jane" in text(client.post(address))
+        assert "Doe^Jane" in text(client.post(address, headers={"HX-Request": "true"}))
+    assert IdentifierAccess.objects.count() == 4
+    assert "Whose study it is" not in text(administrator_client.get(study.get_absolute_url()))
+
+
+def test_file_names_are_for_who_may_see_identifiers(
+    radiologist_client, administrator_client, auditor_client, radiologist
+):
+    study = study_make(uploaded_by=radiologist, name="Doe^Jane.png")
+
+    for url in (study.get_absolute_url(), reverse("study-list"), study.upload.get_absolute_url()):
+        assert "Doe^Jane" in text(radiologist_client.get(url))
+        assert "Doe^Jane" not in text(administrator_client.get(url))
+        assert "Doe^Jane" not in text(auditor_client.get(url))

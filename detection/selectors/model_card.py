@@ -1,0 +1,63 @@
+"""What is known of a model version: its model.json, and the model card if it is its own."""
+
+import hashlib
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from django.conf import settings
+
+from detection.ml.bundle import MANIFEST_NAME
+from detection.ml.card import Section
+from detection.ml.report_text import card_sections
+from detection.models import ModelVersion
+from detection.selectors.registry import model_version_path
+
+_METRICS_NAME = "metrics.json"
+
+
+@dataclass(frozen=True)
+class ModelCard:
+    """The metrics of a report, and its sections in words, tables and figures."""
+
+    metrics: dict[str, Any]
+    sections: tuple[Section, ...]
+
+    def describes(self, model_version: ModelVersion) -> bool:
+        """Say whether the card is about exactly this version."""
+        return self.metrics["model"]["digest"] == model_version.digest
+
+
+def model_manifest(*, model_version: ModelVersion) -> dict[str, Any] | None:
+    """Return the version's model.json; None if it is missing or not the registered one."""
+    try:
+        content = (model_version_path(model_version=model_version) / MANIFEST_NAME).read_bytes()
+    except OSError:
+        return None
+    if hashlib.sha256(content).hexdigest() != model_version.digest:
+        return None
+    return json.loads(content)
+
+
+def model_card() -> ModelCard | None:
+    """Return the shipped model card; None if there is none that this version can read."""
+    try:
+        metrics = json.loads((_root() / _METRICS_NAME).read_text(encoding="utf-8"))
+        return ModelCard(metrics=metrics, sections=tuple(card_sections(metrics)))
+    except (OSError, ValueError, LookupError, TypeError, AttributeError):
+        # A card of an older report is as good as none: the page then shows the model alone.
+        return None
+
+
+def model_card_figure(*, name: str) -> Path | None:
+    """Return the path of a figure that the card names; None for every other name."""
+    card = model_card()
+    if card is None or name not in card.metrics["figures"]:
+        return None
+    path = _root() / name
+    return path if path.is_file() and path.parent == _root() else None
+
+
+def _root() -> Path:
+    return Path(settings.MODEL_CARD_ROOT)
