@@ -118,7 +118,7 @@ def _agreement(errors: list[float], digits: int) -> str:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--phantoms", type=int, default=25, help="for each slice thickness")
+    parser.add_argument("--phantoms", type=int, default=10, help="for each slice thickness")
     parser.add_argument("--out", type=Path, default=PAGE)
     options = parser.parse_args()
     compared = []

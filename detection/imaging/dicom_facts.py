@@ -8,7 +8,14 @@ import numpy as np
 import pydicom
 from numpy.typing import NDArray
 
-from detection.imaging.dicom_header import DicomFile, frame_datasets, localiser, tells_hu, texts
+from detection.imaging.dicom_header import (
+    DicomFile,
+    Identifiers,
+    frame_datasets,
+    localiser,
+    tells_hu,
+    texts,
+)
 from detection.imaging.geometry import numbers, orientation_of, spacing_mm_of
 
 Vector = tuple[float, float, float]
@@ -25,21 +32,6 @@ _IDENTIFIERS = (
     "StudyInstanceUID",
 )
 _MAX_IDENTIFIER = 255
-
-
-@dataclass(frozen=True)
-class Identifiers:
-    """What a hospital needs to find a study again. To be stored encrypted, apart from the images.
-
-    Patient ID (0010,0020), Patient's Name (0010,0010), Patient's Birth Date (0010,0030),
-    Accession Number (0008,0050) and Study Instance UID (0020,000D); "" where the file has none.
-    """
-
-    patient_id: str = ""
-    patient_name: str = ""
-    birth_date: str = ""
-    accession_number: str = ""
-    study_uid: str = ""
 
 
 @dataclass(frozen=True)

@@ -88,6 +88,21 @@ _PIXEL_DATA = 0x7FE00010
 AGAIN = "Please export it again or upload it again."
 
 
+@dataclass(frozen=True)
+class Identifiers:
+    """What a hospital needs to find a study again. To be stored encrypted, apart from the images.
+
+    Patient ID (0010,0020), Patient's Name (0010,0010), Patient's Birth Date (0010,0030),
+    Accession Number (0008,0050) and Study Instance UID (0020,000D); "" where the file has none.
+    """
+
+    patient_id: str = ""
+    patient_name: str = ""
+    birth_date: str = ""
+    accession_number: str = ""
+    study_uid: str = ""
+
+
 @dataclass(frozen=True, eq=False)
 class DicomFile:
     """An opened DICOM image.

@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from detection.imaging.archive import is_system_file
-from detection.imaging.dicom_facts import Identifiers, SeriesKeys, SliceFacts
+from detection.imaging.dicom_facts import SeriesKeys, SliceFacts
+from detection.imaging.dicom_header import Identifiers
 from detection.imaging.errors import Code, ImageError, split_advice
 from detection.imaging.ingested import (
     FileReport,

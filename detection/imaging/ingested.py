@@ -5,7 +5,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from detection.imaging.dicom_facts import Identifiers
+from detection.imaging.dicom_header import Identifiers
 from detection.imaging.series import Notice
 from detection.imaging.sniff import Kind
 

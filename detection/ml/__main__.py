@@ -41,6 +41,7 @@ def _parser() -> argparse.ArgumentParser:
     verb.add_argument("--init", required=True, help="imagenet, random, a .npz or a bundle's folder")
     verb.add_argument("--seed", type=int, default=1)
     verb.add_argument("--epochs", type=int, default=4)
+    verb.add_argument("--stop-after", type=int, help="leave the schedule after so many epochs")
     verb.add_argument("--learning-rate", type=float, default=2e-4)
     verb.add_argument(
         "--unfreeze",
@@ -168,6 +169,7 @@ def _train(options: argparse.Namespace) -> int:
                 init=options.init,
                 seed=options.seed,
                 epochs=options.epochs,
+                stop_after=options.stop_after,
                 learning_rate=options.learning_rate,
                 unfreeze=options.unfreeze,
                 crop=_size(options.crop),

@@ -27,7 +27,7 @@ from detection.ml.input_gate import (
     Features,
     Gate,
     joined,
-    picture_refusal,
+    slice_refusal,
     unit_length,
     write_gate,
 )
@@ -97,13 +97,11 @@ def fit_gate(
     upright = features_of(pictures)
     if not upright:
         return {"open": "The gate is open but for the cheap checks: the network has no features."}
-    half = pictures[::2]
-    mild = features_of([change_mildly(grey, generator) for grey in half])
+    mild = features_of([change_mildly(grey, generator) for grey in pictures[::2]])
     wrong, classes = [], []
-    ways = list(WRONG_WAYS)
-    for index, grey in enumerate(half):
-        for way in (ways[index % 4], ways[(index + 2) % 4]):
-            turned = change_mildly(grey, generator) if index % 2 else grey
+    for index, grey in enumerate(pictures):
+        turned = change_mildly(grey, generator) if index % 2 else grey
+        for way in _ways(index):
             wrong.append(WRONG_WAYS[way](turned))
             classes.append(orientation_of(way))
     clean_judged = [sample.read() for sample in judged]
@@ -139,9 +137,9 @@ def build_gate(
     depths = {name: _fit_depth(values) for name, values in sorted(train.items())}
     names = list(depths)
     right = len(train[names[0]])
-    orientation = LogisticRegression(C=100.0, max_iter=2000).fit(
+    weights, bias = _fit_orientation(
         np.concatenate([joined(train, names), joined(wrong, names)]),
-        [0] * right + [ORIENTATIONS.index(name) for name in classes],
+        np.array([0] * right + [ORIENTATIONS.index(name) for name in classes]),
     )
     measured = np.concatenate(
         [depth.distances(validation[name]) for name, depth in depths.items()], axis=1
@@ -150,21 +148,29 @@ def build_gate(
         depths=depths,
         center=measured.mean(axis=0),
         scale=measured.std(axis=0),
-        weights=orientation.coef_.T.astype(np.float32),
-        bias=orientation.intercept_.astype(np.float32),
+        weights=weights,
+        bias=bias,
+        far=np.zeros(len(ORIENTATIONS), np.float32),
         max_score=0.0,
-        far_score=0.0,
         min_upright=0.0,
     )
-    scores = gate.scores(validation)
     odds = gate.orientations(validation)[:, 0]
-    max_score = float(np.percentile(scores, SCORE_PERCENTILE))
+    far, lying = gate.scores(wrong), np.array(classes)
     return replace(
         gate,
-        max_score=max_score,
-        far_score=max(max_score, float(np.percentile(gate.scores(wrong), _FAR_PERCENTILE))),
+        far=np.array(
+            [0] + [np.percentile(far[lying == name], _FAR_PERCENTILE) for name in ORIENTATIONS[1:]],
+            np.float32,
+        ),
+        max_score=float(np.percentile(gate.scores(validation), SCORE_PERCENTILE)),
         min_upright=min(_SURE, float(np.percentile(odds, UPRIGHT_PERCENTILE))),
     )
+
+
+def _ways(index: int) -> list[str]:
+    """Which wrong ways to show of a training image: upside down is the hardest to tell."""
+    others = [way for way in WRONG_WAYS if way != "rotated_180"]
+    return ["rotated_180"] + ([others[index // 2 % 3]] if index % 2 else [])
 
 
 def read_features(
@@ -210,11 +216,19 @@ def _false_refusals(
         return None
     pictures = [sample.read() for sample in samples]
     hits = sum(
-        bool(picture_refusal(grey, colour_spread=0.0) or seen)
+        bool(slice_refusal(grey, colour_spread=0.0, seen=seen))
         for grey, seen in zip(pictures, gate.refusals(features_of(pictures)), strict=True)
     )
     low, high = wilson_interval(hits, len(samples))
     return {"refused": hits, "n": len(samples), "interval": [low, high]}
+
+
+def _fit_orientation(vectors: Array, classes: NDArray[np.int_]) -> tuple[Array, Array]:
+    """Fit a linear classifier to standardised vectors; its weights take them as they are."""
+    mean, deviation = vectors.mean(axis=0), np.maximum(vectors.std(axis=0), 1e-4)
+    fitted = LogisticRegression(C=1.0, max_iter=500).fit((vectors - mean) / deviation, classes)
+    weights = fitted.coef_.T / deviation[:, None]
+    return weights.astype(np.float32), (fitted.intercept_ - mean @ weights).astype(np.float32)
 
 
 def _fit_depth(features: Array) -> Depth:

@@ -19,7 +19,7 @@ from detection.imaging.window import grey_slice
 from detection.ml.calibrate import wilson_interval
 from detection.ml.dataset import Sample, thin
 from detection.ml.gate_fit import WRONG_WAYS
-from detection.ml.input_gate import Refusal, picture_refusal, refused
+from detection.ml.input_gate import Refusal, slice_refusal
 from detection.ml.predictor import Predictor
 from detection.ml.preprocess import letterbox
 
@@ -60,12 +60,14 @@ def judge(
     judged: list[Refusal | None] = []
     for start in range(0, len(pictures), _BATCH):
         batch = [np.ascontiguousarray(grey) for grey in pictures[start : start + _BATCH]]
-        cheap = [picture_refusal(grey, colour_spread=colour_spread) for grey in batch]
         seen: Sequence[Refusal | None] = [None] * len(batch)
-        if predictor.gate and not all(cheap):
+        if predictor.gate:
             canvases = [letterbox(grey, predictor.preprocessing)[0] for grey in batch]
             seen = predictor.gate.refusals(predictor.run(np.stack(canvases))[1])
-        judged += [one or other for one, other in zip(cheap, seen, strict=True)]
+        judged += [
+            slice_refusal(grey, colour_spread=colour_spread, seen=one)
+            for grey, one in zip(batch, seen, strict=True)
+        ]
     return judged
 
 
@@ -126,8 +128,9 @@ def _judge_file(path: Path, predictor: Predictor) -> Refusal | None:
         volume = decode_file(path)
     except ImageError as error:
         return Refusal("not_decoded", str(error))
-    if volume.plane == "sagittal":
-        return refused("sagittal")
+    if volume.plane != "unknown":
+        reason = predictor.assess(volume).reason
+        return Refusal("known_plane", reason) if reason else None
     judged = judge([grey_slice(volume, 0)], predictor=predictor, colour_spread=volume.colour_spread)
     return judged[0]
 

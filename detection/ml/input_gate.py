@@ -28,7 +28,10 @@ _MIN_BODY_SHARE = 0.05
 # Correlation of neighbouring pixels: slices are above 0.88, noise of any kind is near 0.
 _MIN_CORRELATION = 0.6
 # Share of almost white pixels: bone and contrast medium fill a fifth at most, paper nine tenths.
+_WHITE = 240
 _MAX_WHITE_SHARE = 0.4
+# Air fills an eighth of a slice at least; inverted it is white.
+_MIN_INVERTED_WHITE_SHARE = 0.1
 _TISSUE_HU = -300
 _LUNG_HU = (-980, -500)
 _MAX_LUNG_SHARE = 0.1
@@ -40,8 +43,8 @@ UPRIGHT = "upright"
 ORIENTATIONS = (UPRIGHT, "rotated_90", "rotated_180", "inverted")
 
 _DEPTH_ARRAYS = ("mean", "components", "whitening", "memory")
-_GATE_ARRAYS = ("center", "scale", "weights", "bias")
-_LIMITS = ("max_score", "far_score", "min_upright")
+_GATE_ARRAYS = ("center", "scale", "weights", "bias", "far")
+_LIMITS = ("max_score", "min_upright")
 
 Array = NDArray[np.float32]
 # Output of the network to its values, `(d,)` for one slice or `(n, d)` for several.
@@ -64,8 +67,8 @@ _SENTENCES = {
         "the scanner or the archive."
     ),
     "text": (
-        "The image is mostly white, like a page of text or a document. Please upload the CT image "
-        "itself."
+        "The image is mostly white, like a page of text or an inverted grey scale. Please upload "
+        "the CT image itself, with white bone and black air."
     ),
     "rotated_90": (
         "The image lies on its side (turned by 90 degrees). Please turn it so that the front of "
@@ -89,9 +92,9 @@ _SENTENCES = {
         "slice."
     ),
     "unlike_abdomen": (
-        "The image does not look like the axial and coronal slices of the abdomen that the model "
-        "knows (it may show the head, the chest or a sagittal view, or use another window). "
-        "Please upload a slice at the level of the kidneys with a soft-tissue window."
+        "The image does not look like the axial and coronal CT slices of the abdomen that the "
+        "model knows (it may show the head, the chest or a sagittal view, use another window, or "
+        "be no CT). Please upload a slice at the level of the kidneys with a soft-tissue window."
     ),
 }
 
@@ -133,11 +136,28 @@ def picture_refusal(grey: NDArray[np.uint8], *, colour_spread: float) -> Refusal
         return refused("blank")
     if float((grey > 30).mean()) < _MIN_BODY_SHARE:
         return refused("no_body")
-    if float((grey >= 240).mean()) > _MAX_WHITE_SHARE:
+    if float((grey >= _WHITE).mean()) > _MAX_WHITE_SHARE:
         return refused("text")
     if _neighbour_correlation(grey) < _MIN_CORRELATION:
         return refused("noise")
     return None
+
+
+def slice_refusal(
+    grey: NDArray[np.uint8], *, colour_spread: float, seen: Refusal | None
+) -> Refusal | None:
+    """Join what the picture says with what a gate has `seen` in its features.
+
+    The picture's own faults come first. An inverted slice is as white as a page of text, and only
+    the features tell them apart; a picture without white is no inverted slice.
+    """
+    refusal = picture_refusal(grey, colour_spread=colour_spread)
+    if seen and seen.code == "inverted":
+        if float((grey >= _WHITE).mean()) < _MIN_INVERTED_WHITE_SHARE:
+            seen = refused("unlike_ct")
+        elif refusal and refusal.code == "text":
+            return seen
+    return refusal or seen
 
 
 def chest_refusal(pixels_hu: NDArray[np.int16]) -> Refusal | None:
@@ -225,10 +245,10 @@ class Gate:
     weights, bias : np.ndarray
         `(d, orientations)` and `(orientations,)`: the linear orientation classifier, over the
         unit-length features of all depths.
+    far : np.ndarray
+        `(orientations,)`: the highest score of a CT slice that lies so; 0 for the right way.
     max_score : float
         The highest score that passes.
-    far_score : float
-        Beyond it a picture is not even like a CT slice that lies the wrong way.
     min_upright : float
         The lowest probability of lying the right way that passes.
     """
@@ -238,8 +258,8 @@ class Gate:
     scale: Array
     weights: Array
     bias: Array
+    far: Array
     max_score: float
-    far_score: float
     min_upright: float
 
     def scores(self, features: Features) -> Array:
@@ -253,19 +273,38 @@ class Gate:
         odds = np.exp(logits - logits.max(axis=1, keepdims=True))
         return odds / odds.sum(axis=1, keepdims=True)
 
-    def refusals(self, features: Features) -> list[Refusal | None]:
-        """Judge slices by their features, `(n, d)` each; None where nothing speaks against one."""
-        refusals: list[Refusal | None] = []
-        for score, odds in zip(self.scores(features), self.orientations(features), strict=True):
-            if score > self.far_score:
-                refusals.append(refused("unlike_ct"))
-            elif odds[0] < self.min_upright:
-                refusals.append(refused(ORIENTATIONS[int(odds[1:].argmax()) + 1]))
-            elif score > self.max_score:
-                refusals.append(refused("unlike_abdomen"))
-            else:
-                refusals.append(None)
-        return refusals
+    def refusals(self, features: Features, *, is_known_ct: bool = False) -> list[Refusal | None]:
+        """Judge slices by their features, `(n, d)` each; None where nothing speaks against one.
+
+        Parameters
+        ----------
+        is_known_ct : bool
+            Whether the file says that these are axial or coronal slices in Hounsfield units, and
+            which way up. They may then lie as far out as any turned slice of the abdomen does.
+        """
+        scores, odds = self.scores(features), self.orientations(features)
+        if is_known_ct:
+            return [
+                refused("unlike_abdomen") if score > self._far_turned else None for score in scores
+            ]
+        return [
+            self._refusal(float(score), shares) for score, shares in zip(scores, odds, strict=True)
+        ]
+
+    def _refusal(self, score: float, odds: Array) -> Refusal | None:
+        wrong = int(odds[1:].argmax()) + 1
+        is_wrong = bool(odds[0] < self.min_upright)
+        # What is farther out than any CT slice that lies so is no such slice.
+        if is_wrong and score <= self.far[wrong]:
+            return refused(ORIENTATIONS[wrong])
+        if score > self._far_turned:
+            return refused("unlike_ct")
+        return refused("unlike_abdomen") if is_wrong or score > self.max_score else None
+
+    @property
+    def _far_turned(self) -> float:
+        turned = [self.far[ORIENTATIONS.index(name)] for name in ("rotated_90", "rotated_180")]
+        return float(max(self.max_score, *turned))
 
 
 def unit_length(features: Array) -> Array:
@@ -313,9 +352,13 @@ def read_gate(path: Path, told: Mapping[str, Any]) -> Gate:
 
 
 def write_gate(gate: Gate, path: Path) -> dict[str, float]:
-    """Write the arrays of a gate as float16; return its limits, which go into `model.json`."""
+    """Write the arrays of a gate; return its limits, which go into `model.json`.
+
+    What is large is stored as float16.
+    """
     arrays = {key: getattr(gate, key) for key in _GATE_ARRAYS}
     for name, depth in gate.depths.items():
-        arrays |= {f"{name}/{key}": getattr(depth, key) for key in _DEPTH_ARRAYS}
-    np.savez_compressed(path, **{name: array.astype(np.float16) for name, array in arrays.items()})
+        for key in _DEPTH_ARRAYS:
+            arrays[f"{name}/{key}"] = getattr(depth, key).astype(np.float16)
+    np.savez_compressed(path, **arrays)
     return {key: float(getattr(gate, key)) for key in _LIMITS}

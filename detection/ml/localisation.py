@@ -78,6 +78,8 @@ def froc_curve(stones: Stones) -> tuple[NDArray[np.float64], NDArray[np.float64]
     """False findings an image, and share of stones found, from the highest threshold down."""
     thresholds = np.unique(np.concatenate([stones.scores, stones.false_scores]))[::-1]
     thresholds = thresholds[thresholds > 0]
+    if not len(thresholds) or not len(stones.scores):
+        return np.zeros(0), np.zeros(0)
     false = np.array([(stones.false_scores >= t).sum() for t in thresholds], np.float64)
     found = np.array([stones.found(t).mean() for t in thresholds], np.float64)
     return false / max(1, stones.images), found

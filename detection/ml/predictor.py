@@ -24,10 +24,11 @@ from detection.ml.findings import Candidate, Rectangle, locate
 from detection.ml.input_gate import (
     Features,
     Gate,
+    Refusal,
     chest_refusal,
     load_gate,
-    picture_refusal,
     refused,
+    slice_refusal,
 )
 from detection.ml.pooling import pool
 from detection.ml.preprocess import Letterbox, letterbox, network_input
@@ -88,8 +89,8 @@ class Predictor:
 
     Parameters
     ----------
-    gate : Gate, optional
-        Judges slices in place of the bundle's own gate.
+    is_gated : bool
+        Whether the bundle's own gate judges what is read; the cheap checks always do.
 
     Raises
     ------
@@ -98,7 +99,7 @@ class Predictor:
     """
 
     def __init__(
-        self, bundle: Bundle, *, threads: int | None = None, gate: Gate | None = None
+        self, bundle: Bundle, *, threads: int | None = None, is_gated: bool = True
     ) -> None:
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = threads or min(4, os.cpu_count() or 1)
@@ -113,7 +114,7 @@ class Predictor:
             ) from error
         self._input = self._session.get_inputs()[0].name
         self._outputs = [output.name for output in self._session.get_outputs()]
-        self.gate = gate or load_gate(bundle)
+        self.gate: Gate | None = load_gate(bundle) if is_gated else None
         self.bundle = bundle
         self.preprocessing = bundle.preprocessing
         self.threshold = float(bundle.operating_point["threshold"])
@@ -292,13 +293,16 @@ class Predictor:
         if of is not None:
             spacing_mm = of.spacing_mm[1:] if of.spacing_mm else None
             colour_spread = of.colour_spread
+        is_known_ct = of is None or (of.is_hu and of.plane in ("axial", "coronal"))
         for batch in _batches(greys, _BATCH):
             fitted = [letterbox(g, self.preprocessing, spacing_mm=spacing_mm) for g in batch]
             logits, features = self.run(np.stack([canvas for canvas, _ in fitted]))
-            judged = self.gate.refusals(features) if self.gate else [None] * len(batch)
+            judged: list[Refusal | None] = [None] * len(batch)
+            if self.gate:
+                judged = self.gate.refusals(features, is_known_ct=is_known_ct)
             for grey, seen, (_, box), cells in zip(batch, judged, fitted, logits, strict=True):
                 rows, columns = grey.shape
-                refusal = picture_refusal(grey, colour_spread=colour_spread) or seen
+                refusal = slice_refusal(grey, colour_spread=colour_spread, seen=seen)
                 reason = refusal.sentence if refusal else ""
                 yield _Read(cells=cells, box=box, rows=rows, columns=columns, reason=reason)
 

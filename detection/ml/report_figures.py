@@ -199,6 +199,8 @@ def _froc(metrics: dict[str, Any]) -> Figure | None:
         "large": f"above {high:.0f} px",
     }
     for (name, curve), colour in zip(held["curves"].items(), _COLOURS, strict=False):
+        if not curve["found"]:
+            continue
         width = 2.0 if name == "all" else 1.1
         axis.step(
             [*curve["false"], 4.0],

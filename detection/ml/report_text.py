@@ -398,7 +398,7 @@ def _baselines(m: Metrics) -> Section:
         (
             Text(
                 "The same test items. The baselines' thresholds are chosen on the validation part. "
-                "They are trained once, at about half the resolution, to show what a score on "
+                "They are trained once, at less than half the resolution, to show what a score on "
                 "these "
                 "images is worth; they are not tuned."
             ),

@@ -2,7 +2,7 @@ import cv2
 import numpy as np
 import pytest
 
-from detection.ml.input_gate import chest_refusal, picture_refusal
+from detection.ml.input_gate import chest_refusal, picture_refusal, refused, slice_refusal
 
 BODY = np.zeros((320, 391), np.uint8)
 BODY[60:260, 40:350] = 110
@@ -49,3 +49,22 @@ def test_bowel_gas_and_fat_are_no_lung(inside_hu):
 
 def test_a_slice_without_a_body_is_no_chest():
     assert chest_refusal(np.full((64, 64), -1000, np.int16)) is None
+
+
+def test_an_inverted_slice_is_no_page_of_text():
+    inverted = np.where(BODY > 0, 120, 255).astype(np.uint8)[:, :200]
+
+    alone = slice_refusal(np.pad(inverted, 80, constant_values=255), colour_spread=0, seen=None)
+    seen = slice_refusal(
+        np.pad(inverted, 80, constant_values=255), colour_spread=0, seen=refused("inverted")
+    )
+
+    assert (alone.code, seen.code) == ("text", "inverted")
+
+
+def test_a_picture_without_white_is_no_inverted_slice():
+    assert slice_refusal(BODY, colour_spread=0, seen=refused("inverted")).code == "unlike_ct"
+
+
+def test_the_fault_of_the_picture_comes_first():
+    assert slice_refusal(BODY, colour_spread=30, seen=refused("unlike_ct")).code == "colour"
