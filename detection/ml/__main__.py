@@ -133,6 +133,7 @@ def _parser() -> argparse.ArgumentParser:
     verb.add_argument(
         "--samples", nargs="*", type=Path, default=[], metavar="PATH", help="volumes to count on"
     )
+    verb.add_argument("--phantoms", type=int, default=12, help="stone-free bodies to read")
     verb.set_defaults(run=_series)
     return parser
 
@@ -352,6 +353,7 @@ def _series(options: argparse.Namespace) -> int:
             root=_ROOT,
             model=options.model,
             samples=options.samples,
+            phantoms=options.phantoms,
             is_written=options.write,
             report=lambda line: print(line, file=sys.stderr),
         )
