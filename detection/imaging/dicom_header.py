@@ -25,6 +25,7 @@ _ELEMENTS = (
     "BitsAllocated",
     "BitsStored",
     "Columns",
+    "ContrastBolusAgent",
     "ConvolutionKernel",
     "HighBit",
     "ImageOrientationPatient",

@@ -33,6 +33,9 @@ from detection.imaging.window import Window, apply_window
 _AIR_HU = -1024
 _VALUES_AT_ONCE = 4_000_000
 _LOSSY_CAVEAT = "The file was compressed with a lossy method: fine detail may be changed."
+_CONTRAST_CAVEAT = (
+    "Contrast medium was given: it may hide a stone, or look like one where it fills the kidney."
+)
 _LAYOUT = (
     "Rows",
     "Columns",
@@ -112,6 +115,8 @@ def decode_frame(
     caveats = []
     if _is_lossy(dataset, syntax, codestream):
         caveats.append(_LOSSY_CAVEAT)
+    if _is_enhanced(dataset):
+        caveats.append(_CONTRAST_CAVEAT)
     stored = _stored_values(dataset, frame, syntax=syntax)
     if stored.shape != (rows, columns):
         raise ImageError(
@@ -133,6 +138,12 @@ def decode_frame(
         else "The file does not say how its values become Hounsfield units: they are lost."
     )
     return grey, False, tuple(caveats)
+
+
+def _is_enhanced(dataset: Dataset) -> bool:
+    """Whether Contrast/Bolus Agent (0018,0010) names one; some scanners write "NONE"."""
+    agent = str(dataset.get("ContrastBolusAgent") or "").strip().upper()
+    return agent not in ("", "NO", "NONE", "N", "0", "WITHOUT")
 
 
 def _frame_bytes(dataset: Dataset) -> int:

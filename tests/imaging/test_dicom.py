@@ -299,6 +299,15 @@ def test_folder_is_refused(tmp_path):
     assert "folder" in refusal_of(tmp_path)
 
 
+@pytest.mark.parametrize(
+    ("agent", "is_enhanced"), [("APPLIED", True), ("NON IONIC", True), ("NONE", False), ("", False)]
+)
+def test_contrast_medium_is_a_caveat(tmp_path, agent, is_enhanced):
+    volume = decode_file(write_ct(tmp_path / "a.dcm", ContrastBolusAgent=agent))
+
+    assert any("Contrast medium" in caveat for caveat in volume.caveats) is is_enhanced
+
+
 def test_what_is_no_single_image_is_told_by_name(tmp_path):
     (tmp_path / "archive").write_bytes(b"PK\x03\x04" + bytes(100))
     (tmp_path / "volume").write_bytes(b"\x5c\x01\x00\x00" + bytes(340) + b"n+1\x00")
