@@ -15,6 +15,7 @@ import sys
 import tempfile
 import threading
 import time
+from base64 import urlsafe_b64encode
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
@@ -85,6 +86,7 @@ def environment(folder: Path) -> dict[str, str]:
     return {
         **os.environ,
         "SECRET_KEY": os.environ.get("SECRET_KEY") or secrets.token_urlsafe(50),
+        "IDENTIFIER_KEYS": urlsafe_b64encode(secrets.token_bytes(32)).decode(),
         "DATABASE_URL": f"sqlite:///{quote(str(folder / 'bench.sqlite3'))}",
         "DJANGO_SETTINGS_MODULE": "kidneyweb.settings",
         "KIDNEYWEB_DATA_DIR": str(folder / "data"),

@@ -16,7 +16,6 @@ import sys
 import tempfile
 import time
 from pathlib import Path
-from urllib.error import URLError
 from urllib.request import urlopen
 
 import numpy as np
@@ -109,12 +108,12 @@ def serve(port: int) -> subprocess.Popen:
     command = [sys.executable, "-m", "gunicorn", "kidneyweb.wsgi", "--worker-class", "gthread"]
     command += ["--threads", "8", "--bind", f"127.0.0.1:{port}", "--no-control-socket"]
     process = subprocess.Popen([*command, "--log-level", "error"], cwd=ROOT)
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + 180
     while time.monotonic() < deadline and process.poll() is None:
         try:
-            urlopen(f"http://127.0.0.1:{port}/accounts/sign-in/", timeout=2).close()
+            urlopen(f"http://127.0.0.1:{port}/accounts/sign-in/", timeout=60).close()
             return process
-        except URLError:
+        except OSError:
             time.sleep(0.2)
     process.terminate()
     raise SystemExit("The web process does not answer.")
@@ -188,6 +187,7 @@ def report(playwright, base_url: str, address: str, *, runs: int) -> None:
     page = browser.new_context(
         base_url=base_url, viewport={"width": 1440, "height": 1000}
     ).new_page()
+    page.set_default_timeout(120_000)
     page.goto("/")
     page.get_by_label("Username").fill(USER)
     page.get_by_label("Password").fill(PASSWORD)

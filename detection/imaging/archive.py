@@ -8,11 +8,21 @@ import zlib
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
-from detection.imaging.errors import Code, ImageError
+from detection.imaging.errors import Code, ImageError, is_of_the_machine
 from detection.imaging.limits import Limits
 
 _METHODS = frozenset({zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED})
 _IS_ENCRYPTED = 0x1
+# What zipfile and zlib raise for an archive that was changed or cut off.
+_UNREADABLE = (
+    zipfile.BadZipFile,
+    zlib.error,
+    struct.error,
+    ValueError,
+    EOFError,
+    NotImplementedError,
+    RuntimeError,
+)
 _PIECE = 2**20
 # The end of central directory record (APPNOTE, 4.3.16) with the longest comment.
 _END, _END_MARK, _MAX_END = struct.Struct("<4s4H2LH"), b"PK\x05\x06", 2**16 + 22
@@ -56,7 +66,9 @@ def unpack(
     try:
         with zipfile.ZipFile(source) as archive:
             return _unpack_all(archive, source, folder, limits, files_left, bytes_left)
-    except (zipfile.BadZipFile, zlib.error, ValueError, EOFError, NotImplementedError) as error:
+    except (*_UNREADABLE, OSError) as error:
+        if is_of_the_machine(error):
+            raise
         raise ImageError(
             f"The ZIP archive is damaged or was not copied completely. {_AGAIN}", code=Code.DAMAGED
         ) from error
@@ -131,14 +143,9 @@ def _unpack_all(
             target.unlink(missing_ok=True)
             members.append(Member(name=info.filename, code=error.code, sentence=str(error)))
             continue
-        except (
-            zipfile.BadZipFile,
-            zlib.error,
-            ValueError,
-            EOFError,
-            NotImplementedError,
-            RuntimeError,
-        ):
+        except (*_UNREADABLE, OSError) as error:
+            if is_of_the_machine(error):
+                raise
             target.unlink(missing_ok=True)
             members.append(
                 Member(

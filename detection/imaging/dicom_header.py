@@ -15,7 +15,7 @@ import pydicom
 from pydicom.dataset import Dataset
 from pydicom.uid import UID
 
-from detection.imaging.errors import Code, ImageError
+from detection.imaging.errors import Code, ImageError, is_of_the_machine
 from detection.imaging.geometry import first_number
 from detection.imaging.limits import Limits
 
@@ -145,7 +145,7 @@ def damage_named() -> Iterator[None]:
         raise
     except Exception as error:
         # A damaged file makes the parsers raise almost anything.
-        if isinstance(error, OSError) and error.errno is not None:
+        if is_of_the_machine(error):
             raise
         raise ImageError(
             f"The DICOM file is damaged or was not copied completely. {AGAIN}", code=Code.DAMAGED

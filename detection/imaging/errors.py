@@ -1,5 +1,6 @@
 """What can go wrong with an image file, named: each name stands for one kind of sentence."""
 
+import errno
 from enum import StrEnum
 
 
@@ -83,3 +84,9 @@ def split_advice(sentence: str) -> tuple[str, str]:
     """Part a message into what is wrong and what to do, which begins with "Please"."""
     reason, please, advice = sentence.partition(" Please ")
     return reason, f"Please {advice}" if please else ""
+
+
+def is_of_the_machine(error: Exception) -> bool:
+    """Whether an error is that of a disk or of permissions, and not of what the file holds."""
+    # A damaged file sends its readers to places where no file can be.
+    return isinstance(error, OSError) and error.errno not in (None, errno.EINVAL, errno.EOVERFLOW)

@@ -13,7 +13,7 @@ import nibabel
 import numpy as np
 from numpy.typing import NDArray
 
-from detection.imaging.errors import Code, ImageError
+from detection.imaging.errors import Code, ImageError, is_of_the_machine
 from detection.imaging.geometry import Arrangement, arrange
 from detection.imaging.limits import LIMITS, Limits
 from detection.imaging.picture import EIGHT_BIT_CAVEAT
@@ -124,7 +124,7 @@ def convert_nifti(
         raise
     except Exception as error:
         # A damaged header makes the parser raise almost anything.
-        if isinstance(error, OSError) and error.errno is not None:
+        if is_of_the_machine(error):
             raise
         raise _damaged() from error
 

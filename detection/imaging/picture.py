@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageOps, UnidentifiedImageError
 
-from detection.imaging.errors import Code, ImageError
+from detection.imaging.errors import Code, ImageError, is_of_the_machine
 from detection.imaging.limits import LIMITS, Limits
 from detection.imaging.sniff import Kind
 from detection.imaging.volume import Volume
@@ -71,7 +71,7 @@ def decode_picture(path: Path, *, kind: Kind, limits: Limits = LIMITS) -> Volume
         TypeError,
         struct.error,
     ) as error:
-        if isinstance(error, OSError) and error.errno is not None:
+        if is_of_the_machine(error):
             raise
         raise ImageError(
             f"The {kind.upper()} picture is damaged or was not copied completely. "

@@ -1,5 +1,6 @@
 """The one form in which every image is kept: a stack of slices, and what is known about it."""
 
+import errno
 import json
 import os
 import struct
@@ -141,9 +142,14 @@ class VolumeWriter:
     def mapped(self) -> NDArray[Any]:
         """Return all pixels as a writeable memory map `(slices, rows, columns)`."""
         self._file.flush()
-        return np.memmap(
-            self._file, dtype=self._dtype, mode="r+", offset=_PIXELS_AT, shape=self._shape
-        )
+        try:
+            return np.memmap(
+                self._file, dtype=self._dtype, mode="r+", offset=_PIXELS_AT, shape=self._shape
+            )
+        except OSError as error:
+            if error.errno == errno.ENOMEM:
+                raise MemoryError from error
+            raise
 
     def finish(self, header: dict[str, Any]) -> None:
         """Add what is known about the pixels, in the form of `Volume.header`."""

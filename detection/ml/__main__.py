@@ -41,6 +41,7 @@ def _parser() -> argparse.ArgumentParser:
     verb.add_argument("--init", required=True, help="imagenet, random, a .npz or a bundle's folder")
     verb.add_argument("--seed", type=int, default=1)
     verb.add_argument("--epochs", type=int, default=4)
+    verb.add_argument("--stop-after", type=int, help="leave the schedule after so many epochs")
     verb.add_argument("--learning-rate", type=float, default=2e-4)
     verb.add_argument(
         "--unfreeze",
@@ -132,6 +133,7 @@ def _parser() -> argparse.ArgumentParser:
     verb.add_argument(
         "--samples", nargs="*", type=Path, default=[], metavar="PATH", help="volumes to count on"
     )
+    verb.add_argument("--phantoms", type=int, default=12, help="stone-free bodies to read")
     verb.set_defaults(run=_series)
     return parser
 
@@ -168,6 +170,7 @@ def _train(options: argparse.Namespace) -> int:
                 init=options.init,
                 seed=options.seed,
                 epochs=options.epochs,
+                stop_after=options.stop_after,
                 learning_rate=options.learning_rate,
                 unfreeze=options.unfreeze,
                 crop=_size(options.crop),
@@ -350,6 +353,7 @@ def _series(options: argparse.Namespace) -> int:
             root=_ROOT,
             model=options.model,
             samples=options.samples,
+            phantoms=options.phantoms,
             is_written=options.write,
             report=lambda line: print(line, file=sys.stderr),
         )

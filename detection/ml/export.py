@@ -15,7 +15,6 @@ from typing import Any
 import keras
 import numpy as np
 import onnx
-import onnxruntime
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 from onnxruntime import quantization
@@ -30,6 +29,7 @@ from detection.ml.input_gate import Features
 from detection.ml.network import FEATURE_BLOCKS, MAP_LAYER, build_network, serving_network
 from detection.ml.preprocess import Preprocessing, letterbox, network_input
 from detection.ml.pretrained import assign_weights, load_arrays
+from detection.ml.session import open_session
 
 Report = Callable[[dict[str, Any]], None]
 WEIGHTS_NAME = "weights.npz"
@@ -171,7 +171,7 @@ def map_logits(path: Path) -> MapLogits:
 
 def network_outputs(path: Path) -> NetworkOutputs:
     """Return an ONNX file as a function from canvases to the map's logits and the features."""
-    session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
+    session = open_session(path)
     name = session.get_inputs()[0].name
     outputs = [output.name for output in session.get_outputs()]
 

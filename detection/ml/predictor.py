@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import onnxruntime
 from numpy.typing import NDArray
 
 from detection.imaging.body import Trunk, find_trunk
@@ -43,6 +42,7 @@ from detection.ml.series import (
     rule_of,
     series_logit,
 )
+from detection.ml.session import open_session
 from detection.ml.stone_map import image_map
 from detection.ml.stones import Stone, find_stones
 
@@ -105,12 +105,9 @@ class Predictor:
     def __init__(
         self, bundle: Bundle, *, threads: int | None = None, is_gated: bool = True
     ) -> None:
-        options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = threads or min(4, os.cpu_count() or 1)
+        threads = threads or min(4, os.cpu_count() or 1)
         try:
-            self._session = onnxruntime.InferenceSession(
-                str(bundle.serving_path), options, providers=["CPUExecutionProvider"]
-            )
+            self._session = open_session(bundle.serving_path, threads=threads)
         except Exception as error:
             raise BundleError(
                 f"The model of the bundle {bundle.name} could not be loaded. Restore its folder, "

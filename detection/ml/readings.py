@@ -16,6 +16,7 @@ from detection.imaging.window import Window, grey_slice
 from detection.ml.calibrate import apply_platt
 from detection.ml.dataset import Sample
 from detection.ml.findings import Located
+from detection.ml.input_gate import Features
 from detection.ml.items import LEFT, RIGHT, Item
 from detection.ml.pooling import pool
 from detection.ml.predictor import CANNOT_ASSESS, Predictor
@@ -69,9 +70,9 @@ class _Tapped(Predictor):
 
     logits: NDArray[np.float32] | None = None
 
-    def map_logits(self, canvases: NDArray[np.uint8]) -> NDArray[np.float32]:
-        self.logits = super().map_logits(canvases)
-        return self.logits
+    def run(self, canvases: NDArray[np.uint8]) -> tuple[NDArray[np.float32], Features]:
+        self.logits, features = super().run(canvases)
+        return self.logits, features
 
 
 class Reader:
@@ -133,7 +134,8 @@ class Reader:
         self._predictor.logits = None
         assessment = self._predictor.assess(volume)
         grey = grey_slice(volume, 0, window=self._window)
-        canvas, box = letterbox(grey, self._predictor.preprocessing)
+        spacing_mm = volume.spacing_mm[1:] if volume.spacing_mm else None
+        canvas, box = letterbox(grey, self._predictor.preprocessing, spacing_mm=spacing_mm)
         if self._predictor.logits is None:
             self._predictor.map_logits(canvas[None])
         assert self._predictor.logits is not None

@@ -32,7 +32,6 @@ from detection.ml.series import SeriesRule, series_logit
 # The threshold is set on these parts; the test part is only reported.
 SET_PARTS = ("train", "validation")
 UNIT = "run of neighbouring slices"
-PHANTOMS = 12
 _BATCH = 8
 Report = Callable[[str], None]
 
@@ -61,6 +60,7 @@ def make_report(
     root: Path,
     model: Path | None,
     samples: Sequence[Path],
+    phantoms: int,
     is_written: bool,
     report: Report,
 ) -> str:
@@ -72,6 +72,8 @@ def make_report(
         The folder of bundles, and one of them instead of its default.
     samples : sequence of Path
         Files of volumes without a known diagnosis, to count on.
+    phantoms : int
+        How many stone-free bodies are drawn and read.
     report : callable
         Told what is being done, a line at a time.
 
@@ -92,11 +94,11 @@ def make_report(
         way = Judged(_RULE_NAME, _by_rule(predictor.rule), predictor.rule.threshold)
         measured = {name: measure_runs(runs, way) for name, runs in parts.items()}
         write_rule(predictor.bundle, predictor.rule, measured=measured)
-    phantoms = ((f"phantom {n}", volume) for n, volume in enumerate(stone_free_phantoms(), 1))
+    bodies = ((f"phantom {n}", body) for n, body in enumerate(stone_free_phantoms(phantoms), 1))
     return page(
         parts,
         predictor=predictor,
-        phantoms=count_volumes(phantoms, predictor, report=report),
+        phantoms=count_volumes(bodies, predictor, report=report),
         samples=count_volumes(open_samples(samples), predictor, report=report),
     )
 
@@ -149,13 +151,14 @@ def write_rule(bundle: Bundle, rule: SeriesRule, *, measured: Mapping[str, Any])
 
     The bundle's digest changes with it: a version that is registered already must be left alone.
     """
-    is_default = default_bundle_path(bundle.path.parent) == bundle.path
+    root = bundle.path.resolve().parent
+    is_default = (root / "default").is_file() and default_bundle_path(root).samefile(bundle.path)
     manifest = {key: value for key, value in bundle.manifest.items() if key != "files"}
     manifest["series"] = {**rule.to_dict(), "unit": UNIT, **measured}
     write_manifest(bundle.path, manifest)
     renewed = load_bundle(bundle.path)
     if is_default:
-        set_default_bundle(bundle.path.parent, renewed)
+        set_default_bundle(root, renewed)
     return renewed
 
 
@@ -183,7 +186,7 @@ def ways_of(runs: Sequence[Run], *, rule: SeriesRule, image_threshold: float) ->
     ]  # fmt: skip
 
 
-def stone_free_phantoms(count: int = PHANTOMS) -> Iterable[Volume]:
+def stone_free_phantoms(count: int) -> Iterable[Volume]:
     """Make stone-free bodies one after the other, each of other anatomy and noise."""
     for number in range(count):
         yield make_phantom_volume(

@@ -43,6 +43,8 @@ class TrainingOptions:
     # At most so many images of a group in one epoch, and other numbers for some sources.
     per_group: int = 12
     per_source: dict[str, int] = field(default_factory=dict)
+    # The schedule of the last stage is made for `epochs` and may be left after so many of them.
+    stop_after: int | None = None
     # What the last stage trains: "upper" (conv4 and above) or "all".
     unfreeze: str = "all"
     # Height and width of the parts of a canvas that are trained on; None: whole canvases.
@@ -176,9 +178,11 @@ def fit(
         head_epochs = 1 if is_new_head else 0
     stages = [("head", head_epochs, options.head_learning_rate)] * bool(head_epochs)
     stages.append((options.unfreeze, options.epochs, options.learning_rate))
-    total = head_epochs + options.epochs
+    last = min(options.stop_after or options.epochs, options.epochs)
+    total = head_epochs + last
     before = 0
-    for stage, epochs, learning_rate in stages:
+    for stage, planned, learning_rate in stages:
+        epochs = last if stage == options.unfreeze else planned
         if stage in state["done"]:
             assign_weights(network, load_arrays(work / f"{stage}.npz"), allow_missing_head=False)
         else:
@@ -200,7 +204,7 @@ def fit(
                 network = _restore(checkpoint)
             else:
                 set_trainable(network, stage=stage)
-                steps = len(batches) * epochs
+                steps = len(batches) * planned
                 _compile(network, steps=steps, learning_rate=learning_rate, options=options)
             network.fit(
                 batches,

@@ -180,7 +180,8 @@ def _gzip_bomb(path: Path) -> None:
     """A header that promises a volume just below the bound, and zeros without end."""
     header = nibabel.Nifti1Header()
     header.set_data_dtype(np.float64)
-    header.set_data_shape((800, 800, 900))
+    header.set_data_shape((512, 512, 1000))
+    header["vox_offset"] = 352
     with gzip.open(path, "wb", compresslevel=9) as file:
         file.write(header.binaryblock + bytes(4))
         for _ in range(1000):

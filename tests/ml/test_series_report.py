@@ -131,3 +131,13 @@ def test_page_tells_the_rule_the_counts_and_the_limits():
     assert "| axial, plain maximum at the image threshold | 2/2 = 1.000" in text
     assert "| axial, 5 slices | 5 | 4 | 1 | 0 of 2 | no_stone (0.10) | 0 |" in text
     assert "| test | the series rule, threshold set on train and validation |" in text
+
+
+def test_a_bundle_outside_the_shipped_folder_is_written_alone(tmp_path):
+    source = default_bundle_path(MODELS)
+    shutil.copytree(source, tmp_path / source.name)
+
+    written = write_rule(load_bundle(tmp_path / source.name), RULE, measured={})
+
+    assert rule_of(written) == RULE
+    assert not (tmp_path / "default").exists()

@@ -15,7 +15,13 @@ def test_an_interrupted_training_goes_on_after_its_last_epoch(tmp_path):
     write_phantoms(tmp_path / "data", images=8, seed=1)
     samples = list(load_dataset(tmp_path / "data").samples)
     options = TrainingOptions(
-        init="random", epochs=2, head_epochs=0, batch_size=4, unfreeze="upper", crop=(64, 64)
+        init="random",
+        epochs=3,
+        stop_after=2,
+        head_epochs=0,
+        batch_size=4,
+        unfreeze="upper",
+        crop=(64, 64),
     )
     reports = []
 
