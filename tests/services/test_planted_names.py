@@ -40,8 +40,8 @@ PLANTED = {
 }
 # Long enough that the letters of an encrypted value do not spell them by chance.
 WORDS = (
-    "zyxomma", "quirina", "qzx-4711", "qzx-0815", "qzx-1", "19310417", "47110815", "47110816", "grimbart", "qwzdorf",
-    "vqtrix", "jmqnifti",
+    "zyxomma", "quirina", "qzx-4711", "qzx-0815", "qzx-1", "19310417", "47110815", "47110816",
+    "grimbart", "qwzdorf", "vqtrix", "jmqnifti",
 )  # fmt: skip
 
 
