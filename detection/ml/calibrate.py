@@ -86,12 +86,14 @@ def choose_operating_points(
 ) -> dict[str, dict[str, Any]]:
     """Choose three thresholds on calibration data.
 
-    "balanced" has the highest sum of sensitivity and specificity; "rule_out" is the highest
-    threshold with a sensitivity of at least 0.98; "rule_in" the lowest with a specificity of at
-    least 0.98. The promise of the last two is kept by the lower bound of the interval (one-sided
-    95 %, the lower of Wilson's and of a bootstrap over `groups`) where any threshold can keep it,
-    else by the point estimate; `chosen_by` says which. Between two neighbouring scores the
-    threshold lies in the middle, and it is kept within 0.02 and 0.98.
+    "rule_out" is the highest threshold with a sensitivity of at least 0.98, "rule_in" the lowest
+    with a specificity of at least 0.98. Their promise is kept by the lower bound of the interval
+    (one-sided 95 %, the lower of Wilson's and of a bootstrap over `groups`) where any threshold
+    can keep it, else by the point estimate; `chosen_by` says which. "balanced" lies halfway
+    between the two on the logit scale: where the classes are nearly separate, the highest sum of
+    sensitivity and specificity would hang on a single item at the edge of the gap, and other
+    patients would pay for it. Between two neighbouring scores a threshold lies in the middle, and
+    it is kept within 0.02 and 0.98.
 
     Parameters
     ----------
@@ -104,24 +106,26 @@ def choose_operating_points(
     candidates = np.unique(np.clip(candidates, 0.02, 0.98))
     called = probabilities[None, :] >= candidates[:, None]
     sensitivity, specificity = called[:, labels].mean(1), (~called)[:, ~labels].mean(1)
-    # Of equally good thresholds the middle one is taken: it is the farthest from both classes.
-    value = sensitivity + specificity
-    best = np.flatnonzero(value >= value.max() - 1e-12)
-    chosen = {"balanced": (int(best[len(best) // 2]), "highest sum")}
     named = groups if groups is not None else np.arange(len(labels)).astype(str)
     # Sensitivity falls with the threshold and specificity rises: the last and the first that do.
     low = _lower_bounds(called[:, labels], named[labels])
-    chosen["rule_out"] = _promised(sensitivity, low, last=True)
+    index, out_by = _promised(sensitivity, low, last=True)
+    rule_out = float(candidates[index])
     low = _lower_bounds((~called)[:, ~labels], named[~labels])
-    chosen["rule_in"] = _promised(specificity, low, last=False)
+    index, in_by = _promised(specificity, low, last=False)
+    rule_in = float(candidates[index])
+    halfway = (math.log(rule_out / (1 - rule_out)) + math.log(rule_in / (1 - rule_in))) / 2
+    chosen = {
+        "balanced": (float(sigmoid(np.array(halfway))), "halfway"),
+        "rule_out": (rule_out, out_by),
+        "rule_in": (rule_in, in_by),
+    }
     return {
         name: {
-            **operating_point(
-                probabilities, labels, name=name, threshold=float(candidates[index]), unit=unit
-            ),
+            **operating_point(probabilities, labels, name=name, threshold=threshold, unit=unit),
             "chosen_by": chosen_by,
         }
-        for name, (index, chosen_by) in chosen.items()
+        for name, (threshold, chosen_by) in chosen.items()
     }
 
 

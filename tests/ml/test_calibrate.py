@@ -86,3 +86,21 @@ def test_few_items_cannot_keep_a_promise_by_the_bound():
     # 20 of 20 has a lower bound of 0.88.
     assert points["rule_out"]["chosen_by"] == "point estimate"
     assert points["rule_out"]["sensitivity"] == 1.0
+
+
+def test_the_balanced_point_does_not_hang_on_one_item():
+    # Classes with a wide gap, and one stone-free item far into it.
+    labels = np.array([True] * 300 + [False] * 300)
+    generator = np.random.default_rng(4)
+    logits = np.where(labels, 6.0, -6.0) + generator.normal(0, 1, 600)
+    probabilities = apply_platt(logits, {"slope": 1.0, "intercept": 0.0})
+    one_off = probabilities.copy()
+    one_off[-1] = 0.9
+
+    points = [
+        choose_operating_points(each, labels, unit="image")["balanced"]
+        for each in (probabilities, one_off)
+    ]
+
+    assert all(0.2 < point["threshold"] < 0.8 for point in points)
+    assert points[0]["sensitivity"] == points[0]["specificity"] == 1.0
