@@ -132,7 +132,8 @@ def _lost(change: dict[str, Any]) -> dict[str, Any]:
 
 
 def _minus(value: float | None) -> float | None:
-    return None if value is None else -value
+    # Not `-value`: no loss is 0, and not "-0.0".
+    return None if value is None else 0.0 - value
 
 
 def _value(figure: dict[str, Any]) -> float:

@@ -88,7 +88,7 @@ def _bar(m: Metrics) -> Section:
         met = {True: "yes", False: "**no**", None: "not measured"}[row["met"]]
         rows.append((row["what"], f"{row['sense']} {limit}", measured, met))
     return Section(
-        "The bar",
+        "Targets",
         (
             table(("what", "asked", "measured", "met"), rows),
             Text(
