@@ -5,7 +5,8 @@ cd "$(dirname "$0")/.."
 export PATH="$PWD/.venv/bin:$PATH"
 # Of no use outside this script: the checks below sign nothing and open no connection.
 SECRET_KEY=$(python -c 'import secrets; print(secrets.token_urlsafe(50))')
-export SECRET_KEY
+IDENTIFIER_KEYS=$(python -c 'from cryptography.fernet import Fernet; print(Fernet.generate_key().decode())')
+export SECRET_KEY IDENTIFIER_KEYS
 
 echo "ruff"
 ruff check --quiet .
