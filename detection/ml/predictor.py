@@ -34,7 +34,6 @@ from detection.ml.input_gate import (
 from detection.ml.pooling import pool
 from detection.ml.preprocess import Letterbox, letterbox, network_input
 from detection.ml.series import (
-    SCOPE,
     Mark,
     SeriesRule,
     key_slices,
@@ -195,7 +194,7 @@ class Predictor:
         # The more suspicious plane decides: some stones show well in one of them only.
         highest = logit if logit_coronal is None else max(logit, logit_coronal)
         probability = float(sigmoid(np.array(highest)))
-        caveats = [SCOPE]
+        caveats = [self.rule.scope]
         if logit_coronal is not None:
             called = [float(sigmoid(np.array(one))) for one in (logit, logit_coronal)]
             if len({one >= self.rule.threshold for one in called}) == 2:

@@ -9,9 +9,14 @@ from numpy.typing import NDArray
 
 from detection.ml.bundle import Bundle
 
+# What stands beside every answer about a series: of a rule that was set, and of the default.
 SCOPE = (
     "The rule that turns slices into one answer was set on runs of neighbouring slices; it has "
     "not been measured on volumes."
+)
+SCOPE_OF_DEFAULT = (
+    "The rule that turns slices into one answer uses the threshold of single images; it has not "
+    "been measured on volumes."
 )
 KEY_SLICES = 3
 # Of two marks on neighbouring slices: how far apart in pixels they may be and still be one.
@@ -33,6 +38,7 @@ class SeriesRule:
     smooth: int = 3
     run: int = 2
     top: int = 3
+    scope: str = SCOPE
 
     def to_dict(self) -> dict[str, float]:
         return asdict(self)
@@ -42,7 +48,8 @@ def rule_of(bundle: Bundle) -> SeriesRule:
     """Return the rule that travels with a bundle, or the default at its image threshold."""
     told = bundle.manifest.get("series")
     if told is None:
-        return SeriesRule(threshold=float(bundle.operating_point["threshold"]))
+        threshold = float(bundle.operating_point["threshold"])
+        return SeriesRule(threshold=threshold, scope=SCOPE_OF_DEFAULT)
     return SeriesRule(**{name: told[name] for name in ("threshold", "smooth", "run", "top")})
 
 

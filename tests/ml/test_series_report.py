@@ -98,7 +98,8 @@ def test_written_rule_travels_with_the_bundle_and_the_default_follows(tmp_path):
     write_rule(before, SeriesRule(threshold=0.61), measured={"test": {"n": 12}})
 
     after = load_default_bundle(root)
-    assert rule_of(before) == SeriesRule(threshold=before.operating_point["threshold"])
+    assert rule_of(before).threshold == before.operating_point["threshold"]
+    assert "single images" in rule_of(before).scope
     assert rule_of(after) == SeriesRule(threshold=0.61)
     assert after.manifest["series"]["test"] == {"n": 12}
     assert {k: v for k, v in after.manifest.items() if k != "series"} == before.manifest
