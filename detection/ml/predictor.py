@@ -57,6 +57,12 @@ _THICK = (
 )
 _COARSE_MM = 1.5
 _COARSE = "The pixels are larger than 1.5 mm: small stones cannot be seen."
+# At 3 mm a pixel, vessels and bowel full of contrast medium look like the training's stones.
+_TOO_COARSE_MM = 2.0
+_TOO_COARSE = (
+    "The pixels are {mm:.1f} mm wide: too coarse to show a stone. Please send the original slices, "
+    "not a reduced copy (at most 2 mm a pixel)."
+)
 _DISAGREE = (
     "The axial slices and the coronal reformats do not agree: please look at the key slices."
 )
@@ -144,6 +150,10 @@ class Predictor:
         """
         if volume.plane == "sagittal":
             return _refused(refused("sagittal").sentence)
+        # The rows of a coronal stack may be thick axial slices: only axial pixels are judged.
+        widest_mm = max(volume.spacing_mm[1:]) if volume.spacing_mm else 0.0
+        if volume.plane == "axial" and widest_mm > _TOO_COARSE_MM:
+            return _refused(_TOO_COARSE.format(mm=widest_mm))
         if volume.pixels.shape[0] == 1:
             return self._assess_image(volume)
         return self._assess_volume(volume, progress or (lambda done, total: None))

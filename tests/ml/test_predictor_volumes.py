@@ -147,3 +147,12 @@ def test_volume_without_a_body_cannot_be_assessed(predictor):
 
     assert (assessment.verdict, assessment.probability) == ("cannot_assess", None)
     assert assessment.reason
+
+
+def test_reduced_copy_is_too_coarse_to_be_assessed(predictor, phantom):
+    reduced = replace(phantom.volume, spacing_mm=(3.0, 3.0, 3.0))
+
+    assessment = predictor.assess(reduced)
+
+    assert assessment.probability is None
+    assert "3.0 mm wide" in assessment.reason
