@@ -2,6 +2,7 @@
 
 import csv
 import json
+import shutil
 from pathlib import Path
 
 import cv2
@@ -10,9 +11,10 @@ import pytest
 
 from detection.imaging.decode import decode_file
 from detection.ml.baselines import body_brightness, bright_blobs, load_baselines
-from detection.ml.bundle import load_default_bundle
+from detection.ml.bundle import MANIFEST_NAME, default_bundle_path, load_bundle, write_manifest
 from detection.ml.dataset import load_dataset
 from detection.ml.errors import DatasetError
+from detection.ml.input_gate import GATE_NAME
 from detection.ml.predictor import Predictor
 from detection.ml.readings import Reader, seeded
 from detection.ml.report import ReportOptions, write_report
@@ -57,14 +59,25 @@ def folder(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def made(folder, tmp_path_factory):
+def ungated(tmp_path_factory):
+    """The shipped model without its gate, which refuses drawn bodies."""
+    source = default_bundle_path(MODELS)
+    target = tmp_path_factory.mktemp("models") / source.name
+    shutil.copytree(source, target, ignore=shutil.ignore_patterns(GATE_NAME))
+    manifest = json.loads((target / MANIFEST_NAME).read_text())
+    write_manifest(target, {key: value for key, value in manifest.items() if key != "gate"})
+    return target
+
+
+@pytest.fixture(scope="module")
+def made(folder, ungated, tmp_path_factory):
     out = tmp_path_factory.mktemp("card")
     not_ct = tmp_path_factory.mktemp("not-ct")
     cv2.imwrite(str(not_ct / "blank.png"), np.full((200, 200), 9, np.uint8))
     metrics = write_report(
         data=folder,
         out=out,
-        model=None,
+        model=ungated,
         root=MODELS,
         store=tmp_path_factory.mktemp("store"),
         not_ct=not_ct,
@@ -106,9 +119,9 @@ def test_report_measures_the_gate_on_files_that_are_no_ct(made):
     assert metrics["gate"]["ct_refused"]["value"] == 0
 
 
-def test_reading_is_what_the_predictor_answers_and_is_stored(folder, tmp_path):
+def test_reading_is_what_the_predictor_answers_and_is_stored(folder, ungated, tmp_path):
     sample = load_dataset(folder).samples[0]
-    predictor = Predictor(load_default_bundle(MODELS), threads=1)
+    predictor = Predictor(load_bundle(ungated), threads=1)
     reader = Reader(predictor, store=tmp_path)
 
     first = reader.read([sample])
@@ -123,9 +136,9 @@ def test_reading_is_what_the_predictor_answers_and_is_stored(folder, tmp_path):
     assert (reader.images_read, again.images_read) == (1, 0)
 
 
-def test_conditions_are_stored_apart(folder, tmp_path):
+def test_conditions_are_stored_apart(folder, ungated, tmp_path):
     sample = load_dataset(folder).samples[0]
-    reader = Reader(Predictor(load_default_bundle(MODELS), threads=1), store=tmp_path)
+    reader = Reader(Predictor(load_bundle(ungated), threads=1), store=tmp_path)
 
     (clean,) = reader.read([sample])
     (dark,) = reader.read([sample], condition="dark", change=lambda grey, *_: grey // 4)
