@@ -243,7 +243,8 @@ def _half_maximum(
         region = sitk.GetArrayViewFromImage(grown).astype(bool)
         if not region.any():
             return None
-        distance = sitk.GetArrayViewFromImage(
+        # A copy: a view would outlive the image it looks into.
+        distance = sitk.GetArrayFromImage(
             sitk.SignedMaurerDistanceMap(
                 grown, insideIsPositive=False, squaredDistance=False, useImageSpacing=True
             )
