@@ -131,12 +131,7 @@ def cut(volume: Volume, plane: Plane, index: int) -> NDArray[Any]:
     IndexError
         If it has no such cut.
     """
-    if plane not in planes_of(volume):
-        raise ValueError(f"This volume has no {plane} cuts.")
-    turned = as_plane(volume.pixels, volume.plane, plane)
-    if not 0 <= index < turned.shape[0]:
-        raise IndexError(f"The volume has {turned.shape[0]} {plane} cuts, not {index + 1}.")
-    return np.ascontiguousarray(turned[index])
+    return np.ascontiguousarray(_cuts(volume, plane, index)[index])
 
 
 def map_cut(
@@ -154,11 +149,7 @@ def map_cut(
     IndexError
         If it has no such cut.
     """
-    if plane not in planes_of(volume):
-        raise ValueError(f"This volume has no {plane} cuts.")
-    cuts = as_plane(volume.pixels, volume.plane, plane).shape[0]
-    if not 0 <= index < cuts:
-        raise IndexError(f"The volume has {cuts} {plane} cuts, not {index + 1}.")
+    cuts = _cuts(volume, plane, index).shape[0]
     turned = as_plane(stone_map, volume.plane, plane)
     cells = turned.shape[0]
     place = min(max((index + 0.5) * cells / cuts - 0.5, 0.0), cells - 1.0)
@@ -168,3 +159,13 @@ def map_cut(
     if share > 0:
         mixed += share * turned[first + 1].astype(np.float32)
     return np.ascontiguousarray(mixed, dtype=np.float32)
+
+
+def _cuts(volume: Volume, plane: Plane, index: int) -> NDArray[Any]:
+    """Return all cuts in a plane; refuse a plane, or the index of a cut, that there is not."""
+    if plane not in planes_of(volume):
+        raise ValueError(f"This volume has no {plane} cuts.")
+    turned = as_plane(volume.pixels, volume.plane, plane)
+    if not 0 <= index < turned.shape[0]:
+        raise IndexError(f"The volume has {turned.shape[0]} {plane} cuts, not {index + 1}.")
+    return turned
