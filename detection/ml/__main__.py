@@ -3,7 +3,6 @@
 import argparse
 import json
 import os
-import re
 import signal
 import sys
 import tempfile
@@ -11,8 +10,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from detection.ml.augment import Augmentation
-from detection.ml.augment import without as switched_off
+from detection.ml.arguments import augmentation, crop_size, numbers
 from detection.ml.errors import MLError
 
 _ROOT = Path(__file__).resolve().parents[2] / "ml_models"
@@ -43,6 +41,11 @@ def _parser() -> argparse.ArgumentParser:
     verb.add_argument("--epochs", type=int, default=4)
     verb.add_argument("--stop-after", type=int, help="leave the schedule after so many epochs")
     verb.add_argument("--learning-rate", type=float, default=2e-4)
+    verb.add_argument(
+        "--refit",
+        action="store_true",
+        help="then train again with the validation part, calibrated by the first training",
+    )
     verb.add_argument(
         "--unfreeze",
         choices=("upper", "all"),
@@ -171,12 +174,13 @@ def _train(options: argparse.Namespace) -> int:
                 seed=options.seed,
                 epochs=options.epochs,
                 stop_after=options.stop_after,
+                refit=options.refit,
                 learning_rate=options.learning_rate,
                 unfreeze=options.unfreeze,
-                crop=_size(options.crop),
+                crop=crop_size(options.crop),
                 per_group=options.per_group,
-                per_source=_numbers(options.per_source),
-                augmentation=_augmentation(options.without),
+                per_source=numbers(options.per_source),
+                augmentation=augmentation(options.without),
             ),
             report=report,
             work=options.work,
@@ -312,35 +316,6 @@ def _split(options: argparse.Namespace) -> int:
             json.dumps({"image": sample.image, "is_stone": sample.is_stone, "group": sample.group})
         )
     return 0
-
-
-def _size(text: str | None) -> tuple[int, int] | None:
-    if text is None:
-        return None
-    match = re.fullmatch(r"(\d+)x(\d+)", text)
-    if match is None:
-        raise MLError("--crop takes a height and a width in pixels, for example 288x352.")
-    height, width = (int(side) for side in match.groups())
-    if not height or not width or height % 32 or width % 32:
-        raise MLError("--crop takes multiples of 32, for example 288x352.")
-    return height, width
-
-
-def _numbers(texts: list[str]) -> dict[str, int]:
-    numbers = {}
-    for text in texts:
-        source, _, number = text.partition("=")
-        if not source or not number.isdecimal() or not int(number):
-            raise MLError("--per-source takes a source and a number, for example islam2022=20.")
-        numbers[source] = int(number)
-    return numbers
-
-
-def _augmentation(without: list[str]) -> Augmentation:
-    try:
-        return switched_off(Augmentation(), without)
-    except ValueError as error:
-        raise MLError(str(error)) from error
 
 
 def _series(options: argparse.Namespace) -> int:

@@ -2,6 +2,7 @@
 
 import importlib.metadata
 import math
+import multiprocessing
 import os
 import platform
 import shutil
@@ -23,6 +24,7 @@ from onnxruntime.quantization.shape_inference import quant_pre_process
 from detection.ml.bundle import load_bundle, write_manifest
 from detection.ml.calibrate import apply_platt, choose_operating_points, fit_platt, operating_point
 from detection.ml.dataset import Dataset, Sample, thin
+from detection.ml.errors import MLError
 from detection.ml.evaluate import UNIT, MapLogits, Scores, measure, score
 from detection.ml.gate_fit import NetworkOutputs, fit_gate
 from detection.ml.input_gate import Features
@@ -51,6 +53,7 @@ def export_bundle(
     preprocessing: Preprocessing,
     training: dict[str, Any],
     report: Report,
+    held_out_weights: Path | None = None,
 ) -> Path:
     """Make a bundle of trained weights; its folder appears below `out` when it is complete.
 
@@ -62,6 +65,10 @@ def export_bundle(
     ----------
     weights : Path
         What `pretrained.save_weights` wrote.
+    held_out_weights : Path, optional
+        Where `weights` have seen the validation part: the same training without it. Precision,
+        calibration and operating points are then set by these, whose logits of the validation
+        part are those of unknown patients.
     parts : dict
         "train", "validation" and "test" samples.
     training : dict
@@ -77,18 +84,22 @@ def export_bundle(
     try:
         shutil.copyfile(weights, building / WEIGHTS_NAME)
         report({"stage": "export", "fraction": 0.9, "message": "Exporting the network to ONNX."})
-        float32 = building / "float32.onnx"
-        export_float32(building / WEIGHTS_NAME, float32, preprocessing=preprocessing)
+        chosen = thin(parts["train"], per_group=1, seed=0)[:_CALIBRATION_IMAGES]
+        judged = held_out_weights or building / WEIGHTS_NAME
+        float32, int8 = building / "float32.onnx", building / "int8.onnx"
+        _export_apart(judged, float32, preprocessing=preprocessing)
         report({"stage": "calibrate", "fraction": 0.92, "message": "Calibrating."})
         reference = _score(float32, parts["validation"], preprocessing)
         report({"stage": "export", "fraction": 0.95, "message": "Quantising to int8."})
-        int8 = building / "int8.onnx"
-        chosen = thin(parts["train"], per_group=1, seed=0)[:_CALIBRATION_IMAGES]
         quantise(float32, int8, samples=chosen, preprocessing=preprocessing)
         quantised = _score(int8, parts["validation"], preprocessing)
         comparison = _compare(reference, quantised)
+        if held_out_weights:
+            _export_apart(building / WEIGHTS_NAME, float32, preprocessing=preprocessing)
         if comparison["accepted"]:
             precision, served = "int8", quantised
+            if held_out_weights:
+                quantise(float32, int8, samples=chosen, preprocessing=preprocessing)
             os.replace(int8, building / SERVING_NAME)
         else:
             precision, served = "float16", reference
@@ -151,6 +162,30 @@ def export_float32(weights: Path, target: Path, *, preprocessing: Preprocessing)
     served(np.zeros((1, preprocessing.height, preprocessing.width, 3), np.float32))
     served.export(str(target), format="onnx", verbose=False)
     _name_outputs(target, [MAP_LAYER, *FEATURE_BLOCKS])
+
+
+def _export_apart(weights: Path, target: Path, *, preprocessing: Preprocessing) -> None:
+    """Run `export_float32` in a process of its own: its gigabytes go back when it ends.
+
+    Raises
+    ------
+    MLError
+        If it fails; the log then holds its last words.
+    """
+    process = multiprocessing.get_context("spawn").Process(
+        target=export_float32,
+        args=(weights, target),
+        kwargs={"preprocessing": preprocessing},
+        daemon=True,
+    )
+    process.start()
+    try:
+        process.join()
+    finally:
+        # A stop that came while it ran must not leave it behind.
+        process.kill()
+    if process.exitcode != 0:
+        raise MLError("The network could not be exported to ONNX: see the training's log.")
 
 
 def _name_outputs(path: Path, names: list[str]) -> None:

@@ -27,6 +27,7 @@ Report = Callable[[dict[str, Any]], None]
 Logs = dict[str, float] | None
 # Share of the whole run that the training itself takes, for the progress bar.
 _TRAIN_SHARE = 0.9
+_REFIT = "refit"
 
 
 @dataclass(frozen=True)
@@ -47,6 +48,9 @@ class TrainingOptions:
     stop_after: int | None = None
     # What the last stage trains: "upper" (conv4 and above) or "all".
     unfreeze: str = "all"
+    # After the training: the same again with the validation part, and that is served. The first
+    # one's logits of the validation part, whose patients it does not know, calibrate both.
+    refit: bool = False
     # Height and width of the parts of a canvas that are trained on; None: whole canvases.
     crop: tuple[int, int] | None = None
     learning_rate: float = 2e-4
@@ -74,8 +78,9 @@ def train(
         Receives progress as dictionaries: stage, epoch, epochs, step, steps, fraction (of the
         whole run), seconds_left, message.
     work : Path, optional
-        Where the weights are kept after each stage (head, all); an interrupted run with the same
-        data and options goes on after the last finished one. Without it, they die with the run.
+        Where the weights are kept after each stage (head, all), those of a refit below `refit`;
+        an interrupted run with the same data and options goes on after the last finished one.
+        Without it, they die with the run.
 
     Returns
     -------
@@ -108,10 +113,20 @@ def train(
             options=options,
             fingerprint=dataset.fingerprint,
             work=folder,
-            report=report,
+            report=_part(report, 0.0, 0.5) if options.refit else report,
         )
+        if options.refit:
+            keras.utils.set_random_seed(options.seed)
+            fit(
+                samples=parts["train"] + parts["validation"],
+                options=options,
+                fingerprint=dataset.fingerprint,
+                work=folder / _REFIT,
+                report=_part(report, 0.5, 0.5),
+            )
         bundle = export_bundle(
-            weights=folder / "trained.npz",
+            weights=(folder / _REFIT if options.refit else folder) / "trained.npz",
+            held_out_weights=folder / "trained.npz" if options.refit else None,
             out=out,
             parts=parts,
             dataset=dataset,
@@ -126,7 +141,8 @@ def bundle_trained(*, weights: Path, data: Path, out: Path, report: Report) -> P
     """Make a bundle of weights that a training left in its work folder (`train`, `work`).
 
     How they were trained is read from the `state.json` beside them; weights without one get the
-    preprocessing of today and no record.
+    preprocessing of today and no record. Those of a refit are calibrated by the training in the
+    folder above.
 
     Raises
     ------
@@ -138,10 +154,12 @@ def bundle_trained(*, weights: Path, data: Path, out: Path, report: Report) -> P
     state = _read_state(weights.parent)
     training = json.loads(state.get("run", "{}"))
     trained_on = training.pop("data", dataset.fingerprint)
+    is_refit = bool(training.get("refit")) and weights.parent.name == _REFIT
     if trained_on != dataset.fingerprint:
         raise DatasetError("These weights were trained on other data than this folder's.")
     return export_bundle(
         weights=weights,
+        held_out_weights=weights.parent.parent / "trained.npz" if is_refit else None,
         out=out,
         parts=split(dataset.samples, parts=PARTS),
         dataset=dataset,
@@ -227,6 +245,16 @@ def fit(
     _write_state(work, state)
     keras.config.set_dtype_policy("float32")
     return state["init"]
+
+
+def _part(report: Report, start: float, share: float) -> Report:
+    """Report the fractions of one of two trainings as fractions of the whole."""
+
+    def reported(progress: dict[str, Any]) -> None:
+        fraction = _TRAIN_SHARE * start + share * progress["fraction"]
+        report({**progress, "fraction": round(fraction, 4)})
+
+    return reported
 
 
 def _compile(

@@ -3,8 +3,13 @@ import numpy as np
 import onnxruntime
 import pytest
 
-from detection.ml.dataset import Sample
+from detection.imaging.phantom_folder import write_phantoms
+from detection.ml.bundle import load_bundle
+from detection.ml.calibrate import fit_platt
+from detection.ml.dataset import PARTS, Sample, load_dataset, split
+from detection.ml.evaluate import score
 from detection.ml.export import (
+    export_bundle,
     export_float32,
     map_logits,
     network_outputs,
@@ -93,3 +98,44 @@ def test_int8_file_loads_and_is_a_quarter(exported, canvases, tmp_path):
     assert np.isfinite(logits).all()
     # Averages that were quantised themselves would take at most 256 values.
     assert len(np.unique(features["features_conv4"])) > 256
+
+
+def test_a_bundle_is_calibrated_by_the_weights_that_do_not_know_the_validation_part(
+    exported, tmp_path
+):
+    write_phantoms(tmp_path / "data", images=40, seed=1)
+    dataset = load_dataset(tmp_path / "data")
+    parts = split(dataset.samples, parts=PARTS)
+    network = build_network(height=64, width=96)
+    assign_weights(network, load_arrays(exported / "weights.npz"), allow_missing_head=False)
+    bias = network.get_layer("stone_map").bias
+    bias.assign(bias + 3.0)
+    save_weights(network, tmp_path / "refit.npz")
+
+    bundle = load_bundle(
+        export_bundle(
+            weights=tmp_path / "refit.npz",
+            held_out_weights=exported / "weights.npz",
+            out=tmp_path / "out",
+            parts=parts,
+            dataset=dataset,
+            preprocessing=SMALL,
+            training={},
+            report=lambda progress: None,
+        )
+    )
+
+    held_out = score(
+        parts["validation"],
+        map_logits=map_logits(exported / "float32.onnx"),
+        preprocessing=SMALL,
+    )
+    served = score(
+        parts["validation"],
+        map_logits=map_logits(bundle.path / bundle.manifest["serving"]["file"]),
+        preprocessing=SMALL,
+    )
+    assert served.logits.mean() - held_out.logits.mean() == pytest.approx(3.0, abs=0.1)
+    expected = fit_platt(held_out.logits, held_out.labels)
+    assert bundle.calibration == pytest.approx(expected, abs=0.05)
+    assert fit_platt(served.logits, served.labels) != pytest.approx(expected, abs=0.05)

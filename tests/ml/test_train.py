@@ -1,10 +1,11 @@
 import numpy as np
 import pytest
 
+import detection.ml.train as train_module
 from detection.imaging.phantom_folder import write_phantoms
 from detection.ml.dataset import load_dataset
 from detection.ml.pretrained import load_arrays
-from detection.ml.train import TrainingOptions, fit
+from detection.ml.train import TrainingOptions, fit, train
 
 
 class Interrupted(Exception):
@@ -49,3 +50,43 @@ def test_an_interrupted_training_goes_on_after_its_last_epoch(tmp_path):
     reports.clear()
     run(reports.append)
     assert reports == []
+
+
+def test_a_refit_trains_with_the_validation_part_and_is_calibrated_without_it(
+    tmp_path, monkeypatch
+):
+    write_phantoms(tmp_path / "data", images=40, seed=1)
+    trained_on, exported, reports = [], {}, []
+    plain_fit = train_module.fit
+
+    def recorded_fit(*, samples, **others):
+        trained_on.append({sample.image for sample in samples})
+        return plain_fit(samples=samples, **others)
+
+    monkeypatch.setattr(train_module, "fit", recorded_fit)
+    monkeypatch.setattr(
+        train_module, "export_bundle", lambda **given: exported.update(given) or tmp_path
+    )
+
+    train(
+        data=tmp_path / "data",
+        out=tmp_path / "out",
+        work=tmp_path / "work",
+        options=TrainingOptions(
+            init="random", epochs=1, head_epochs=0, batch_size=4, refit=True, crop=(64, 64)
+        ),
+        report=reports.append,
+    )
+
+    parts = exported["parts"]
+    validation = {sample.image for sample in parts["validation"]}
+    test = {sample.image for sample in parts["test"]}
+    assert validation
+    assert trained_on[1] == trained_on[0] | validation
+    assert not trained_on[0] & (validation | test)
+    assert not trained_on[1] & test
+    assert exported["weights"] == tmp_path / "work" / "refit" / "trained.npz"
+    assert exported["held_out_weights"] == tmp_path / "work" / "trained.npz"
+    fractions = [progress["fraction"] for progress in reports]
+    assert fractions == sorted(fractions)
+    assert fractions[-1] == pytest.approx(0.9)
