@@ -21,7 +21,7 @@ from detection.ml.network import build_network
 from detection.ml.preprocess import letterbox, network_input
 from detection.ml.pretrained import initialise
 from detection.ml.readings import seeded
-from detection.ml.report_metrics import spread
+from detection.ml.report_changed import spread
 from detection.ml.robustness import MILD, corruption
 from detection.ml.statistics import bootstrap, weighted_auc
 

@@ -35,12 +35,19 @@ REFERENCE = (
 SOURCES = (
     "Islam et al. 2022, Sci Rep 12:11440 (public CT KIDNEY data set, research use): axial and "
     "coronal slices. Stone images are mostly non-contrast; normal, cyst and tumour images mostly "
-    "contrast-enhanced. Loose boxes on some stone images. The plane of an image is not recorded, "
-    "so "
-    "there is no subgroup by plane.",
+    "contrast-enhanced. Loose boxes on some stone images. The plane of the cyst and tumour images "
+    "is not recorded.",
     "Yildirim et al. 2021, Comput Biol Med 135:104569 (stone images with boxes, CC BY 4.0): "
     "coronal, non-contrast, a tight box on every stone, no stone-free images. A half of an image "
     "that holds the centre of a box is a stone item, the other half a stone-free one.",
+)
+POINTS_CHOSEN = (
+    "Rule-out is the highest threshold that keeps a sensitivity of 98 %, rule-in the lowest that "
+    "keeps a specificity of 98 %, both by the lower bound of the interval where the patients are "
+    "enough for it, else by the point estimate (`chosen_by` in `model.json`); balanced, which "
+    "gives the verdict, lies halfway between them on the logit scale. That rule was chosen "
+    "after the figures of an earlier model on this same test part had been seen: figures at the "
+    "balanced point are not free of that choice, areas under curves and localisation are."
 )
 DIFFERENCES = (
     "Theirs are verdicts on whole images of a test part that is not known to be split by patient. "

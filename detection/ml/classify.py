@@ -13,9 +13,10 @@ from detection.imaging.errors import Code, ImageError
 from detection.imaging.ingest import IngestResult, ingest
 from detection.imaging.sandbox import Sandbox
 from detection.imaging.volume import Volume, load_volume
+from detection.ml.assessment import CANNOT_ASSESS, Assessment
 from detection.ml.bundle import load_bundle, load_default_bundle
 from detection.ml.errors import MLError
-from detection.ml.predictor import CANNOT_ASSESS, Assessment, Predictor
+from detection.ml.predictor import Predictor
 from detection.ml.stones import Stone
 
 logger = logging.getLogger(__name__)

@@ -45,6 +45,8 @@ class Sample:
     finding: str
     group: str
     boxes: tuple[Box, ...] = ()
+    # "axial", "coronal", or empty where the source does not say.
+    view: str = ""
 
     @property
     def has_loose_boxes(self) -> bool:
@@ -116,6 +118,7 @@ def load_dataset(folder: Path) -> Dataset:
                 finding=row.get("finding") or row["label"],
                 group=row["group"],
                 boxes=tuple(boxes.get(row["image"], ())),
+                view=row.get("view") or "",
             )
             samples.append(sample)
             digest.update(

@@ -96,3 +96,11 @@ def _merge(boxes: list[Located]) -> list[Located]:
             if changed:
                 break
     return sorted(merged, key=lambda item: -item[1])
+
+
+def extent_mm(box: Rectangle, spacing_mm: tuple[float, float, float] | None) -> float | None:
+    """Return the longer side of a box in mm, by spacing (slice, row, column); None without one."""
+    if spacing_mm is None:
+        return None
+    _, row_mm, column_mm = spacing_mm
+    return round(max((box[2] - box[0]) * column_mm, (box[3] - box[1]) * row_mm), 1)

@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -39,14 +40,24 @@ class Row:
     def refused(self) -> int:
         return sum(self.codes.values())
 
+    @property
+    def reasons(self) -> str:
+        return ", ".join(f"{code} {count}" for code, count in sorted(self.codes.items()))
+
     def to_markdown(self) -> str:
         low, high = wilson_interval(self.refused, self.n)
-        reasons = ", ".join(f"{code} {count}" for code, count in sorted(self.codes.items()))
         share = self.refused / self.n if self.n else float("nan")
         return (
             f"| {self.kind} | {self.refused}/{self.n} = {share:.3f} ({low:.3f}-{high:.3f}) "
-            f"| {reasons} |"
+            f"| {self.reasons} |"
         )
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the share as a figure of a report, with the reasons beside it."""
+        low, high = wilson_interval(self.refused, self.n)
+        value = self.refused / self.n if self.n else None
+        figure = {"value": value, "low": low, "high": high, "hits": self.refused, "n": self.n}
+        return {"kind": self.kind, "refused": figure, "reasons": self.reasons}
 
 
 HEADER = "| kind | refused (95 % Wilson interval) | reasons |\n|---|---|---|"

@@ -1,13 +1,10 @@
 """The served model: ONNX Runtime on a verified bundle, one slice or a whole volume at a time."""
 
 import os
-import tempfile
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from itertools import islice
-from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,10 +13,11 @@ from detection.imaging.body import Trunk, find_trunk
 from detection.imaging.reformat import PIXEL_MM, CoronalPlan, CoronalSlab, plan_coronal
 from detection.imaging.volume import Volume
 from detection.imaging.window import Window, apply_window, grey_slice
+from detection.ml.assessment import CANNOT_ASSESS, NO_STONE, STONE, Assessment
 from detection.ml.bundle import Bundle
 from detection.ml.calibrate import apply_platt, sigmoid
 from detection.ml.errors import BundleError, MLError
-from detection.ml.findings import Candidate, Rectangle, locate
+from detection.ml.findings import Candidate, extent_mm, locate
 from detection.ml.input_gate import (
     MIN_KNOWN_CT_SIDE_PX,
     MIN_SIDE_PX,
@@ -45,9 +43,6 @@ from detection.ml.session import open_session
 from detection.ml.stone_map import image_map
 from detection.ml.stones import Stone, find_stones
 
-STONE = "stone"
-NO_STONE = "no_stone"
-CANNOT_ASSESS = "cannot_assess"
 _BATCH = 8
 # Slices farther apart than this average a small stone away.
 _THICK_MM = 3.0
@@ -66,31 +61,6 @@ _TOO_COARSE = (
 _DISAGREE = (
     "The axial slices and the coronal reformats do not agree: please look at the key slices."
 )
-
-
-@dataclass(frozen=True)
-class Assessment:
-    """What the model says of a volume.
-
-    `probability` is None exactly when the verdict is cannot_assess, and `reason` then says why.
-    `stone_map` is floating `(slices, rows, columns)`, probabilities, covering exactly the image.
-    `slice_probabilities` has one entry for each slice, None where it was not read;
-    `coronal_probabilities` one for each coronal cut at the LPS y of `coronal_positions_mm`, and is
-    empty where none was made. `stones` and `key_slices` are of volumes only; the findings of a
-    volume are its stones, in the same order.
-    """
-
-    verdict: str
-    probability: float | None
-    reason: str = ""
-    findings: tuple[Candidate, ...] = ()
-    stone_map: NDArray[np.floating[Any]] | None = None
-    caveats: tuple[str, ...] = ()
-    slice_probabilities: tuple[float | None, ...] = ()
-    coronal_probabilities: tuple[float | None, ...] = ()
-    coronal_positions_mm: tuple[float, ...] = ()
-    stones: tuple[Stone, ...] = ()
-    key_slices: tuple[int, ...] = ()
 
 
 class Predictor:
@@ -173,7 +143,7 @@ class Predictor:
                 slice_index=0,
                 box=place,
                 probability=height,
-                extent_mm=_extent_mm(place, volume.spacing_mm),
+                extent_mm=extent_mm(place, volume.spacing_mm),
             )
             for place, height in locate(stone_map, width=columns, height=rows)
         ]
@@ -396,30 +366,6 @@ class _PlaneReading:
         return tuple(None if z is None else float(sigmoid(np.array(z))) for z in self.logits)
 
 
-def save_stone_map(stone_map: NDArray[np.floating[Any]], path: Path) -> None:
-    """Write a map as float16: to a temporary name first, then moved into place.
-
-    It is stored uncompressed, in the format of `numpy.save`, so that one slice can be read
-    without the others.
-    """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.NamedTemporaryFile(dir=path.parent, suffix=".tmp", delete=False) as file:
-        np.save(file, stone_map.astype(np.float16, copy=False))
-    os.replace(file.name, path)
-
-
-def load_stone_map(path: Path) -> NDArray[np.float16]:
-    """Read what `save_stone_map` wrote: float16 `(slices, rows, columns)`, mapped from the disk.
-
-    The compressed `.npz` of the first version is read as well.
-    """
-    stored = np.load(path, mmap_mode="r", allow_pickle=False)
-    if isinstance(stored, np.ndarray):
-        return stored
-    with stored:
-        return stored["stone_map"].astype(np.float16)
-
-
 def _batches(greys: Iterable[NDArray[np.uint8]], size: int) -> Iterator[list[NDArray[np.uint8]]]:
     source = iter(greys)
     while batch := list(islice(source, size)):
@@ -427,13 +373,13 @@ def _batches(greys: Iterable[NDArray[np.uint8]], size: int) -> Iterator[list[NDA
 
 
 def _candidate(stone: Stone, volume: Volume) -> Candidate:
-    extent_mm = stone.diameter_mm or _extent_mm(stone.box, volume.spacing_mm)
+    widest_mm = stone.diameter_mm or extent_mm(stone.box, volume.spacing_mm)
     return Candidate(
         plane=stone.plane,
         slice_index=stone.slice_index,
         box=stone.box,
         probability=stone.probability,
-        extent_mm=round(extent_mm, 1) if extent_mm else None,
+        extent_mm=round(widest_mm, 1) if widest_mm else None,
     )
 
 
@@ -446,10 +392,3 @@ def _chest_reason(volume: Volume, index: int) -> str:
 
 def _refused(reason: str) -> Assessment:
     return Assessment(verdict=CANNOT_ASSESS, probability=None, reason=reason)
-
-
-def _extent_mm(box: Rectangle, spacing_mm: tuple[float, float, float] | None) -> float | None:
-    if spacing_mm is None:
-        return None
-    _, row_mm, column_mm = spacing_mm
-    return round(max((box[2] - box[0]) * column_mm, (box[3] - box[1]) * row_mm), 1)

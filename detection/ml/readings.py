@@ -13,13 +13,14 @@ from numpy.typing import NDArray
 
 from detection.imaging.decode import decode_file
 from detection.imaging.window import Window, grey_slice
+from detection.ml.assessment import CANNOT_ASSESS
 from detection.ml.calibrate import apply_platt
 from detection.ml.dataset import Sample
 from detection.ml.findings import Located
 from detection.ml.input_gate import Features
 from detection.ml.items import LEFT, RIGHT, Item
 from detection.ml.pooling import pool
-from detection.ml.predictor import CANNOT_ASSESS, Predictor
+from detection.ml.predictor import Predictor
 from detection.ml.preprocess import letterbox
 
 Grey = NDArray[np.uint8]

@@ -13,30 +13,26 @@ from typing import Any
 
 import numpy as np
 
+from detection.ml import gate_table
+from detection.ml.assessment import CANNOT_ASSESS
 from detection.ml.baselines import body_brightness, load_baselines
 from detection.ml.bundle import load_bundle, load_default_bundle
 from detection.ml.classify import classify_paths
 from detection.ml.dataset import PARTS, Dataset, Sample, load_dataset, split
 from detection.ml.items import Item, halved_sources, judged_items
-from detection.ml.predictor import CANNOT_ASSESS, Predictor
+from detection.ml.near_copies import near_copies
+from detection.ml.predictor import Predictor
 from detection.ml.readings import Reader, Reading
 from detection.ml.report_bar import PUBLISHED, bar_rows
+from detection.ml.report_changed import deletion_of, resolution_of, robustness_of, spread
 from detection.ml.report_figures import draw_figures, draw_gallery
+from detection.ml.report_levels import Judged, calibration_of, judge, judge_groups, level
 from detection.ml.report_metrics import (
-    Judged,
     baseline_rows,
     brightness_of,
-    calibration_of,
     data_flow,
-    deletion_of,
     failures_of,
-    judge,
-    judge_groups,
-    level,
     localisation_of,
-    resolution_of,
-    robustness_of,
-    spread,
     subgroups_of,
 )
 from detection.ml.report_text import card_text
@@ -62,6 +58,8 @@ class ReportOptions:
     deletion_images: int = 150
     resolution_images: int = 300
     float32_images: int = 100
+    gate_per_group: int = 1
+    gate_made_images: int = 20
     threads: int = 2
 
 
@@ -164,7 +162,14 @@ def write_report(
             conditions=conditions,
             report=report,
         )
-    metrics["gate"] = _gate(samples, readings, not_ct=not_ct, predictor=reader.predictor)
+    report("gate")
+    metrics["gate"] = _gate(
+        samples,
+        readings,
+        not_ct=not_ct,
+        predictor=reader.predictor,
+        options=options,
+    )
     metrics["precision"] = _precision(
         items, samples, readings, reader=reader, store=store, options=options, report=report
     )
@@ -259,6 +264,7 @@ def _data(dataset: Dataset, parts: dict[str, list[Sample]]) -> dict[str, Any]:
         },
         # `split` raises if a patient group stands on two sides: being here, it passed.
         "leak_check": "passed",
+        "near_copies": len(near_copies(parts)),
     }
 
 
@@ -268,21 +274,35 @@ def _gate(
     *,
     not_ct: Path | None,
     predictor: Predictor,
+    options: ReportOptions,
 ) -> dict[str, Any]:
-    """Share of CT images that are refused, and of files that are no CT, as `classify` answers."""
+    """Share of CT images that are refused, and of files that are no CT, as `classify` answers.
+
+    Then kind by kind: pictures of the files, made ones, and CT images changed and turned.
+    """
     refused = np.array([bool(readings[s.image].refusal) for s in samples], bool)
     groups = np.array([s.group for s in samples], str)
     result: dict[str, Any] = {
         "ct_refused": proportion(refused, groups, unit="CT image").to_dict(),
         "not_ct_refused": None,
     }
-    if not_ct:
-        files = sorted(path for path in not_ct.rglob("*") if path.is_file())
+    files = sorted(path for path in not_ct.rglob("*") if path.is_file()) if not_ct else []
+    if files:
         answers = _classified([str(path) for path in files], predictor=predictor)
         flags = np.array([answer["status"] == CANNOT_ASSESS for answer in answers], bool)
         # Nothing is known of whose images these are: each file is a group of its own.
         names = np.array([str(index) for index in range(len(files))], str)
         result["not_ct_refused"] = proportion(flags, names, unit="file that is no CT").to_dict()
+    per_group, made = options.gate_per_group, options.gate_made_images
+    changed = gate_table.changed_rows(samples, predictor=predictor, per_group=per_group)
+    result["kinds"] = [
+        row.to_dict()
+        for row in (
+            *gate_table.file_rows(files, predictor=predictor),
+            *gate_table.made_rows(predictor=predictor, count=made),
+            *changed,
+        )
+    ]
     return result
 
 

@@ -3,22 +3,31 @@
 from typing import Any
 
 from detection.ml.card import (
-    Block,
     Items,
-    Picture,
     Section,
     Text,
     bounded,
     markdown,
     number,
-    points,
     share,
     table,
 )
-from detection.ml.card_words import DIFFERENCES, SOURCES, intended_use
-
-_POINTS = {"balanced": "balanced", "rule_out": "rule-out", "rule_in": "rule-in"}
-Metrics = dict[str, Any]
+from detection.ml.card_words import POINTS_CHOSEN, SOURCES, intended_use
+from detection.ml.near_copies import HASH_BITS, MAX_DISTANCE
+from detection.ml.report_evidence import (
+    POINTS,
+    Metrics,
+    ablation,
+    baselines,
+    evidence,
+    failures,
+    gate,
+    picture,
+    precision,
+    published,
+    robustness,
+    subgroups,
+)
 
 
 def card_text(metrics: Metrics) -> str:
@@ -38,15 +47,15 @@ def card_sections(metrics: Metrics) -> list[Section]:
         _predictive_values(metrics),
         _calibration(metrics),
         _localisation(metrics),
-        _evidence(metrics),
-        _robustness(metrics),
-        _gate(metrics),
-        _subgroups(metrics),
-        _baselines(metrics),
-        _ablation(metrics),
-        _precision(metrics),
-        _published(metrics),
-        _failures(metrics),
+        evidence(metrics),
+        robustness(metrics),
+        gate(metrics),
+        subgroups(metrics),
+        baselines(metrics),
+        ablation(metrics),
+        precision(metrics),
+        published(metrics),
+        failures(metrics),
         _provenance(metrics),
     ]
     return [section for section in sections if section.blocks]
@@ -125,11 +134,29 @@ def _data(m: Metrics) -> Section:
                 "Split by patient, stratified by source and finding, by a hash of the patient "
                 "unit's name; neighbouring Islam groups, which may be the axial and the coronal "
                 "series of one patient, stay together. Check that nothing stands on two sides: "
-                f"**{m['data']['leak_check']}**. Fingerprint of the data: "
+                f"**{m['data']['leak_check']}**. Near-copies in two parts, by a perceptual hash "
+                f"of {HASH_BITS} bits of which at most {MAX_DISTANCE} differ, mirrored or not: "
+                f"**{m['data'].get('near_copies', 'not counted')}**. Fingerprint of the data: "
                 f"`{m['data']['fingerprint']}`."
             ),
+            Text(_use_of_parts(m)),
             Items(SOURCES),
         ),
+    )
+
+
+def _use_of_parts(m: Metrics) -> str:
+    if m["model"].get("training", {}).get("refit"):
+        return (
+            "The weights were trained on the training and the validation part. Calibration, "
+            "operating points and the choice of int8 come from the same training without the "
+            "validation part, read on it: logits of patients that it did not know. The test part "
+            "was not trained on, nor did it set a limit."
+        )
+    return (
+        "The weights were trained on the training part; the validation part set calibration, "
+        "operating points and the choice of int8. The test part was not trained on, nor did it "
+        "set a limit."
     )
 
 
@@ -152,7 +179,7 @@ def _verdicts(m: Metrics) -> Section:
                 rows,
             ),
             Text("A patient group is scored by the mean of its three highest logits."),
-            *_picture(m, "roc.png"),
+            *picture(m, "roc.png"),
         ),
     )
 
@@ -160,7 +187,7 @@ def _verdicts(m: Metrics) -> Section:
 def _operating_points(m: Metrics) -> Section:
     rows = []
     for name, held in m["levels"].items():
-        for point, title in _POINTS.items():
+        for point, title in POINTS.items():
             at = held["points"][point]
             counts = at["confusion"]
             refused = counts["refused_stone"] + counts["refused_stone_free"]
@@ -184,7 +211,7 @@ def _operating_points(m: Metrics) -> Section:
         "sensitivity",
         "specificity",
     )
-    return Section("The three operating points", (table(header, rows),))
+    return Section("The three operating points", (Text(POINTS_CHOSEN), table(header, rows)))
 
 
 def _predictive_values(m: Metrics) -> Section:
@@ -198,7 +225,7 @@ def _predictive_values(m: Metrics) -> Section:
         )
         for name, held in m["levels"].items()
         if not name.startswith("all sources") and "finding" not in name
-        for point, title in _POINTS.items()
+        for point, title in POINTS.items()
         for prevalence, pair in held["points"][point]["predictive_values"].items()
     ]
     return Section(
@@ -236,7 +263,7 @@ def _calibration(m: Metrics) -> Section:
                 "noise."
             ),
             table(("level", "ECE", "Brier", "slope", "intercept"), rows),
-            *_picture(m, "reliability.png"),
+            *picture(m, "reliability.png"),
         ),
     )
 
@@ -274,232 +301,9 @@ def _localisation(m: Metrics) -> Section:
                 "at a threshold with at most so many false findings an image:"
             ),
             table(("false findings an image", *names.values()), rows),
-            *_picture(m, "froc.png"),
+            *picture(m, "froc.png"),
         ),
     )
-
-
-def _evidence(m: Metrics) -> Section:
-    deleted = [
-        (row["source"], row["boxes"], row["blanked"], row["fill"], share(row["still_stone"]))
-        for row in m["deletion"]
-    ]
-    resolution = [
-        (row["source"], number(row["auc_full"]), number(row["auc_256"]), number(row["fall"]))
-        for row in m["resolution"]
-    ]
-    brightness = [(row["finding"], number(row["correlation"], digits=2)) for row in m["brightness"]]
-    return Section(
-        "Does the verdict come from the stone?",
-        (
-            Text(
-                "**Deletion test.** The boxed stones of each true positive are blanked, or patches "
-                "of the same size elsewhere in the body. Without its stones an image should lose "
-                "its "
-                "verdict, and without another patch keep it. Share that is still above the "
-                "balanced "
-                "point:"
-            ),
-            table(("source", "boxes", "blanked", "filled by", "still stone"), deleted),
-            *_picture(m, "deletion.png"),
-            Text("**Resolution.** Everything read at 256 px:"),
-            table(("source", "AUC at full size", "AUC at 256 px", "fall"), resolution),
-            Text(
-                "**Contrast phase.** Rank correlation of the probability with body brightness "
-                "(share "
-                "of body pixels with grey 140 to 225) among the stone-free images; a model that "
-                "looks at stones has none:"
-            ),
-            table(("stone-free images", "rank correlation"), brightness),
-        ),
-    )
-
-
-def _robustness(m: Metrics) -> Section:
-    header = (
-        "corruption",
-        "strength",
-        "images",
-        "accuracy without gate",
-        "change, points",
-        "AUC",
-        "refused by the gate",
-        "accuracy of the answered",
-    )
-
-    def rows(held: list[dict[str, Any]]) -> list[tuple[str, ...]]:
-        return [
-            (
-                row["name"],
-                f"{row['strength']:g} ({row['unit']})",
-                str(row["images"]),
-                share(row["accuracy"]),
-                points(row["change"]),
-                number(row["auc"], digits=3),
-                share(row["refused"]),
-                share(row["accuracy_answered"]),
-            )
-            for row in held
-        ]
-
-    return Section(
-        "Robustness",
-        (
-            Text(
-                "Each image is corrupted before it is read, and compared with the clean reading of "
-                "the same item. The draw takes turns among the patient groups; seeds are fixed. At "
-                "high severities a refusal is the right answer. Mild corruption:"
-            ),
-            table(header, rows(m["mild"])),
-            Text("Five severities:"),
-            *_picture(m, "robustness.png"),
-            table(header, rows(m["robustness"])),
-        ),
-    )
-
-
-def _gate(m: Metrics) -> Section:
-    return Section(
-        "The input gate",
-        (
-            Items(
-                (
-                    f"CT images of the {m['part']} part that are refused: "
-                    f"{share(m['gate']['ct_refused'])}.",
-                    f"Files that are no CT and are refused: {share(m['gate']['not_ct_refused'])}.",
-                )
-            ),
-        ),
-    )
-
-
-def _subgroups(m: Metrics) -> Section:
-    rows = [(row["kind"], row["name"], share(row["accuracy"])) for row in m["subgroups"]]
-    return Section("Subgroups", (table(("by", "subgroup", "accuracy, balanced point"), rows),))
-
-
-def _baselines(m: Metrics) -> Section:
-    if not m["baselines"]:
-        return Section("Baselines", ())
-    sources = list(m["baselines"][0]["sources"])
-    header = ["model", "how"]
-    for source in sources:
-        header += [f"{source}: AUC", f"{source}: accuracy"]
-    rows = []
-    for row in m["baselines"]:
-        cells = []
-        for source in sources:
-            held = row["sources"][source]
-            cells += [number(held["auc"], digits=3), share(held["accuracy"])]
-        title = f"**{row['title']}**" if row["name"] == "model" else row["title"]
-        rows.append((title, row["how"], *cells))
-    return Section(
-        "Baselines",
-        (
-            Text(
-                "The same test items. The baselines' thresholds are chosen on the validation part. "
-                "They are trained once, at less than half the resolution, to show what a score on "
-                "these "
-                "images is worth; they are not tuned."
-            ),
-            table(header, rows),
-        ),
-    )
-
-
-def _ablation(m: Metrics) -> Section:
-    held = m["ablation"]
-    if not held:
-        return Section("Augmentations, one by one", ())
-    rows = [
-        (
-            row["augmentation"],
-            number(row["clean"], digits=3),
-            number(row["corrupted"], digits=3),
-            points(row["gain_clean"]),
-            points(row["gain_corrupted"]),
-        )
-        for row in held["rows"]
-    ]
-    header = (
-        "augmentation",
-        "AUC, clean",
-        "AUC, mildly corrupted",
-        "gain, clean, points",
-        "gain, corrupted, points",
-    )
-    return Section("Augmentations, one by one", (Text(held["how"]), table(header, rows)))
-
-
-def _precision(m: Metrics) -> Section:
-    held = m["precision"]
-    if not held:
-        return Section("int8 against float32", ())
-    rows = [
-        (
-            _POINTS[point],
-            *(
-                "not measured" if pair[name][what] is None else f"{100 * pair[name][what]:.1f} %"
-                for what in ("sensitivity", "specificity")
-                for name in ("float32", "int8")
-            ),
-        )
-        for point, pair in held["points"].items()
-    ]
-    header = (
-        "point",
-        "sensitivity, float32",
-        "sensitivity, int8",
-        "specificity, float32",
-        "specificity, int8",
-    )
-    return Section(
-        "int8 against float32",
-        (
-            Text(
-                f"The served int8 network against its float32 weights on {held['images']} test "
-                f"images ({held['items']} items): AUC {number(held['float32']['auc'])} in float32, "
-                f"{number(held['int8']['auc'])} in int8; the largest difference of a probability "
-                f"is "
-                f"{held['largest_probability_gap']:.3f}."
-            ),
-            table(header, rows),
-        ),
-    )
-
-
-def _published(m: Metrics) -> Section:
-    theirs = m["published"]["yildirim2021"]
-    rows = [
-        ("Yildirim et al. 2021", "346 whole coronal images", share(theirs)),
-        ("Islam et al. 2022, Swin transformer", "four classes", "99.30 %"),
-    ]
-    for name, held in m["levels"].items():
-        if not name.startswith("all sources"):
-            accuracy = share(held["points"]["balanced"]["accuracy"])
-            rows.append(("This model", f"{name}; held-out patient groups", accuracy))
-    return Section(
-        "Beside the published figures",
-        (table(("model", "measured on", "accuracy"), rows), Items(DIFFERENCES)),
-    )
-
-
-def _failures(m: Metrics) -> Section:
-    rows = [
-        (
-            row["kind"],
-            f"{row['image']} {row['half']}".strip(),
-            row["finding"],
-            row["group"],
-            f"{row['probability']:.3f}",
-            f"{row['stone_px']:.0f}" if row["stone_px"] else "",
-        )
-        for row in m["failures"]
-    ]
-    if not rows:
-        return Section("All failures", (Text("No miss and no false alarm."),))
-    header = ("kind", "image", "finding", "group", "probability", "largest stone, px")
-    return Section("All failures", (*_picture(m, "failures.jpg"), table(header, rows)))
 
 
 def _provenance(m: Metrics) -> Section:
@@ -527,11 +331,6 @@ def _provenance(m: Metrics) -> Section:
             ),
         ),
     )
-
-
-def _picture(m: Metrics, file: str) -> tuple[Block, ...]:
-    caption = m["figures"].get(file)
-    return (Picture(file, caption),) if caption else ()
 
 
 def _plain(value: Any) -> str:

@@ -13,6 +13,7 @@ from sklearn.metrics import roc_auc_score
 from detection.imaging.ingest import ingest
 from detection.imaging.phantom_volume import make_phantom_volume
 from detection.imaging.volume import Volume, load_volume
+from detection.ml.assessment import STONE, Assessment
 from detection.ml.bundle import (
     Bundle,
     default_bundle_path,
@@ -25,7 +26,7 @@ from detection.ml.classify import open_predictor
 from detection.ml.dataset import NEIGHBOUR_SOURCES, PARTS, Sample, load_dataset, split
 from detection.ml.errors import DatasetError
 from detection.ml.pooling import pool
-from detection.ml.predictor import STONE, Assessment, Predictor
+from detection.ml.predictor import Predictor
 from detection.ml.preprocess import letterbox
 from detection.ml.series import SeriesRule, series_logit
 
@@ -242,7 +243,12 @@ def page(
                 f"| {_proportion(*counted['sensitivity'])} "
                 f"| {_proportion(*counted['specificity'])} | {auc} |"
             )
-    lines += ["", _RUNS_NOTE, "", "## False alarms on stone-free phantoms", ""]
+    is_refit = bool(predictor.bundle.manifest.get("training", {}).get("refit"))
+    note = _RUNS_NOTE.format(
+        trained="the training and the validation part" if is_refit else "the training part",
+        whose="their" if is_refit else "its",
+    )
+    lines += ["", note, "", "## False alarms on stone-free phantoms", ""]
     lines += [*_alarms(phantoms, predictor), "", _PHANTOM_NOTE]
     if samples:
         lines += ["", "## Sample volumes, without a known diagnosis", "", *_counts(samples, rule)]
@@ -349,15 +355,15 @@ scored each by itself, and the more suspicious plane decides; where they disagre
 so. A single image keeps the image rule.
 
 The threshold was set on {runs} runs of neighbouring slices ({groups} with stones) of the training
-and validation parts of the fixed split: the middle of the thresholds with the highest sum of
-sensitivity and specificity. The test part was not looked at for it.
+and validation parts of the fixed split: halfway, on the logit scale, between the thresholds that
+keep 98 % of sensitivity and of specificity. The test part was not looked at for it.
 
 ## Runs of neighbouring slices
 
 Unit: one run. 95 % Wilson intervals; the runs of one patient (an axial and a coronal one) are not
 independent, so that the true intervals are wider.
 """
-_RUNS_NOTE = """The network was trained on the training part, so that its rows are too good. In
+_RUNS_NOTE = """The network was trained on {trained}, so that {whose} rows are too good. In
 these runs every slice of a stone run shows a stone, and the runs without stones are mostly
 contrast-enhanced: both make the task easier than a whole scan, where a stone is on few slices of
 many."""

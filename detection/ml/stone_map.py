@@ -1,4 +1,9 @@
-"""The stone map of a picture: from the cells of the network's canvas to the pixels of the image."""
+"""The stone map of a picture: from the cells of the network's canvas to the image, and its file."""
+
+import os
+import tempfile
+from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -55,3 +60,27 @@ def image_map(
     probabilities = apply_platt(sampled, calibration).astype(np.float32)
     is_read = np.outer((y >= 0) & (y <= picture[0]), (x >= 0) & (x <= picture[1]))
     return np.where(is_read, probabilities, np.float32(0))
+
+
+def save_stone_map(stone_map: NDArray[np.floating[Any]], path: Path) -> None:
+    """Write a map as float16: to a temporary name first, then moved into place.
+
+    It is stored uncompressed, in the format of `numpy.save`, so that one slice can be read
+    without the others.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.NamedTemporaryFile(dir=path.parent, suffix=".tmp", delete=False) as file:
+        np.save(file, stone_map.astype(np.float16, copy=False))
+    os.replace(file.name, path)
+
+
+def load_stone_map(path: Path) -> NDArray[np.float16]:
+    """Read what `save_stone_map` wrote: float16 `(slices, rows, columns)`, mapped from the disk.
+
+    The compressed `.npz` of the first version is read as well.
+    """
+    stored = np.load(path, mmap_mode="r", allow_pickle=False)
+    if isinstance(stored, np.ndarray):
+        return stored
+    with stored:
+        return stored["stone_map"].astype(np.float16)

@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from detection.ml.assessment import Assessment
 from detection.ml.classify import classify_paths
 from detection.ml.findings import Candidate
-from detection.ml.predictor import Assessment
 from detection.ml.stones import Stone
 from tests.imaging.synthetic import enhanced_dataset, write_ct, write_series
 

@@ -15,8 +15,9 @@ from detection.ml.calibrate import apply_platt
 from detection.ml.classify import classify_paths
 from detection.ml.errors import BundleError
 from detection.ml.pooling import pool
-from detection.ml.predictor import Predictor, load_stone_map, save_stone_map
+from detection.ml.predictor import Predictor
 from detection.ml.preprocess import letterbox
+from detection.ml.stone_map import load_stone_map, save_stone_map
 
 ROOT = Path(__file__).resolve().parents[2]
 MODELS = ROOT / "ml_models"

@@ -29,6 +29,8 @@ FEW = ReportOptions(
     deletion_images=2,
     resolution_images=4,
     float32_images=0,
+    gate_per_group=0,
+    gate_made_images=1,
     threads=1,
 )
 
@@ -117,6 +119,12 @@ def test_report_measures_the_gate_on_files_that_are_no_ct(made):
 
     assert metrics["gate"]["not_ct_refused"]["hits"] == 1
     assert metrics["gate"]["ct_refused"]["value"] == 0
+    kinds = {row["kind"]: row for row in metrics["gate"]["kinds"]}
+    assert kinds["blank"]["refused"]["hits"] == 1
+    assert kinds["blank"]["reasons"]
+    # No image was turned here: a kind that was not tried is not measured.
+    assert kinds["inverted"]["refused"]["value"] is None
+    assert "| inverted | not measured |" in card_text(metrics)
 
 
 def test_reading_is_what_the_predictor_answers_and_is_stored(folder, ungated, tmp_path):

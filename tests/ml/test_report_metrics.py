@@ -7,19 +7,9 @@ import pytest
 from detection.ml.dataset import Box, Sample
 from detection.ml.items import halved_sources, judged_items
 from detection.ml.readings import Reading
-from detection.ml.report_metrics import (
-    at_threshold,
-    brightness_of,
-    calibration_of,
-    failures_of,
-    judge,
-    judge_groups,
-    level,
-    localisation_of,
-    resolution_of,
-    spread,
-    subgroups_of,
-)
+from detection.ml.report_changed import resolution_of, spread
+from detection.ml.report_levels import at_threshold, calibration_of, judge, judge_groups, level
+from detection.ml.report_metrics import brightness_of, failures_of, localisation_of, subgroups_of
 
 POINTS = {name: {"threshold": t} for name, t in (("balanced", 0.5), ("rule_out", 0.2))}
 

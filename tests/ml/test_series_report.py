@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 
 from detection.imaging.volume import Volume
+from detection.ml.assessment import Assessment
 from detection.ml.bundle import default_bundle_path, load_bundle, load_default_bundle
 from detection.ml.dataset import Sample
 from detection.ml.errors import DatasetError
-from detection.ml.predictor import Assessment
 from detection.ml.preprocess import Preprocessing
 from detection.ml.series import SeriesRule, rule_of
 from detection.ml.series_report import (
