@@ -144,15 +144,22 @@ density and place, into drawn bodies; they say nothing about how often a stone i
 kidneys, spine, ribs; pixels of 0.65 to 0.85 mm, blur with a standard deviation of 0.5 mm within the
 slice, each slice averaging over its thickness, noise of 8 to 20 HU. Made by
 `python -m benchmarks.phantoms`. Each stone is measured from the voxel at its centre, by the
-half-maximum contour (`detection/imaging/measure.py`); detection has no part in it.
+half-maximum contour and what blur took from it (`detection/imaging/measure.py`); detection has no
+part in it.
 
 {table}
 
 - Diameter: the largest distance between two points of the contour, against the longest axis that
   was drawn. "measured" counts the stones that stand out at all: a 1 mm stone of 150 HU does not.
 - Limits of agreement: bias +- 1.96 standard deviations of the single differences.
-- The half-maximum of a small round thing lies a little inside its edge: blur moves it inwards, the
-  more the smaller the stone. No correction is made, since the blur of a scan is not known.
+- The half-maximum of a small round thing lies a little inside its edge: blur and voxels move it
+  inwards, the more the smaller the stone. The blur of each scan is read from the edge of the skin
+  (`blur.py`), an ellipsoid is imaged by that blur and those voxels until its contour looks like the
+  stone's, and what the ellipsoid lost is added (`partial_volume.py`). The measurement knows neither
+  the blur nor the sizes of these drawings; its limits were chosen on drawings of other seeds.
+- A stone on fewer than three voxels along an axis is corrected as a ball, and of one that hardly
+  stands out of the noise only the volume is used. Below 2 mm noise and the place between the voxels
+  decide.
 - "peak HU" is the mean of the core. Below about 3 mm blur and slice thickness lower it: the density
   of so small a stone cannot be read from a scan, with any method.
 - Slices thicker than the stone decide its extent across the slices. Diameters from slices of
