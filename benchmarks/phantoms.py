@@ -156,7 +156,9 @@ part in it.
   inwards, the more the smaller the stone. The blur of each scan is read from the edge of the skin
   (`blur.py`), an ellipsoid is imaged by that blur and those voxels until its contour looks like the
   stone's, and what the ellipsoid lost is added (`partial_volume.py`). The measurement knows neither
-  the blur nor the sizes of these drawings; its limits were chosen on drawings of other seeds.
+  the blur nor the sizes of these drawings; its limits were chosen on
+  drawings of other seeds, two of them after these had been seen. Every stone here is an ellipsoid:
+  one of irregular shape keeps a larger error.
 - A stone on fewer than three voxels along an axis is corrected as a ball, and of one that hardly
   stands out of the noise only the volume is used. Below 2 mm noise and the place between the voxels
   decide.
