@@ -27,6 +27,9 @@ export function listenTo(pane, { stage, viewer }) {
         return;
       }
       event.preventDefault();
+      if (document.activeElement === document.body) {
+        stage.focus({ preventScroll: true, focusVisible: false });
+      }
       const amount = event.deltaY * (event.deltaMode === 1 ? 33 : 1);
       if (isZoom) {
         pane.zoomTo(pane.zoom * (amount < 0 ? ZOOM_STEP : 1 / ZOOM_STEP), ...placeOf(event));

@@ -3,6 +3,7 @@
 // are only drawn, so that neither WebGL nor a quick computer is needed.
 
 import { createGreyTable } from "./viewer-grey.js";
+import { listenToKeys } from "./viewer-keys.js";
 import { createPane } from "./viewer-pane.js";
 import { listenTo } from "./viewer-pointer.js";
 import { createMaps, createSlices, SessionEnded } from "./viewer-slices.js";
@@ -394,7 +395,11 @@ function startViewer(root) {
   };
   const buttons = [...document.querySelectorAll("[data-finding]")];
   for (const button of buttons) {
-    button.addEventListener("click", () => {
+    button.addEventListener("click", (event) => {
+      // Who points at a finding goes on in the image; who came by keys stays in the list.
+      if (event.detail > 0) {
+        stage.focus({ preventScroll: true, focusVisible: false });
+      }
       const isChosen = !isPressed(button);
       buttons.forEach((other) => press(other, other === button && isChosen));
       chosen = isChosen ? Number(button.dataset.finding) : null;
@@ -415,12 +420,12 @@ function startViewer(root) {
     });
   }
 
-  // Keys that no button has. Slices scroll while the viewer has the focus or the pointer.
+  // Keys that no button has.
   const steps = { ArrowUp: -1, ArrowLeft: -1, ArrowDown: 1, ArrowRight: 1, PageUp: -PAGE, PageDown: PAGE };
   const moves = { ArrowUp: [0, 1], ArrowDown: [0, -1], ArrowLeft: [1, 0], ArrowRight: [-1, 0] };
-  root.viewerKey = (event) => {
-    const isHere = root.contains(document.activeElement) || stage.matches(":hover");
-    if (!isHere || event.target.closest("input, summary")) {
+  const onPlainKey = (event) => {
+    // The slider of the opacity has arrow keys of its own.
+    if (event.target.closest("input")) {
       return false;
     }
     const move = moves[event.key];
@@ -442,6 +447,7 @@ function startViewer(root) {
     }
     return true;
   };
+  listenToKeys(root, { stage, onPlainKey });
 
   // A page that is left, or put aside to come back, keeps no pixels.
   addEventListener("pagehide", () => {
@@ -465,23 +471,6 @@ function start() {
   }
 }
 
-document.addEventListener("keydown", (event) => {
-  if (event.ctrlKey || event.metaKey || event.altKey || event.target.closest("input:not([type=range]), select, textarea")) {
-    return;
-  }
-  if (document.querySelector("[data-started]")?.viewerKey(event)) {
-    event.preventDefault();
-    return;
-  }
-  const key = event.key === "=" ? "+" : event.key.toLowerCase();
-  const target = [...document.querySelectorAll("[data-key]")].find(
-    (element) => element.dataset.key === key && !element.hidden,
-  );
-  if (target) {
-    event.preventDefault();
-    target.click();
-  }
-});
 // What was put aside has no pixels any more, and perhaps nobody is signed in.
 addEventListener("pageshow", (event) => {
   if (event.persisted) {

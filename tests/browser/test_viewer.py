@@ -87,19 +87,25 @@ def opened(page: Page, stack, cookie):
     return page
 
 
+@pytest.fixture
+def focused(opened):
+    opened.locator("[data-stage]").focus()
+    return opened
+
+
 def pane(page: Page, plane: str):
     return page.locator(f'[data-pane="{plane}"]')
 
 
-def test_the_patients_right_is_at_the_left_and_named_so(complaints, opened):
+def test_the_patients_right_is_at_the_left_and_named_so(complaints, focused):
     for plane, letters in (("axial", "RLAP"), ("coronal", "RLHF"), ("sagittal", "APHF")):
         for edge, letter in zip(("left", "right", "top", "bottom"), letters, strict=True):
-            expect(pane(opened, plane).locator(f'[data-side="{edge}"]')).to_have_text(letter)
-    opened.keyboard.press("b")
-    opened.get_by_title("Dragging moves the cross-hairs").click()
+            expect(pane(focused, plane).locator(f'[data-side="{edge}"]')).to_have_text(letter)
+    focused.keyboard.press("b")
+    focused.get_by_title("Dragging moves the cross-hairs").click()
     for plane in ("axial", "coronal"):
-        expect(pane(opened, plane)).to_have_attribute("data-slice", re.compile(r"\d+"))
-        x, y, _ = pane(opened, plane).evaluate(BRIGHT_PLACE)
+        expect(pane(focused, plane)).to_have_attribute("data-slice", re.compile(r"\d+"))
+        x, y, _ = pane(focused, plane).evaluate(BRIGHT_PLACE)
         assert x < 0.4
         assert y == pytest.approx(0.5, abs=0.1)
     assert complaints == []
@@ -150,47 +156,86 @@ def test_keys_wheel_strip_and_cross_hairs_choose_the_slices(opened):
     assert int(pane(opened, "sagittal").get_attribute("data-slice")) < COLUMNS // 2
 
 
-def test_windows_by_keys_and_by_dragging_values_and_inversion(opened):
+def test_keys_act_only_where_the_viewer_has_the_focus(opened, radiologist):
+    newer = study_make(uploaded_by=radiologist)
+    opened.reload()
+    viewer = opened.locator("[data-viewer]")
+    expect(viewer).to_have_attribute("data-state", "ready")
     readout = pane(opened, "axial").locator("[data-window-readout]")
+    invert = opened.get_by_title("Invert black and white")
+    listed = opened.get_by_role("dialog", name="Keys of the viewer")
+
+    # Neither on the page, the pointer over the image, nor in a field of the viewer itself.
+    pane(opened, "axial").hover()
+    opened.keyboard.type("2ip?")
+    viewer.evaluate("viewer => viewer.append(document.createElement('textarea'))")
+    viewer.locator("textarea").press_sequentially("2ip?")
+    expect(viewer.locator("textarea")).to_have_value("2ip?")
+    expect(readout).to_have_text("L 40 W 400")
+    expect(invert).to_have_attribute("aria-pressed", "false")
+    expect(listed).to_be_hidden()
+
+    opened.get_by_role("link", name="Newer").focus()
+    expect(opened.get_by_text("Keys act once the image was clicked")).to_be_visible()
+    opened.locator("[data-stage]").focus()
+    expect(opened.get_by_text("Keys are on.")).to_be_visible()
+    expect(viewer).to_have_css("border-color", "rgb(134, 216, 230)")
+    opened.keyboard.press("?")
+    expect(listed).to_contain_text("this list")
+    opened.keyboard.press("i")
+    opened.keyboard.press("Escape")
+    expect(listed).to_be_hidden()
+    opened.keyboard.press("2")
+    expect(readout).to_have_text("L 400 W 1500")
+    expect(invert).to_have_attribute("aria-pressed", "false")
+
+    # The next study goes on where this one was left: with the keys.
+    opened.keyboard.press("p")
+    opened.wait_for_url(f"**{newer.get_absolute_url()}")
+    expect(opened.locator("[data-stage]")).to_be_focused()
+
+
+def test_windows_by_keys_and_by_dragging_values_and_inversion(focused):
+    readout = pane(focused, "axial").locator("[data-window-readout]")
     for key, words in (
         ("2", "L 400 W 1500"),
         ("3", "L 500 W 2000"),
         ("4", "L -600 W 1500"),
         ("1", "L 40 W 400"),
     ):
-        opened.keyboard.press(key)
+        focused.keyboard.press(key)
         expect(readout).to_have_text(words)
 
-    box = pane(opened, "axial").bounding_box()
-    opened.mouse.move(box["x"] + 100, box["y"] + 100)
-    opened.mouse.down(button="right")
-    opened.mouse.move(box["x"] + 160, box["y"] + 130)
-    opened.mouse.up(button="right")
+    box = pane(focused, "axial").bounding_box()
+    focused.mouse.move(box["x"] + 100, box["y"] + 100)
+    focused.mouse.down(button="right")
+    focused.mouse.move(box["x"] + 160, box["y"] + 130)
+    focused.mouse.up(button="right")
     expect(readout).to_have_text("L 80 W 480")
-    expect(opened.locator("[data-window][aria-pressed=true]")).to_have_count(0)
+    expect(focused.locator("[data-window][aria-pressed=true]")).to_have_count(0)
 
     # The value under the pointer, and the greys turned over.
-    opened.keyboard.press("1")
-    axial = pane(opened, "axial")
-    opened.keyboard.press("b")
-    opened.keyboard.press("x")
+    focused.keyboard.press("1")
+    axial = pane(focused, "axial")
+    focused.keyboard.press("b")
+    focused.keyboard.press("x")
     x, y, bright = axial.evaluate(BRIGHT_PLACE)
     box = axial.bounding_box()
-    opened.mouse.move(box["x"] + x * box["width"], box["y"] + y * box["height"])
-    expect(opened.locator("[data-readout]")).to_contain_text(f"{RIGHT_HU} HU at x 1")
+    focused.mouse.move(box["x"] + x * box["width"], box["y"] + y * box["height"])
+    expect(focused.locator("[data-readout]")).to_contain_text(f"{RIGHT_HU} HU at x 1")
 
-    opened.keyboard.press("i")
-    opened.wait_for_function(
+    focused.keyboard.press("i")
+    focused.wait_for_function(
         f"() => ({BRIGHT_PLACE})(document.querySelector('[data-pane=axial]'))[2] > {bright}"
     )
 
 
-def test_a_voxel_is_as_tall_as_its_millimetres_say(opened):
-    opened.keyboard.press("b")
-    opened.keyboard.press("x")
-    opened.keyboard.press("t")
-    expect(pane(opened, "coronal")).to_have_class(re.compile("is-main"))
-    extent = pane(opened, "coronal").evaluate(
+def test_a_voxel_is_as_tall_as_its_millimetres_say(focused):
+    focused.keyboard.press("b")
+    focused.keyboard.press("x")
+    focused.keyboard.press("t")
+    expect(pane(focused, "coronal")).to_have_class(re.compile("is-main"))
+    extent = pane(focused, "coronal").evaluate(
         """(pane) => {
           const canvas = pane.querySelector("canvas");
           const { width, height } = canvas;
@@ -210,45 +255,45 @@ def test_a_voxel_is_as_tall_as_its_millimetres_say(opened):
     assert extent == pytest.approx(2.4, rel=0.06)
 
 
-def test_ruler_map_and_findings(opened):
-    axial = pane(opened, "axial")
+def test_ruler_map_and_findings(focused):
+    axial = pane(focused, "axial")
     expect(axial.locator("[data-scale-bar]")).to_contain_text("mm")
     length_mm = int(axial.locator("[data-scale-bar]").get_attribute("data-mm"))
     bar = axial.locator("[data-scale-line]").bounding_box()
     box = axial.bounding_box()
-    opened.keyboard.press("d")
-    opened.mouse.move(box["x"] + 100, box["y"] + 200)
-    opened.mouse.down()
-    opened.mouse.move(box["x"] + 100 + bar["width"], box["y"] + 200)
-    opened.mouse.up()
+    focused.keyboard.press("d")
+    focused.mouse.move(box["x"] + 100, box["y"] + 200)
+    focused.mouse.down()
+    focused.mouse.move(box["x"] + 100 + bar["width"], box["y"] + 200)
+    focused.mouse.up()
 
     measured = float(axial.get_attribute("data-measured"))
     assert measured == pytest.approx(length_mm, rel=0.02)
 
     # The map is a second opinion, off until it is asked for.
     expect(axial).to_have_attribute("data-map", "hidden")
-    opened.keyboard.press("m")
+    focused.keyboard.press("m")
     expect(axial).to_have_attribute("data-map", "shown")
-    opened.keyboard.press("m")
+    focused.keyboard.press("m")
     expect(axial).to_have_attribute("data-map", "hidden")
 
-    finding = opened.locator('[data-finding="1"]')
+    finding = focused.locator('[data-finding="1"]')
     finding.click()
     expect(finding).to_have_attribute("aria-pressed", "true")
-    expect(pane(opened, "axial")).to_have_attribute("data-slice", "18")
-    expect(pane(opened, "sagittal")).to_have_attribute("data-slice", "55")
-    expect(pane(opened, "coronal")).to_have_attribute("data-slice", "45")
-    expect(opened.locator("[data-zoom-level]")).to_have_text("200 %")
+    expect(pane(focused, "axial")).to_have_attribute("data-slice", "18")
+    expect(pane(focused, "sagittal")).to_have_attribute("data-slice", "55")
+    expect(pane(focused, "coronal")).to_have_attribute("data-slice", "45")
+    expect(focused.locator("[data-zoom-level]")).to_have_text("200 %")
 
     # The planes change places.
-    stage = opened.locator("[data-stage]")
-    opened.keyboard.press("v")
+    stage = focused.locator("[data-stage]")
+    focused.keyboard.press("v")
     expect(stage).to_have_class(re.compile("is-three"))
-    opened.keyboard.press("v")
+    focused.keyboard.press("v")
     expect(stage).not_to_have_class(re.compile("is-three"))
-    opened.get_by_role("button", name="Show the sagittal plane large").click()
-    expect(pane(opened, "sagittal")).to_have_class(re.compile("is-main"))
-    expect(opened.get_by_role("slider", name="Slice")).to_have_attribute(
+    focused.get_by_role("button", name="Show the sagittal plane large").click()
+    expect(pane(focused, "sagittal")).to_have_class(re.compile("is-main"))
+    expect(focused.get_by_role("slider", name="Slice")).to_have_attribute(
         "aria-valuemax", str(COLUMNS)
     )
 
