@@ -1,0 +1,14 @@
+"""The administration: history to read, model versions to put into service, retrainings to run."""
+
+from detection.admin.identifiers import IdentifierAccessAdmin
+from detection.admin.predictions import PredictionAdmin
+from detection.admin.registry import ModelActivationAdmin, ModelVersionAdmin
+from detection.admin.training import TrainingRunAdmin
+
+__all__ = [
+    "IdentifierAccessAdmin",
+    "ModelActivationAdmin",
+    "ModelVersionAdmin",
+    "PredictionAdmin",
+    "TrainingRunAdmin",
+]
