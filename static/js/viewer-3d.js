@@ -2,8 +2,9 @@
 // the volume are loaded only when somebody asks for this view.
 
 import { fetchPixels } from "./viewer-slices.js";
+import { isPressed, press } from "./viewer-tools.js";
 
-export function hasWebGL2() {
+function hasWebGL2() {
   try {
     return Boolean(document.createElement("canvas").getContext("webgl2"));
   } catch {
@@ -11,7 +12,7 @@ export function hasWebGL2() {
   }
 }
 
-export async function openThreeD({ place, library, url, series, window: { center, width } }) {
+async function openThreeD({ place, library, url, series, window: { center, width } }) {
   const [{ Niivue, SLICE_TYPE, NVImage }, response] = await Promise.all([
     import(library),
     fetchPixels(`${url}?${new URLSearchParams({ series })}`),
@@ -60,4 +61,42 @@ export async function openThreeD({ place, library, url, series, window: { center
       place.replaceChildren();
     },
   };
+}
+
+// `window()` is the one that is set when the view opens; `onOpen` gets what was opened, or null.
+export function startThreeD({ root, stage, url, series, window, onOpen, onProblem }) {
+  const button = root.querySelector("[data-three-d]");
+  if (!button) {
+    return;
+  }
+  const place = root.querySelector("[data-3d]");
+  const isThere = hasWebGL2();
+  let threeD = null;
+  button.hidden = !isThere;
+  root.querySelector("[data-no-3d]").hidden = isThere;
+
+  const show = (isOpen) => {
+    press(button, isOpen);
+    place.hidden = !isOpen;
+    stage.classList.toggle("is-3d", isOpen);
+  };
+  button.addEventListener("click", async () => {
+    if (isPressed(button)) {
+      threeD?.close();
+      threeD = null;
+      show(false);
+      onOpen(null);
+      return;
+    }
+    show(true);
+    place.textContent = "Loading the volume …";
+    try {
+      const library = button.dataset.niivue;
+      threeD = await openThreeD({ place, library, url, series, window: window() });
+      onOpen(threeD);
+    } catch {
+      show(false);
+      onProblem("The 3D view could not be opened. The slices still work.");
+    }
+  });
 }

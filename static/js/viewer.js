@@ -2,67 +2,21 @@
 // stone map, boxes and scores. The server cuts the slices and checks who may see them; here they
 // are only drawn, so that neither WebGL nor a quick computer is needed.
 
+import { startFindings } from "./viewer-findings.js";
 import { createGreyTable } from "./viewer-grey.js";
 import { listenToKeys } from "./viewer-keys.js";
 import { createPane } from "./viewer-pane.js";
+import { boxesOn, clamp, downOf, inPlane, middleOf, toVoxel } from "./viewer-places.js";
 import { listenTo } from "./viewer-pointer.js";
 import { createMaps, createSlices, SessionEnded } from "./viewer-slices.js";
 import { createStrip } from "./viewer-strip.js";
+import { isPressed, press, startTools } from "./viewer-tools.js";
 
-const ZOOM_STEP = 1.25;
 const PAN_STEP = 60;
 const PAGE = 10;
 const WHOLE_GREY = { center: 127.5, width: 255 };
 // Where a reader was in each series of this page: a partial that arrives later begins there.
 const places = new Map();
-
-function remembered(name) {
-  try {
-    return localStorage.getItem(`viewer.${name}`);
-  } catch {
-    return null;
-  }
-}
-
-function remember(name, value) {
-  try {
-    localStorage.setItem(`viewer.${name}`, value);
-  } catch {
-    // Then it lasts until the page is left.
-  }
-}
-
-function press(button, pressed) {
-  button.setAttribute("aria-pressed", String(pressed));
-}
-
-const isPressed = (button) => button?.getAttribute("aria-pressed") === "true";
-const clamp = (value, most) => Math.min(most, Math.max(0, value));
-
-// Places: a voxel of the stored array, [slice, row, column], and its slice, row and column in a
-// shown plane, which may run along other axes and against them.
-function inPlane(plane, voxel) {
-  const [slice, row, column] = plane.axes.map(([axis, isFlipped], i) =>
-    isFlipped ? plane.size[i] - 1 - voxel[axis] : voxel[axis],
-  );
-  return { slice, row, column };
-}
-
-function toVoxel(plane, { slice, row, column }) {
-  const voxel = [0, 0, 0];
-  [slice, row, column].forEach((value, i) => {
-    const [axis, isFlipped] = plane.axes[i];
-    const at = clamp(Math.floor(value), plane.size[i] - 1);
-    voxel[axis] = isFlipped ? plane.size[i] - 1 - at : at;
-  });
-  return voxel;
-}
-
-function edgesInPlane(plane, edges) {
-  return plane.axes.map(([axis, isFlipped], i) =>
-    isFlipped ? edges[axis].map((edge) => plane.size[i] - edge).reverse() : edges[axis],
-  );
-}
 
 function startViewer(root) {
   const config = JSON.parse(root.dataset.config);
@@ -85,11 +39,6 @@ function startViewer(root) {
   let isCrossShown = hasPlanes;
   let chosen = null;
   let threeD = null;
-
-  function middleOf(plane) {
-    const [slice, row, column] = plane.size.map((size) => size / 2);
-    return { slice, row, column };
-  }
 
   const isShown = (name) => isPressed(find(`[data-toggle="${name}"]`));
   const indexOf = (plane) => inPlane(plane, cursor).slice;
@@ -141,23 +90,8 @@ function startViewer(root) {
       const { row, column } = inPlane(plane, cursor);
       return { row, column, acrossRows: across(1), acrossColumns: across(2) };
     },
-    boxes(plane, index) {
-      if (!isShown("boxes")) {
-        return [];
-      }
-      return config.findings
-        .map((finding, i) => {
-          const [across, rows, columns] = edgesInPlane(plane, finding.edges);
-          return {
-            box: [columns[0], rows[0], columns[1], rows[1]],
-            isHere: Math.floor(across[0]) <= index && index < across[1],
-            number: String(i + 1),
-            isFaint: finding.isFaint,
-            isChosen: finding.rank === chosen,
-          };
-        })
-        .filter(({ isHere }) => isHere);
-    },
+    boxes: (plane, index) =>
+      isShown("boxes") ? boxesOn(plane, index, config.findings, chosen) : [],
     onDrawn(plane, index) {
       if (plane !== mainPlane()) {
         return;
@@ -206,8 +140,6 @@ function startViewer(root) {
     moveTo(toVoxel(plane, { ...inPlane(plane, cursor), slice: index }));
   };
 
-  // Downwards is towards the feet in axial slices, as on films, and else away from the first slice.
-  const downOf = (plane) => (plane.name === "axial" && plane.letters ? -1 : 1);
   const scroll = (pane, steps) => goTo(pane, indexOf(pane.plane) + steps * downOf(pane.plane));
 
   const showZoom = () => {
@@ -268,144 +200,48 @@ function startViewer(root) {
   };
   panes.forEach((pane) => listenTo(pane, { stage, viewer: shared }));
 
-  // Tools
-  for (const button of findAll("[data-window]")) {
-    button.addEventListener("click", () => {
-      const [center, width] = button.dataset.window.split(" ").map(Number);
-      setWindow({ center, width });
-    });
-  }
-  find("[data-invert]").addEventListener("click", (event) => {
-    press(event.currentTarget, !isPressed(event.currentTarget));
-    setWindow({});
-  });
-  for (const button of findAll("[data-tool]")) {
-    button.addEventListener("click", () => {
-      if (button.dataset.tool === "cross") {
-        isCrossShown = tool !== "cross" || !isCrossShown;
-      }
-      tool = button.dataset.tool;
-      findAll("[data-tool]").forEach((other) => press(other, other === button));
-      stage.dataset.tool = tool;
-      drawAll();
-    });
-  }
   stage.dataset.tool = tool;
-  for (const button of findAll("[data-toggle]")) {
-    if (button.dataset.toggle === "boxes") {
-      press(button, remembered("boxes") !== "off");
+  const setTool = (next) => {
+    if (next === "cross") {
+      isCrossShown = tool !== "cross" || !isCrossShown;
     }
-    button.addEventListener("click", () => {
-      press(button, !isPressed(button));
-      if (button.dataset.toggle === "boxes") {
-        remember("boxes", isPressed(button) ? "on" : "off");
-      }
-      drawAll();
-    });
-  }
-  if (opacity) {
-    opacity.value = remembered("opacity") ?? opacity.value;
-    opacity.addEventListener("input", () => {
-      remember("opacity", opacity.value);
-      drawAll();
-    });
-  }
-  const zoomActions = {
-    in: () => mainPane().zoomTo(mainPane().zoom * ZOOM_STEP),
-    out: () => mainPane().zoomTo(mainPane().zoom / ZOOM_STEP),
-    fit: () => panes.forEach((pane) => pane.fit()),
-  };
-  for (const button of findAll("[data-zoom]")) {
-    button.addEventListener("click", () => {
-      zoomActions[button.dataset.zoom]();
-      showZoom();
-    });
-  }
-  const layout = find("[data-layout]");
-  const setLayout = (isThree) => {
-    press(layout, isThree);
-    stage.classList.toggle("is-three", isThree);
+    tool = next;
+    stage.dataset.tool = tool;
     drawAll();
   };
-  layout?.addEventListener("click", () => {
-    setLayout(!isPressed(layout));
-    remember("layout", isPressed(layout) ? "three" : "one");
+  const fit = () => panes.forEach((pane) => pane.fit());
+  const turn = () => setMain((main + 1) % planes.length);
+  startTools(root, {
+    planes, stage, mainPane, setMain, setWindow, setTool, showZoom, drawAll, fit, turn,
   });
-  find("[data-turn]")?.addEventListener("click", () => setMain((main + 1) % planes.length));
-  for (const button of findAll("[data-enlarge]")) {
-    button.addEventListener("click", () =>
-      setMain(planes.findIndex((plane) => plane.name === button.dataset.enlarge)),
-    );
-  }
-  startThreeD();
 
-  function startThreeD() {
-    const button = find("[data-three-d]");
-    if (!button) {
-      return;
-    }
-    const place = find("[data-3d]");
-    const show = (isOpen) => {
-      press(button, isOpen);
-      place.hidden = !isOpen;
-      stage.classList.toggle("is-3d", isOpen);
-    };
-    import("./viewer-3d.js").then(({ hasWebGL2, openThreeD }) => {
-      const isThere = hasWebGL2();
-      button.hidden = !isThere;
-      find("[data-no-3d]").hidden = isThere;
-      button.addEventListener("click", async () => {
-        if (isPressed(button)) {
-          threeD?.close();
-          threeD = null;
-          show(false);
-          drawAll();
-          return;
-        }
-        show(true);
-        place.textContent = "Loading the volume …";
-        try {
-          threeD = await openThreeD({
-            place,
-            library: button.dataset.niivue,
-            url: config.urls.volume,
-            series: config.series,
-            window: grade,
-          });
-        } catch {
-          show(false);
-          problem.textContent = "The 3D view could not be opened. The slices still work.";
-          problem.hidden = false;
-        }
-      });
-    });
-  }
+  // After the first slices: asking for WebGL takes its time.
+  import("./viewer-3d.js").then(({ startThreeD }) =>
+    startThreeD({
+      root,
+      stage,
+      url: config.urls.volume,
+      series: config.series,
+      window: () => grade,
+      onOpen: (opened) => {
+        threeD = opened;
+        drawAll();
+      },
+      onProblem: (sentence) => {
+        problem.textContent = sentence;
+        problem.hidden = false;
+      },
+    }),
+  );
 
-  // Findings of the page jump to their slice and place. A button may name another place with
-  // data-plane, data-slice, data-x and data-y.
-  const placeOf = (button) => {
-    const { finding, plane, slice, x, y } = button.dataset;
-    const index = Math.max(0, planes.findIndex(({ name }) => name === plane));
-    if (slice !== undefined && x !== undefined && y !== undefined) {
-      const voxel = toVoxel(planes[index], { slice: +slice, row: +y, column: +x });
-      return { index, voxel };
-    }
-    const own = config.findings.find(({ rank }) => String(rank) === finding);
-    return own && { index, voxel: own.centre };
-  };
-  const buttons = [...document.querySelectorAll("[data-finding]")];
-  for (const button of buttons) {
-    button.addEventListener("click", (event) => {
-      // Who points at a finding goes on in the image; who came by keys stays in the list.
-      if (event.detail > 0) {
-        stage.focus({ preventScroll: true, focusVisible: false });
-      }
-      const isChosen = !isPressed(button);
-      buttons.forEach((other) => press(other, other === button && isChosen));
-      chosen = isChosen ? Number(button.dataset.finding) : null;
-      const place = isChosen ? placeOf(button) : null;
+  startFindings({
+    stage,
+    planes,
+    findings: config.findings,
+    choose(rank, place) {
+      chosen = rank;
       if (!place) {
-        zoomActions.fit();
+        fit();
         showZoom();
         return;
       }
@@ -417,8 +253,8 @@ function startViewer(root) {
       mainPane().centreOn(column + 0.5, row + 0.5);
       showZoom();
       stage.scrollIntoView({ block: "nearest" });
-    });
-  }
+    },
+  });
 
   // Keys that no button has.
   const steps = { ArrowUp: -1, ArrowLeft: -1, ArrowDown: 1, ArrowRight: 1, PageUp: -PAGE, PageDown: PAGE };
@@ -457,9 +293,6 @@ function startViewer(root) {
   });
 
   new ResizeObserver(drawAll).observe(stage);
-  if (layout) {
-    setLayout(remembered("layout") === "three");
-  }
   setWindow({});
   setMain(main);
 }
