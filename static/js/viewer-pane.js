@@ -215,6 +215,17 @@ export function createPane({ element, plane, view }) {
       return drawn;
     },
 
+    // How far and where to the image is enlarged.
+    get view() {
+      return { zoom, pan };
+    },
+
+    setView(next) {
+      ({ zoom, pan } = next);
+      limitPan();
+      pane.draw();
+    },
+
     // A place on the canvas as a place on the image, in pixels of the cut.
     toImage(x, y) {
       const at = frame();

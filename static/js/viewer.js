@@ -15,11 +15,9 @@ import { isPressed, press, startTools } from "./viewer-tools.js";
 const PAN_STEP = 60;
 const PAGE = 10;
 const WHOLE_GREY = { center: 127.5, width: 255 };
-// Where a reader was in each series of this page: a partial that arrives later begins there.
-const places = new Map();
 
-function startViewer(root) {
-  const config = JSON.parse(root.dataset.config);
+// `before` is what the reader had set in the viewer that this one replaces, or undefined.
+function startViewer(root, config, before) {
   const { planes, isHu } = config;
   const find = (selector) => root.querySelector(selector);
   const findAll = (selector) => [...root.querySelectorAll(selector)];
@@ -28,15 +26,14 @@ function startViewer(root) {
   const grey = createGreyTable(isHu);
   const isStack = planes[0].size[0] > 1;
   const hasPlanes = planes.length > 1;
-  const before = places.get(config.series);
 
   let cursor = before?.cursor ?? toVoxel(planes[0], middleOf(planes[0]));
   let main = before?.main ?? 0;
   let direction = 1;
   let greyVersion = 0;
-  let grade = isHu ? { center: 40, width: 400 } : { ...WHOLE_GREY };
-  let tool = find("[data-tool]").dataset.tool;
-  let isCrossShown = hasPlanes;
+  let grade = before?.grade ?? (isHu ? { center: 40, width: 400 } : { ...WHOLE_GREY });
+  let tool = before?.tool ?? find("[data-tool]").dataset.tool;
+  let isCrossShown = before?.isCrossShown ?? hasPlanes;
   let chosen = null;
   let threeD = null;
 
@@ -120,7 +117,6 @@ function startViewer(root) {
   const drawAll = () => panes.forEach((pane) => pane.draw());
 
   const update = () => {
-    places.set(config.series, { cursor, main });
     const order = [main, ...planes.keys()].filter((plane, i, all) => all.indexOf(plane) === i);
     slices.want(order.map((plane) => [plane, indexOf(planes[plane])]), direction);
     drawAll();
@@ -285,31 +281,77 @@ function startViewer(root) {
   };
   listenToKeys(root, { stage, onPlainKey });
 
-  // A page that is left, or put aside to come back, keeps no pixels.
-  addEventListener("pagehide", () => {
-    slices.clear();
-    maps.clear();
-    panes.forEach((pane) => pane.forget());
-  });
-
   new ResizeObserver(drawAll).observe(stage);
+  if (before) {
+    press(find("[data-invert]"), before.isInverted);
+    findAll("[data-tool]").forEach((button) => press(button, button.dataset.tool === tool));
+    panes.forEach((pane, i) => pane.setView(before.views[i]));
+  }
   setWindow({});
   setMain(main);
+
+  return {
+    series: config.series,
+    settings: () => ({
+      cursor,
+      main,
+      grade,
+      tool,
+      isCrossShown,
+      isInverted: isPressed(find("[data-invert]")),
+      views: panes.map((pane) => pane.view),
+    }),
+    forget() {
+      slices.clear();
+      maps.clear();
+      panes.forEach((pane) => pane.forget());
+    },
+  };
 }
+
+// The viewers of this page. A study that has just been read arrives as a partial: its viewer has
+// scores and findings now, and goes on where the reader was.
+const viewers = new Map();
+let focused = null;
 
 function start() {
   for (const root of document.querySelectorAll("[data-viewer]:not([data-started])")) {
+    const config = JSON.parse(root.dataset.config);
+    const [old, before] =
+      [...viewers].find(([other, { series }]) => series === config.series && !other.isConnected) ??
+      [];
     root.dataset.started = "";
-    startViewer(root);
+    viewers.set(root, startViewer(root, config, before?.settings()));
+    before?.forget();
+    viewers.delete(old);
   }
 }
 
+// Browsers that cannot move an element in one go take the focus from what htmx preserves, and with
+// it the keys; and no dialog stays modal.
+function keepFocus() {
+  if (!focused || document.activeElement !== document.body) {
+    return;
+  }
+  const there = focused.isConnected ? focused : document.querySelector("[data-stage]");
+  there?.closest("[data-viewer]").querySelector("[data-keys][open]:not(:modal)")?.close();
+  there?.focus({ preventScroll: true, focusVisible: false });
+  focused = null;
+}
+
+document.addEventListener("htmx:beforeSwap", () => {
+  focused = document.activeElement?.closest("[data-viewer]") ? document.activeElement : null;
+});
+document.addEventListener("htmx:load", () => {
+  start();
+  keepFocus();
+});
+// A page that is left, or put aside to come back, keeps no pixels.
+addEventListener("pagehide", () => viewers.forEach((viewer) => viewer.forget()));
 // What was put aside has no pixels any more, and perhaps nobody is signed in.
 addEventListener("pageshow", (event) => {
   if (event.persisted) {
     location.reload();
   }
 });
-// A study that has just been read arrives as a partial.
-document.addEventListener("htmx:load", start);
 start();

@@ -6,9 +6,15 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
 import pytest
 from django.core.management import call_command
 from playwright.sync_api import Page, expect, sync_playwright
+
+from detection.imaging.volume import Volume
+from tests.conftest import signed_in
+from tests.imaging.volumes import oriented_volume
+from tests.views.factories import study_make
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 CHROMIUM = shutil.which("chromium") or "/usr/bin/chromium"
@@ -22,6 +28,9 @@ CHROMIUM_OPTIONS = [
     "--disable-component-update",
     "--disable-sync",
 ]
+# The series that the tests of the viewer open.
+SLICES, ROWS, COLUMNS = 24, 60, 80
+RIGHT_HU = 300
 
 
 @pytest.fixture
@@ -59,3 +68,63 @@ def page(live_server, monkeypatch) -> Iterator[Page]:
         expect.set_options(timeout=STEP_TIMEOUT_MS)
         yield context.new_page()
         browser.close()
+
+
+@pytest.fixture
+def complaints(page: Page) -> list[str]:
+    """What the browser complained of: errors of scripts, of the content security policy."""
+    found: list[str] = []
+    page.on("pageerror", lambda error: found.append(str(error)))
+    page.on(
+        "console", lambda message: found.append(message.text) if message.type == "error" else None
+    )
+    return found
+
+
+def block_volume() -> Volume:
+    """Air with a block of bone at the patient's right, in the middle of all other directions."""
+    volume = oriented_volume(sides=(SLICES, ROWS, COLUMNS), spacing_mm=(3.0, 1.0, 1.0))
+    pixels_hu = np.full(volume.pixels.shape, -1000, np.int16)
+    pixels_hu[8:16, 25:35, 10:20] = RIGHT_HU
+    return Volume(
+        pixels=pixels_hu,
+        is_hu=True,
+        spacing_mm=volume.spacing_mm,
+        plane="axial",
+        affine_lps=volume.affine_lps,
+    )
+
+
+@pytest.fixture
+def stack(radiologist):
+    study = study_make(uploaded_by=radiologist, volume=block_volume())
+    finding = study.series.get().predictions.get().findings.get()
+    finding.slice_index, finding.x0, finding.y0, finding.x1, finding.y1 = 18, 50, 40, 60, 50
+    finding.save()
+    return study
+
+
+@pytest.fixture
+def cookie(live_server, radiologist) -> dict[str, str]:
+    session = signed_in(radiologist).cookies["sessionid"]
+    return {"name": "sessionid", "value": session.value, "url": live_server.url}
+
+
+@pytest.fixture
+def opened(page: Page, stack, cookie):
+    page.context.add_cookies([cookie])
+    # Tall enough for the whole viewer: places are given in pixels of the window below.
+    page.set_viewport_size({"width": 1280, "height": 1100})
+    page.goto(stack.get_absolute_url())
+    expect(page.locator("[data-viewer]")).to_have_attribute("data-state", "ready")
+    return page
+
+
+@pytest.fixture
+def focused(opened):
+    opened.locator("[data-stage]").focus()
+    return opened
+
+
+def pane(page: Page, plane: str):
+    return page.locator(f'[data-pane="{plane}"]')

@@ -39,17 +39,6 @@ def phantoms(data_dir) -> str:
     return "phantoms"
 
 
-@pytest.fixture
-def complaints(page: Page) -> list[str]:
-    """What the browser complained of: errors of scripts, of the content security policy."""
-    found: list[str] = []
-    page.on("pageerror", lambda error: found.append(str(error)))
-    page.on(
-        "console", lambda message: found.append(message.text) if message.type == "error" else None
-    )
-    return found
-
-
 def sign_in(page: Page, *, username: str, password: str) -> None:
     page.goto("/")
     page.get_by_label("Username").fill(username)

@@ -2,20 +2,15 @@
 
 import re
 
-import numpy as np
 import pytest
-from playwright.sync_api import Page, expect
+from playwright.sync_api import expect
 
-from detection.imaging.volume import Volume
-from tests.conftest import signed_in
-from tests.imaging.volumes import oriented_volume
+from tests.browser.conftest import COLUMNS, RIGHT_HU, ROWS, SLICES, pane
 from tests.views.factories import study_make
 
 pytestmark = pytest.mark.browser
 # A machine that also trains is slow.
 expect.set_options(timeout=20_000)
-SLICES, ROWS, COLUMNS = 24, 60, 80
-RIGHT_HU = 300
 
 # Where the centre of what is bright lies in a pane, as shares of the drawn picture's width and
 # height, read back from the canvas itself: only pure greys count, not what is drawn in colour.
@@ -36,65 +31,6 @@ BRIGHT_PLACE = """
   return count ? [sumX / count / width, sumY / count / height, count] : null;
 }
 """
-
-
-@pytest.fixture
-def stack(radiologist):
-    """Air with a block of bone at the patient's right, in the middle of all other directions."""
-    volume = oriented_volume(sides=(SLICES, ROWS, COLUMNS), spacing_mm=(3.0, 1.0, 1.0))
-    pixels_hu = np.full(volume.pixels.shape, -1000, np.int16)
-    pixels_hu[8:16, 25:35, 10:20] = RIGHT_HU
-    study = study_make(
-        uploaded_by=radiologist,
-        volume=Volume(
-            pixels=pixels_hu,
-            is_hu=True,
-            spacing_mm=volume.spacing_mm,
-            plane="axial",
-            affine_lps=volume.affine_lps,
-        ),
-    )
-    finding = study.series.get().predictions.get().findings.get()
-    finding.slice_index, finding.x0, finding.y0, finding.x1, finding.y1 = 18, 50, 40, 60, 50
-    finding.save()
-    return study
-
-
-@pytest.fixture
-def complaints(page: Page) -> list[str]:
-    """What the browser complained of: errors of scripts, of the content security policy."""
-    found: list[str] = []
-    page.on("pageerror", lambda error: found.append(str(error)))
-    page.on(
-        "console", lambda message: found.append(message.text) if message.type == "error" else None
-    )
-    return found
-
-
-@pytest.fixture
-def cookie(live_server, radiologist) -> dict[str, str]:
-    session = signed_in(radiologist).cookies["sessionid"]
-    return {"name": "sessionid", "value": session.value, "url": live_server.url}
-
-
-@pytest.fixture
-def opened(page: Page, stack, cookie):
-    page.context.add_cookies([cookie])
-    # Tall enough for the whole viewer: places are given in pixels of the window below.
-    page.set_viewport_size({"width": 1280, "height": 1100})
-    page.goto(stack.get_absolute_url())
-    expect(page.locator("[data-viewer]")).to_have_attribute("data-state", "ready")
-    return page
-
-
-@pytest.fixture
-def focused(opened):
-    opened.locator("[data-stage]").focus()
-    return opened
-
-
-def pane(page: Page, plane: str):
-    return page.locator(f'[data-pane="{plane}"]')
 
 
 def test_the_patients_right_is_at_the_left_and_named_so(complaints, focused):
@@ -304,28 +240,6 @@ def test_ended_session_is_said_and_shows_no_more_slices(opened):
     opened.keyboard.press("Home")
 
     expect(opened.get_by_role("alert")).to_contain_text("Your session has ended")
-
-
-def test_a_finger_scrolls(live_server, page, stack, cookie):
-    context = page.context.browser.new_context(
-        base_url=live_server.url, has_touch=True, viewport={"width": 390, "height": 844}
-    )
-    phone = context.new_page()
-    context.add_cookies([cookie])
-    phone.goto(stack.get_absolute_url())
-    axial = pane(phone, "axial")
-    expect(axial).to_have_attribute("data-slice", str(SLICES // 2))
-    axial.scroll_into_view_if_needed()
-    box = axial.bounding_box()
-    x, y = box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
-    touch = context.new_cdp_session(phone)
-    for kind, offset in (("touchStart", 0), ("touchMove", 20), ("touchMove", 40), ("touchEnd", 40)):
-        points = [] if kind == "touchEnd" else [{"x": x, "y": y + offset}]
-        touch.send("Input.dispatchTouchEvent", {"type": kind, "touchPoints": points})
-    expect(axial).to_have_attribute("data-slice", str(SLICES // 2 - 3))
-    # Nothing is wider than the screen.
-    assert phone.evaluate("document.documentElement.scrollWidth") <= 390
-    context.close()
 
 
 def test_picture_says_that_its_sides_are_not_known(page, radiologist, cookie, complaints):
