@@ -12,8 +12,17 @@ function hasWebGL2() {
   }
 }
 
-async function openThreeD({ place, library, url, series, window: { center, width } }) {
-  const [{ Niivue, SLICE_TYPE, NVImage }, response] = await Promise.all([
+// Shares of the way through the planes, as in viewer-places.js, and NiiVue's place, which runs to
+// the patient's right, front and head.
+const toNiivue = ({ sagittal, coronal, axial }) => [1 - sagittal, 1 - coronal, axial];
+const fromNiivue = ([right, front, head]) => ({
+  sagittal: 1 - right,
+  coronal: 1 - front,
+  axial: head,
+});
+
+async function openThreeD({ place, stage, library, url, series, onPlace }) {
+  const [{ Niivue, SLICE_TYPE, MULTIPLANAR_TYPE, NVImage }, response] = await Promise.all([
     import(library),
     fetchPixels(`${url}?${new URLSearchParams({ series })}`),
   ]);
@@ -34,37 +43,63 @@ async function openThreeD({ place, library, url, series, window: { center, width
     fontMinPx: 18,
     show3Dcrosshair: true,
     multiplanarShowRender: 1,
+    multiplanarLayout: MULTIPLANAR_TYPE.GRID,
+    showAllOrientationMarkers: true,
     loadingText: "",
     dragAndDropEnabled: false,
     logLevel: "error",
   });
+  // NiiVue writes S and I for superior and inferior; the rest of the viewer, as DICOM, H and F.
+  for (const [draw, from, to] of [
+    ["drawTextBelow", "S", "H"],
+    ["drawTextAbove", "I", "F"],
+  ]) {
+    const original = scene[draw].bind(scene);
+    scene[draw] = (at, text, ...rest) => original(at, text === from ? to : text, ...rest);
+  }
   await scene.attachToCanvas(canvas);
+  // The keys are those of the viewer: its stage has the focus instead.
+  canvas.removeAttribute("tabindex");
+  canvas.addEventListener("pointerdown", () =>
+    stage.focus({ preventScroll: true, focusVisible: false }),
+  );
   const volume = await NVImage.loadFromUrl({
     url: await response.arrayBuffer(),
     name: "volume.nii",
     colormap: "gray",
-    cal_min: center - width / 2,
-    cal_max: center + width / 2,
     trustCalMinMax: false,
   });
   scene.addVolume(volume);
   scene.setSliceType(SLICE_TYPE.MULTIPLANAR);
+  let isFromHere = false;
+  scene.onLocationChange = ({ frac }) => {
+    isFromHere = true;
+    onPlace(fromNiivue([...frac]));
+    isFromHere = false;
+  };
   canvas.dataset.loaded = "true";
   return {
-    setWindow(next) {
-      volume.cal_min = next.center - next.width / 2;
-      volume.cal_max = next.center + next.width / 2;
+    setWindow({ center, width }) {
+      volume.cal_min = center - width / 2;
+      volume.cal_max = center + width / 2;
       scene.updateGLVolume();
     },
+    setPlace(shares) {
+      if (!isFromHere) {
+        scene.scene.crosshairPos = toNiivue(shares);
+        scene.drawScene();
+      }
+    },
     close() {
+      scene.cleanup();
       canvas.getContext("webgl2")?.getExtension("WEBGL_lose_context")?.loseContext();
       place.replaceChildren();
     },
   };
 }
 
-// `window()` is the one that is set when the view opens; `onOpen` gets what was opened, or null.
-export function startThreeD({ root, stage, url, series, window, onOpen, onProblem }) {
+// `onOpen` gets what was opened, or null when it is closed; `onPlace` where it was clicked.
+export function startThreeD({ root, stage, url, series, onOpen, onPlace, onProblem }) {
   const button = root.querySelector("[data-three-d]");
   if (!button) {
     return;
@@ -79,6 +114,9 @@ export function startThreeD({ root, stage, url, series, window, onOpen, onProble
     press(button, isOpen);
     place.hidden = !isOpen;
     stage.classList.toggle("is-3d", isOpen);
+    for (const group of root.querySelectorAll("[data-slices-only]")) {
+      group.inert = isOpen;
+    }
   };
   button.addEventListener("click", async () => {
     if (isPressed(button)) {
@@ -92,7 +130,12 @@ export function startThreeD({ root, stage, url, series, window, onOpen, onProble
     place.textContent = "Loading the volume …";
     try {
       const library = button.dataset.niivue;
-      threeD = await openThreeD({ place, library, url, series, window: window() });
+      const opened = await openThreeD({ place, stage, library, url, series, onPlace });
+      if (!isPressed(button)) {
+        opened.close();
+        return;
+      }
+      threeD = opened;
       onOpen(threeD);
     } catch {
       show(false);

@@ -31,6 +31,24 @@ export function edgesInPlane(plane, edges) {
   );
 }
 
+// A voxel as a share, 0 to 1, of the way through each plane, by its name; and back.
+export function sharesOf(planes, voxel) {
+  return Object.fromEntries(
+    planes.map((plane) => [plane.name, (inPlane(plane, voxel).slice + 0.5) / plane.size[0]]),
+  );
+}
+
+export function voxelAt(planes, shares) {
+  const voxel = [0, 0, 0];
+  for (const plane of planes) {
+    const [axis, isFlipped] = plane.axes[0];
+    const last = plane.size[0] - 1;
+    const at = clamp(Math.floor(shares[plane.name] * plane.size[0]), last);
+    voxel[axis] = isFlipped ? last - at : at;
+  }
+  return voxel;
+}
+
 // Downwards is towards the feet in axial slices, as on films, and else away from the first slice.
 export const downOf = (plane) => (plane.name === "axial" && plane.letters ? -1 : 1);
 

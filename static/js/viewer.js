@@ -6,7 +6,9 @@ import { startFindings } from "./viewer-findings.js";
 import { createGreyTable } from "./viewer-grey.js";
 import { listenToKeys } from "./viewer-keys.js";
 import { createPane } from "./viewer-pane.js";
-import { boxesOn, clamp, downOf, inPlane, middleOf, toVoxel } from "./viewer-places.js";
+import {
+  boxesOn, clamp, downOf, inPlane, middleOf, sharesOf, toVoxel, voxelAt,
+} from "./viewer-places.js";
 import { listenTo } from "./viewer-pointer.js";
 import { createMaps, createSlices, SessionEnded } from "./viewer-slices.js";
 import { createStrip } from "./viewer-strip.js";
@@ -119,6 +121,7 @@ function startViewer(root, config, before) {
   const update = () => {
     const order = [main, ...planes.keys()].filter((plane, i, all) => all.indexOf(plane) === i);
     slices.want(order.map((plane) => [plane, indexOf(planes[plane])]), direction);
+    threeD?.setPlace(sharesOf(planes, cursor));
     drawAll();
   };
 
@@ -218,11 +221,12 @@ function startViewer(root, config, before) {
       stage,
       url: config.urls.volume,
       series: config.series,
-      window: () => grade,
       onOpen: (opened) => {
         threeD = opened;
-        drawAll();
+        setWindow({});
+        threeD?.setPlace(sharesOf(planes, cursor));
       },
+      onPlace: (shares) => moveTo(voxelAt(planes, shares)),
       onProblem: (sentence) => {
         problem.textContent = sentence;
         problem.hidden = false;
