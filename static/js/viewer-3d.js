@@ -44,6 +44,8 @@ async function openThreeD({ place, stage, library, url, series, onPlace }) {
     show3Dcrosshair: true,
     multiplanarShowRender: 1,
     multiplanarLayout: MULTIPLANAR_TYPE.GRID,
+    // So that the letters of neighbours stand apart.
+    multiplanarPadPixels: 16,
     showAllOrientationMarkers: true,
     loadingText: "",
     dragAndDropEnabled: false,
