@@ -28,7 +28,7 @@ from detection.ml.errors import DatasetError
 from detection.ml.pooling import pool
 from detection.ml.predictor import Predictor
 from detection.ml.preprocess import letterbox
-from detection.ml.series import SeriesRule, series_logit
+from detection.ml.series import SCOPE, SeriesRule, series_logit
 
 # The threshold is set on these parts; the test part is only reported.
 SET_PARTS = ("train", "validation")
@@ -144,7 +144,7 @@ def choose_rule(runs: Sequence[Run], *, rule: SeriesRule) -> SeriesRule:
     DatasetError
         If the runs are not of both kinds.
     """
-    return replace(rule, threshold=_best_threshold(runs, _by_rule(rule)))
+    return replace(rule, threshold=_best_threshold(runs, _by_rule(rule)), scope=SCOPE)
 
 
 def write_rule(bundle: Bundle, rule: SeriesRule, *, measured: Mapping[str, Any]) -> Bundle:

@@ -8,7 +8,7 @@ from detection.imaging.phantom_volume import KnownStone, make_phantom_volume
 from detection.imaging.volume import Volume
 from detection.ml.bundle import load_default_bundle
 from detection.ml.predictor import Predictor
-from detection.ml.series import SCOPE_OF_DEFAULT, series_logit
+from detection.ml.series import SCOPE, series_logit
 
 MODELS = Path(__file__).resolve().parents[2] / "ml_models"
 STONE = KnownStone(centre_lps_mm=(71.0, 28.0, 20.0), diameters_mm=(8.0, 7.0, 9.0), hu=1000)
@@ -40,7 +40,7 @@ def test_volume_is_read_in_both_planes(assessment, phantom):
     assert len(assessment.slice_probabilities) == phantom.volume.pixels.shape[0]
     assert len(assessment.coronal_probabilities) == len(assessment.coronal_positions_mm) > 30
     assert assessment.stone_map.shape[0] == phantom.volume.pixels.shape[0]
-    assert SCOPE_OF_DEFAULT in assessment.caveats
+    assert SCOPE in assessment.caveats
 
 
 def test_progress_counts_every_picture_to_the_end(assessment, steps):

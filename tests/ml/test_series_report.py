@@ -1,5 +1,6 @@
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -8,11 +9,17 @@ import pytest
 
 from detection.imaging.volume import Volume
 from detection.ml.assessment import Assessment
-from detection.ml.bundle import default_bundle_path, load_bundle, load_default_bundle
+from detection.ml.bundle import (
+    default_bundle_path,
+    load_bundle,
+    load_default_bundle,
+    set_default_bundle,
+    write_manifest,
+)
 from detection.ml.dataset import Sample
 from detection.ml.errors import DatasetError
 from detection.ml.preprocess import Preprocessing
-from detection.ml.series import SeriesRule, rule_of
+from detection.ml.series import SCOPE, SCOPE_OF_DEFAULT, SeriesRule, rule_of
 from detection.ml.series_report import (
     Run,
     choose_rule,
@@ -52,7 +59,9 @@ STONES = [run(f"s{n}", -4.0, 2.0 + n, 2.5, 3.0, -4.0, is_stone=True) for n in ra
 
 
 def test_threshold_parts_the_runs_and_one_bright_slice_is_no_alarm():
-    rule = choose_rule([*QUIET, ALONE, *STONES], rule=RULE)
+    unset = replace(RULE, scope=SCOPE_OF_DEFAULT)
+    rule = choose_rule([*QUIET, ALONE, *STONES], rule=unset)
+    assert rule.scope == SCOPE
     ways = ways_of([*QUIET, ALONE, *STONES], rule=rule, image_threshold=0.5)
 
     by_rule, _, _, by_maximum = (measure_runs([*QUIET, ALONE, *STONES], way) for way in ways)
@@ -91,8 +100,11 @@ def test_only_groups_of_neighbouring_slices_are_runs(tmp_path):
 def test_written_rule_travels_with_the_bundle_and_the_default_follows(tmp_path):
     root = tmp_path / "ml_models"
     source = default_bundle_path(MODELS)
-    shutil.copytree(source, root / source.name)
-    shutil.copy(MODELS / "default", root / "default")
+    target = root / source.name
+    shutil.copytree(source, target)
+    told = load_bundle(target).manifest
+    write_manifest(target, {k: v for k, v in told.items() if k not in ("files", "series")})
+    set_default_bundle(root, load_bundle(target))
     before = load_default_bundle(root)
 
     write_rule(before, SeriesRule(threshold=0.61), measured={"test": {"n": 12}})
