@@ -369,6 +369,8 @@ contrast-enhanced: both make the task easier than a whole scan, where a stone is
 many."""
 _PHANTOM_NOTE = """Drawn bodies of 220 mm with kidneys, liver, spleen, bowel, spine, ribs and a
 table, every second one with arms beside it; slices of 1.5, 2 and 3 mm, noise of 8 to 22 HU. They
-are unlike people: this shows that the chain does not invent stones in plain anatomy, no more."""
+are unlike people: their ribs are round dense spots within fat, which the network, trained on
+people alone, takes for stones in axial slices. These counts are no estimate of the false alarms in
+patients; they are what one must expect of bodies the network does not know."""
 _SAMPLES_NOTE = """Nobody has said whether these show stones: the counts are neither hits nor
 false alarms."""
