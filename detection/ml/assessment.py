@@ -1,6 +1,7 @@
 """What a model says of an image or a volume."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -23,7 +24,8 @@ class Assessment:
     `slice_probabilities` has one entry for each slice, None where it was not read;
     `coronal_probabilities` one for each coronal cut at the LPS y of `coronal_positions_mm`, and is
     empty where none was made. `stones` and `key_slices` are of volumes only; the findings of a
-    volume are its stones, in the same order.
+    volume are its stones, in the same order. `operating_point` is the one that decided; empty
+    where nothing was.
     """
 
     verdict: str
@@ -37,3 +39,4 @@ class Assessment:
     coronal_positions_mm: tuple[float, ...] = ()
     stones: tuple[Stone, ...] = ()
     key_slices: tuple[int, ...] = ()
+    operating_point: Mapping[str, Any] = field(default_factory=dict)

@@ -36,6 +36,7 @@ from detection.ml.series import (
     SeriesRule,
     key_slices,
     merge_marks,
+    operating_point_of,
     rule_of,
     series_logit,
 )
@@ -153,6 +154,7 @@ class Predictor:
             findings=tuple(findings),
             stone_map=stone_map[None],
             slice_probabilities=(probability,),
+            operating_point=self.bundle.operating_point,
         )
 
     def _assess_volume(self, volume: Volume, progress: Callable[[int, int], None]) -> Assessment:
@@ -201,6 +203,7 @@ class Predictor:
             coronal_positions_mm=plan.positions_mm if plan else (),
             stones=stones,
             key_slices=key_slices(acquired.logits, self.rule),
+            operating_point=operating_point_of(self.bundle),
         )
 
     def _read_acquired(

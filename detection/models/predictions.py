@@ -25,7 +25,8 @@ class Prediction(models.Model):
     model_version = models.ForeignKey(
         ModelVersion, on_delete=models.PROTECT, related_name="predictions"
     )
-    # Copied from the model version, so that a re-tuned threshold never rewrites history.
+    # That of the model version, and then the one that decided (a series has its own): copied, so
+    # that a re-tuned threshold never rewrites history.
     operating_point = models.JSONField()
     status = models.CharField(max_length=16, choices=Status, default=Status.QUEUED)
     verdict = models.CharField(max_length=16, choices=Study.Verdict, blank=True)

@@ -144,6 +144,8 @@ def prediction_store(*, prediction: Prediction, volume: Volume, assessment: Asse
         coronal_positions_mm=list(assessment.coronal_positions_mm),
         key_slices=list(assessment.key_slices),
         map_path=map_path,
+        # A series has a point of its own.
+        operating_point=dict(assessment.operating_point) or prediction.operating_point,
     )
 
 

@@ -43,6 +43,17 @@ def test_volume_is_read_in_both_planes(assessment, phantom):
     assert SCOPE in assessment.caveats
 
 
+def test_a_series_is_decided_by_a_point_of_its_own(assessment, predictor):
+    told = predictor.bundle.manifest["series"]
+    point = assessment.operating_point
+
+    assert point["threshold"] == told["threshold"] != predictor.threshold
+    assert (assessment.verdict == "stone") == (assessment.probability >= point["threshold"])
+    assert point["unit"] == "run of neighbouring slices"
+    hits, total = told["test"]["sensitivity"]
+    assert (point["sensitivity"], point["n_positive"]) == (hits / total, total)
+
+
 def test_progress_counts_every_picture_to_the_end(assessment, steps):
     total = steps[-1][1]
 

@@ -1,3 +1,4 @@
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
@@ -104,6 +105,15 @@ def test_outcome_is_stored_in_prediction_and_study(
         assert row.probability == (pytest.approx(probability) if probability else None)
     assert prediction.attempts == 1
     assert prediction.elapsed_seconds >= 0
+
+
+def test_the_point_that_decided_is_stored(prediction):
+    of_images = prediction.operating_point
+    point = {"name": "series rule", "threshold": 0.65}
+
+    run(prediction, replace(STONE, operating_point=point))
+
+    assert prediction.operating_point == point != of_images
 
 
 def test_findings_map_and_caveats_are_stored(radiologist, model_version, settings):
