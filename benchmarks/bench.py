@@ -47,7 +47,8 @@ for _ in range(int(sys.argv[2])):
     upload = upload_create(uploaded_by=user, files=[SimpleUploadedFile("slice.png", content)])
     while not all(study.is_final for study in Study.objects.filter(upload=upload)):
         time.sleep(0.02)
-    assert upload.studies.get().status == Study.Status.SUCCEEDED
+    # The input gate refuses a drawn slice, after the network has read it.
+    assert upload.studies.get().status in (Study.Status.SUCCEEDED, Study.Status.REFUSED)
     print(time.perf_counter() - start)
 """
 
