@@ -7,8 +7,8 @@ from numpy.typing import NDArray
 
 from detection.imaging.volume import Volume
 
-# The axis that is constant within an axial plane, for volumes of each plane.
-LONG_AXIS = {"axial": 0, "coronal": 1, "sagittal": 1, "unknown": 0}
+# The axis that is constant within an axial plane, for volumes of each anatomical plane.
+AXIAL_AXIS = {"axial": 0, "coronal": 1, "sagittal": 1}
 # How far above and below a place the skin is looked at, and on how many planes at most.
 _REACH_MM, _PLANES = 10.0, 12
 # A line is looked at this far on either side of where it enters the body; the tissue this far
@@ -46,7 +46,7 @@ def scan_blur(volume: Volume, at: tuple[int, int, int]) -> tuple[float, float, f
     """
     assert volume.spacing_mm is not None
     spacing = volume.spacing_mm
-    long_axis = LONG_AXIS[volume.plane]
+    long_axis = AXIAL_AXIS.get(volume.plane, 0)
     reach = int(_REACH_MM / spacing[long_axis])
     first = max(0, at[long_axis] - reach)
     end = min(volume.pixels.shape[long_axis], at[long_axis] + reach + 1)

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from detection.imaging.blur import scan_blur
+from detection.imaging.blur import AXIAL_AXIS, scan_blur
 from detection.imaging.contour import HalfMaximum, Outline, brightest_near, half_maximum, outline
 from detection.imaging.partial_volume import LEAST_MM, lost
 from detection.imaging.volume import Plane, Volume
@@ -19,9 +19,7 @@ SIZE_CLASSES = ("< 5 mm", "5-10 mm", "10-20 mm", "> 20 mm")
 UNKNOWN = "unknown"
 # How far around the seed is looked: a stone that is larger is not told from bone.
 _REACH_MM = 35.0
-# The axis that is constant within an anatomical plane, for volumes of each plane; axes are
-# (slice, row, column) as in `Volume.pixels`.
-_AXIAL_AXIS = {"axial": 0, "coronal": 1, "sagittal": 1}
+# As `AXIAL_AXIS`, within a coronal plane; axes are (slice, row, column) as in `Volume.pixels`.
 _CORONAL_AXIS = {"axial": 1, "coronal": 0, "sagittal": 2}
 # Closer to the middle of the body than this, a side would be a guess.
 _MIDDLE_MM = 5.0
@@ -260,7 +258,7 @@ def _describe(
     # On one slice only, nothing but that slice says how far it reaches.
     axial, coronal = (
         None if axis is None or (found.is_single and axis != 0) else sections[axis]
-        for axis in (_AXIAL_AXIS.get(plane), _CORONAL_AXIS.get(plane))
+        for axis in (AXIAL_AXIS.get(plane), _CORONAL_AXIS.get(plane))
     )
     return Measurement(
         centre=(float(centre[2]), float(centre[1]), float(centre[0])),
