@@ -1,7 +1,11 @@
 """What can go wrong with an image file, named: each name stands for one kind of sentence."""
 
 import errno
+from dataclasses import dataclass
 from enum import StrEnum
+
+# Slices farther apart than this average a small stone away.
+THICK_MM = 3.0
 
 
 class Code(StrEnum):
@@ -90,3 +94,12 @@ def is_of_the_machine(error: Exception) -> bool:
     """Whether an error is that of a disk or of permissions, and not of what the file holds."""
     # A damaged file sends its readers to places where no file can be.
     return isinstance(error, OSError) and error.errno not in (None, errno.EINVAL, errno.EOVERFLOW)
+
+
+@dataclass(frozen=True)
+class Notice:
+    """Something odd about a series: its name, what it is, and what to do, "" if nothing."""
+
+    code: str
+    sentence: str
+    advice: str = ""

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from detection.imaging.dicom_header import Identifiers
-from detection.imaging.series import Notice
+from detection.imaging.errors import Notice
 from detection.imaging.sniff import Kind
 
 Status = Literal["accepted", "skipped", "refused"]

@@ -13,11 +13,10 @@ import nibabel
 import numpy as np
 from numpy.typing import NDArray
 
-from detection.imaging.errors import Code, ImageError, is_of_the_machine
+from detection.imaging.errors import THICK_MM, Code, ImageError, Notice, is_of_the_machine
 from detection.imaging.geometry import Arrangement, arrange
 from detection.imaging.limits import LIMITS, Limits
 from detection.imaging.picture import EIGHT_BIT_CAVEAT
-from detection.imaging.series import THICK_MM, Notice
 from detection.imaging.volume import write_volume
 
 _HEADER_BYTES = 540

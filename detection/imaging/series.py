@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from detection.imaging.dicom_facts import SeriesKeys, SliceFacts, opaque
-from detection.imaging.errors import Code
+from detection.imaging.errors import THICK_MM, Code, Notice
 from detection.imaging.geometry import Arrangement, arrange
 from detection.imaging.limits import Limits
 from detection.imaging.volume import Plane
@@ -22,16 +22,6 @@ _SHIFT_MM = 1.0
 _MIN_TILT_DEGREES = 0.5
 _MIXED_AT_MOST = 8
 _ACQUISITIONS_AT_MOST = 16
-THICK_MM = 3.0
-
-
-@dataclass(frozen=True)
-class Notice:
-    """Something odd about a series: its name, what it is, and what to do, "" if nothing."""
-
-    code: str
-    sentence: str
-    advice: str = ""
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from typing import Any
 from detection.imaging.answers import believed, checked
 from detection.imaging.archive import is_system_file
 from detection.imaging.dicom_header import Identifiers
-from detection.imaging.errors import Code, ImageError, split_advice
+from detection.imaging.errors import Code, ImageError, Notice, split_advice
 from detection.imaging.ingested import (
     FileReport,
     IngestedSeries,
@@ -21,13 +21,7 @@ from detection.imaging.ingested import (
 from detection.imaging.jobs import Worker
 from detection.imaging.limits import Limits
 from detection.imaging.sandbox import JobDied
-from detection.imaging.series import (
-    LeftOut,
-    Notice,
-    SeriesPlan,
-    SliceRef,
-    plan_series,
-)
+from detection.imaging.series import LeftOut, SeriesPlan, SliceRef, plan_series
 from detection.imaging.sniff import Kind
 from detection.imaging.stacking import files_of, header_of
 

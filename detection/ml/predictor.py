@@ -9,8 +9,8 @@ from itertools import islice
 import numpy as np
 from numpy.typing import NDArray
 
-from detection.imaging.body import Trunk, find_trunk
-from detection.imaging.reformat import PIXEL_MM, CoronalPlan, CoronalSlab, plan_coronal
+from detection.imaging.coronal import PIXEL_MM, CoronalPlan, CoronalSlab, plan_coronal
+from detection.imaging.trunk import Trunk, find_trunk
 from detection.imaging.volume import Volume
 from detection.imaging.window import Window, apply_window, grey_slice
 from detection.ml.assessment import CANNOT_ASSESS, NO_STONE, STONE, Assessment

@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from detection.imaging.body import Trunk
 from detection.imaging.measure import (
     UNKNOWN,
     Measurement,
@@ -13,6 +12,7 @@ from detection.imaging.measure import (
     size_class,
     to_lps,
 )
+from detection.imaging.trunk import Trunk
 from detection.imaging.volume import Volume
 from detection.ml.findings import MAX_CANDIDATES, Rectangle
 from detection.ml.series import Cluster, Edges

@@ -3,9 +3,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from detection.imaging.body import find_trunk
 from detection.imaging.measure import bright_seeds, measure_stone, side_of, size_class, to_lps
 from detection.imaging.phantom_volume import KnownStone, make_phantom_volume
+from detection.imaging.trunk import find_trunk
 from detection.imaging.volume import Volume
 
 STONES = (

@@ -9,7 +9,7 @@ from django.core.files.uploadedfile import SimpleUploadedFile
 from django_tasks_db.models import DBTaskResult
 
 from detection.imaging.dicom_facts import Identifiers
-from detection.imaging.series import Notice
+from detection.imaging.errors import Notice
 from detection.imaging.volume import load_volume
 from detection.models import Prediction, Series, SourceFile, Study, StudyIdentifiers, Upload
 from detection.selectors.studies import series_volume_path

@@ -1,7 +1,7 @@
 import numpy as np
 
-from detection.imaging.body import find_trunk
 from detection.imaging.phantom_volume import make_phantom_volume
+from detection.imaging.trunk import find_trunk
 from detection.imaging.volume import Volume
 
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from detection.imaging.body import Trunk
+from detection.imaging.trunk import Trunk
 from detection.imaging.volume import Volume
 
 # The grid, thickness and step of the reformats; the training images looked so.
