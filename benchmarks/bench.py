@@ -25,7 +25,7 @@ import cv2
 import numpy as np
 from PIL import Image
 
-from detection.imaging.decode import decode_file
+from detection.imaging.formats import decode_file
 from detection.ml.bundle import load_default_bundle
 from detection.ml.predictor import Predictor
 

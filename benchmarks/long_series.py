@@ -15,7 +15,7 @@ from pathlib import Path
 
 import numpy as np
 
-from detection.imaging.phantom_volume import make_phantom_volume, place_stones
+from detection.imaging.phantoms import make_phantom_volume, place_stones
 from detection.imaging.volume import load_volume, write_volume
 from detection.ml.bundle import load_default_bundle
 from detection.ml.predictor import Predictor

@@ -9,12 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from detection.imaging.measure import NO_COMPOSITION, Measurement, measure_stone
-from detection.imaging.phantom_volume import (
-    KnownStone,
-    PhantomVolume,
-    make_phantom_volume,
-    place_stones,
-)
+from detection.imaging.phantoms import KnownStone, PhantomVolume, make_phantom_volume, place_stones
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGE = ROOT / "docs/model-card/phantoms.md"

@@ -1,13 +1,11 @@
 """Where slices lie in the body, and the canonical order of the axes of a volume."""
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from pydicom.dataset import Dataset
 
 from detection.imaging.volume import Affine, Plane
 
@@ -125,125 +123,8 @@ def arrange(
     )
 
 
-def spacing_mm_of(dataset: Dataset) -> tuple[float, float, float] | None:
-    """Read the distance between slices, rows and columns.
-
-    Returns
-    -------
-    tuple of float or None
-        Pixel Spacing (0028,0030) in mm, after Spacing Between Slices (0018,0088) or else Slice
-        Thickness (0018,0050), 0 where neither is told. None without a credible Pixel Spacing.
-    """
-    spacing = dataset.get("PixelSpacing")
-    if spacing is None or isinstance(spacing, str | float) or len(spacing) != 2:
-        return None
-    row_mm, column_mm = first_number(spacing[:1]), first_number(spacing[1:])
-    if row_mm is None or column_mm is None:
-        return None
-    if not (0.01 <= row_mm <= 20 and 0.01 <= column_mm <= 20):
-        return None
-    slice_mm = first_number(dataset.get("SpacingBetweenSlices"))
-    slice_mm = slice_mm or first_number(dataset.get("SliceThickness"))
-    return abs(slice_mm or 0.0), row_mm, column_mm
-
-
-def plane_of(orientation: Any) -> Plane:
-    """Name the plane of a slice by the axis of the body that is nearest to its normal.
-
-    Parameters
-    ----------
-    orientation : sequence of six numbers, or None
-        Image Orientation (Patient) (0020,0037): the directions of the rows and of the columns,
-        x to the left, y to the back, z to the head.
-
-    Returns
-    -------
-    str
-        "unknown" if the slice is tilted by more than 30 degrees, or the numbers are no directions.
-    """
-    if orientation is None or isinstance(orientation, str | float) or len(orientation) != 6:
-        return "unknown"
-    values = [float(value) for value in orientation]
-    normal = np.cross(values[:3], values[3:])
-    length = float(np.linalg.norm(normal))
-    if not math.isfinite(length) or not 0.9 < length < 1.1:
-        return "unknown"
-    return _plane_across(normal / length)
-
-
 def _plane_across(normal: NDArray[np.float64]) -> Plane:
     along = np.abs(normal)
     axis = int(along.argmax())
     tilt_degrees = math.degrees(math.acos(min(1.0, float(along[axis]))))
     return _PLANES[axis] if tilt_degrees <= _MAX_TILT_DEGREES else "unknown"
-
-
-def numbers(value: Any, count: int) -> NDArray[np.float64] | None:
-    """Return an element of several numbers, or None if it has not so many finite ones."""
-    if value is None or isinstance(value, str | int | float):
-        return None
-    try:
-        values = np.array([float(item) for item in value], np.float64)
-    except (TypeError, ValueError):
-        return None
-    return values if values.shape == (count,) and np.isfinite(values).all() else None
-
-
-def first_number(value: Any) -> float | None:
-    """Return the first number of an element of value representation DS, or None without one."""
-    values: Sequence[Any] = [value] if isinstance(value, str | int | float) else list(value or ())
-    try:
-        number = float(values[0])
-    except (IndexError, TypeError, ValueError):
-        return None
-    return number if math.isfinite(number) else None
-
-
-def slice_arrangement(dataset: Dataset, *, rows: int, columns: int) -> Arrangement | None:
-    """Find the canonical order of one slice from its position, orientation and spacing.
-
-    Returns
-    -------
-    Arrangement or None
-        For the array `(1, rows, columns)`; None if Image Position (0020,0032), Image Orientation
-        (0020,0037) or Pixel Spacing (0028,0030) is missing or not credible. The step between
-        slices is one millimetre where the file does not tell it.
-    """
-    spacing_mm = spacing_mm_of(dataset)
-    position = numbers(dataset.get("ImagePositionPatient"), 3)
-    orientation = orientation_of(dataset.get("ImageOrientationPatient"))
-    if spacing_mm is None or position is None or orientation is None:
-        return None
-    along_rows, along_columns = orientation
-    slice_mm, row_mm, column_mm = spacing_mm
-    # DICOM PS3.3, equation C.7.6.2.1-1: the first direction is that along a row, so that it
-    # belongs to the column index.
-    steps = np.stack(
-        [
-            np.cross(along_rows, along_columns) * (slice_mm or 1.0),
-            along_columns * row_mm,
-            along_rows * column_mm,
-        ]
-    )
-    return arrange(origin_mm=position, steps_mm=steps, shape=(1, rows, columns))
-
-
-def orientation_of(value: Any) -> tuple[NDArray[np.float64], NDArray[np.float64]] | None:
-    """Read Image Orientation (Patient) (0020,0037).
-
-    Returns
-    -------
-    tuple of np.ndarray or None
-        Unit vectors along a row and along a column; None if they are not at right angles.
-    """
-    values = numbers(value, 6)
-    if values is None:
-        return None
-    along_rows, along_columns = values[:3], values[3:]
-    lengths = np.linalg.norm(along_rows), np.linalg.norm(along_columns)
-    if not all(0.9 < length < 1.1 for length in lengths):
-        return None
-    along_rows, along_columns = along_rows / lengths[0], along_columns / lengths[1]
-    if abs(float(along_rows @ along_columns)) > 0.02:
-        return None
-    return along_rows, along_columns

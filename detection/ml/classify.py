@@ -8,10 +8,9 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, TextIO
 
-from detection.imaging.decode import decode_file
 from detection.imaging.errors import Code, ImageError
-from detection.imaging.ingest import IngestResult, ingest
-from detection.imaging.sandbox import Sandbox
+from detection.imaging.formats import decode_file
+from detection.imaging.ingest import IngestResult, Sandbox, ingest
 from detection.imaging.volume import Volume, load_volume
 from detection.ml.assessment import CANNOT_ASSESS, Assessment
 from detection.ml.bundle import load_bundle, load_default_bundle

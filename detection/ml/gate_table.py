@@ -14,8 +14,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from detection.imaging.decode import decode_file
 from detection.imaging.errors import ImageError
+from detection.imaging.formats import decode_file
 from detection.imaging.window import grey_slice
 from detection.ml.calibrate import wilson_interval
 from detection.ml.dataset import Sample, thin

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from detection.imaging.decode import decode_file
+from detection.imaging.formats import decode_file
 from detection.imaging.window import Window, grey_slice
 from detection.ml.assessment import CANNOT_ASSESS
 from detection.ml.calibrate import apply_platt

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from sklearn.metrics import roc_auc_score
 
 from detection.imaging.ingest import ingest
-from detection.imaging.phantom_volume import make_phantom_volume
+from detection.imaging.phantoms import make_phantom_volume
 from detection.imaging.volume import Volume, load_volume
 from detection.ml.assessment import STONE, Assessment
 from detection.ml.bundle import (

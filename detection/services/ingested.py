@@ -13,10 +13,10 @@ from detection.imaging.ingest import (
     FileReport,
     IngestedSeries,
     IngestResult,
+    Kind,
     choose_series,
     ingest,
 )
-from detection.imaging.sniff import Kind
 from detection.models import Series, SourceFile, Study
 from detection.models.encryption import blind_index, name_stem
 from detection.services.identifiers import identifiers_store

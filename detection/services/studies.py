@@ -16,7 +16,7 @@ from django.utils import timezone
 from django.utils.text import Truncator
 from django_tasks import task
 
-from detection.imaging.sandbox import Decoded, decode_all
+from detection.imaging.ingest import Decoded, decode_all
 from detection.models import Series, SourceFile, Study, Upload
 from detection.services.heartbeat import heartbeat, stale_before
 from detection.services.ingested import Ingest, ingest_group, ingested_store

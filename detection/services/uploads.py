@@ -15,8 +15,8 @@ from django.utils.text import Truncator
 
 from accounts.models import User
 from detection.imaging.errors import ImageError
+from detection.imaging.ingest import HEAD_BYTES, sniff
 from detection.imaging.limits import LIMITS
-from detection.imaging.sniff import HEAD_BYTES, sniff
 from detection.models import SourceFile, Study, Upload
 from detection.models.encryption import blind_index, name_stem
 from detection.selectors.registry import model_version_active

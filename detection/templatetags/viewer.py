@@ -10,8 +10,8 @@ import numpy as np
 from django import template
 from django.urls import reverse
 
+from detection.imaging.display import as_plane, is_oriented, letters_of, planes_of, shown_axes
 from detection.imaging.errors import ImageError
-from detection.imaging.planes import as_plane, is_oriented, letters_of, planes_of, shown_axes
 from detection.imaging.volume import Plane, Volume
 from detection.models import Finding, Prediction, Series, Study
 from detection.selectors.volumes import volume_opened

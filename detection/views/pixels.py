@@ -14,10 +14,17 @@ from django.http import Http404, HttpResponse, StreamingHttpResponse
 from django.views.decorators.http import require_safe
 
 from accounts.middleware import touch_session_rarely
+from detection.imaging.display import (
+    cut,
+    map_cut,
+    nifti_parts,
+    nifti_size,
+    nifti_step,
+    overlay_png,
+    pixels_png,
+    planes_of,
+)
 from detection.imaging.errors import ImageError
-from detection.imaging.nifti_writer import nifti_parts, nifti_size, nifti_step
-from detection.imaging.planes import cut, map_cut, planes_of
-from detection.imaging.render import overlay_png, pixels_png
 from detection.imaging.window import BONE, LUNG, SOFT_TISSUE, STONE, Window
 from detection.selectors.volumes import map_latest, series_shown, stone_map_opened, volume_opened
 

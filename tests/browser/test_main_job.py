@@ -9,8 +9,8 @@ from django.core.management import call_command
 from PIL import Image
 from playwright.sync_api import Page, expect
 
-from detection.imaging.decode import decode_file
-from detection.imaging.render import slice_png
+from detection.imaging.display.render import slice_png
+from detection.imaging.formats import decode_file
 from detection.imaging.window import SOFT_TISSUE
 
 pytestmark = pytest.mark.browser

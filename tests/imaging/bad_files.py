@@ -24,8 +24,7 @@ from pydicom.encaps import encapsulate
 from pydicom.uid import DeflatedExplicitVRLittleEndian, JPEG2000Lossless, RLELossless
 
 from detection.imaging.errors import Code
-from detection.imaging.ingest import ingest
-from detection.imaging.sandbox import Sandbox
+from detection.imaging.ingest import Sandbox, ingest
 from tests.imaging.synthetic import ct_dataset, enhanced_dataset, png_bytes, write_ct
 
 SLICE_HU = np.zeros((3, 8, 8), np.int16)

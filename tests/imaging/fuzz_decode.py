@@ -22,7 +22,8 @@ import numpy as np
 from PIL import Image
 from pydicom.uid import JPEG2000Lossless, JPEGLSLossless, RLELossless
 
-from detection.imaging.ingest import InProcess, ingest
+from detection.imaging.ingest import ingest
+from detection.imaging.ingest.jobs import InProcess
 from detection.imaging.limits import Limits
 from detection.imaging.volume import load_volume
 from tests.imaging.synthetic import ct_dataset, enhanced_dataset, write_series

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from detection.imaging.coronal import PIXEL_MM, _parts, plan_coronal
-from detection.imaging.phantom_volume import KnownStone, make_phantom_volume
+from detection.imaging.phantoms import KnownStone, make_phantom_volume
 from detection.imaging.trunk import find_trunk
 
 STONE = KnownStone(centre_lps_mm=(60.0, 30.0, 12.0), diameters_mm=(10, 10, 10), hu=1000)

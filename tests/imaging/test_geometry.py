@@ -3,7 +3,7 @@ import itertools
 import numpy as np
 import pytest
 
-from detection.imaging.decode import decode_file
+from detection.imaging.formats import decode_file
 from detection.imaging.geometry import arrange
 from tests.imaging.synthetic import write_ct
 

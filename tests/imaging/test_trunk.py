@@ -1,6 +1,6 @@
 import numpy as np
 
-from detection.imaging.phantom_volume import make_phantom_volume
+from detection.imaging.phantoms import make_phantom_volume
 from detection.imaging.trunk import find_trunk
 from detection.imaging.volume import Volume
 

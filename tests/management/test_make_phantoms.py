@@ -3,7 +3,7 @@ from io import StringIO
 import pytest
 from django.core.management import CommandError, call_command
 
-from detection.imaging.phantom_folder import write_phantoms
+from detection.imaging.phantoms import write_phantoms
 from detection.ml.dataset import load_dataset
 
 

@@ -5,7 +5,7 @@ import onnxruntime
 import pytest
 
 import detection.ml.export as export_module
-from detection.imaging.phantom_folder import write_phantoms
+from detection.imaging.phantoms import write_phantoms
 from detection.ml.bundle import load_bundle
 from detection.ml.calibrate import fit_platt
 from detection.ml.dataset import PARTS, Sample, load_dataset, split

@@ -4,7 +4,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from detection.imaging.phantom_volume import KnownStone, make_phantom_volume
+from detection.imaging.phantoms import KnownStone, make_phantom_volume
 from detection.imaging.volume import Volume
 from detection.ml.bundle import load_default_bundle
 from detection.ml.predictor import Predictor

@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 import pytest
 
-from detection.imaging.decode import decode_file
+from detection.imaging.formats import decode_file
 from detection.ml.baselines import body_brightness, bright_blobs, load_baselines
 from detection.ml.bundle import MANIFEST_NAME, default_bundle_path, load_bundle, write_manifest
 from detection.ml.dataset import load_dataset

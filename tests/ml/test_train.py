@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 import detection.ml.train as train_module
-from detection.imaging.phantom_folder import write_phantoms
+from detection.imaging.phantoms import write_phantoms
 from detection.ml.dataset import load_dataset
 from detection.ml.pretrained import load_arrays
 from detection.ml.train import TrainingOptions, fit, train

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from detection.imaging.phantom_folder import write_phantoms
+from detection.imaging.phantoms import write_phantoms
 from detection.ml.bundle import default_bundle_path
 
 ROOT = Path(__file__).resolve().parents[2]

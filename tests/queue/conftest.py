@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from detection.imaging.decode import decode_file
+from detection.imaging.formats import decode_file
 from detection.models import Prediction
 from detection.services.predictions import prediction_create
 from detection.services.registry import shipped_model_register

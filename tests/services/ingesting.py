@@ -7,8 +7,8 @@ from uuid import uuid4
 
 import numpy as np
 
-from detection.imaging.dicom_facts import Identifiers
 from detection.imaging.errors import Notice
+from detection.imaging.formats.dicom_facts import Identifiers
 from detection.imaging.ingest import FileReport, IngestedSeries, IngestResult
 from detection.imaging.volume import Volume, save_volume
 

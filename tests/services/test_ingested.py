@@ -8,8 +8,8 @@ import pytest
 from django.core.files.uploadedfile import SimpleUploadedFile
 from django_tasks_db.models import DBTaskResult
 
-from detection.imaging.dicom_facts import Identifiers
 from detection.imaging.errors import Notice
+from detection.imaging.formats.dicom_facts import Identifiers
 from detection.imaging.volume import load_volume
 from detection.models import Prediction, Series, SourceFile, Study, StudyIdentifiers, Upload
 from detection.selectors.studies import series_volume_path

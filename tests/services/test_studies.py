@@ -9,7 +9,7 @@ from django.core.files.uploadedfile import SimpleUploadedFile
 from django.utils import timezone
 from django_tasks_db.models import DBTaskResult
 
-from detection.imaging.sandbox import Decoded
+from detection.imaging.ingest import Decoded
 from detection.imaging.volume import save_volume
 from detection.models import Prediction, Series, SourceFile, Study, Upload
 from detection.selectors.studies import series_volume_path

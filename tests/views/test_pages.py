@@ -9,7 +9,7 @@ from django.template.loader import render_to_string
 from django.test import Client
 from django.urls import reverse
 
-from detection.imaging.render import overlay_png
+from detection.imaging.display import overlay_png
 from tests.views.factories import study_make
 
 TEMPLATES = sorted((Path(settings.BASE_DIR) / "templates").rglob("*.html"))

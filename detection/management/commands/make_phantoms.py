@@ -5,8 +5,7 @@ from pathlib import Path
 from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError
 
-from detection.imaging.phantom_folder import write_phantoms
-from detection.imaging.phantom_series import write_phantom_volumes
+from detection.imaging.phantoms import write_phantom_volumes, write_phantoms
 
 
 class Command(BaseCommand):

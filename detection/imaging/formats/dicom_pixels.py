@@ -1,0 +1,284 @@
+"""From the stored values of a DICOM frame to Hounsfield units, by pydicom and SimpleITK."""
+
+import math
+import tempfile
+from collections.abc import Iterator
+from io import BytesIO
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from pydicom.dataset import Dataset, FileMetaDataset
+from pydicom.encaps import encapsulate, generate_frames
+from pydicom.pixels import apply_modality_lut
+from pydicom.uid import UID
+
+from detection.imaging.errors import Code, ImageError
+from detection.imaging.formats.codestream import Codestream, read_codestream
+from detection.imaging.formats.dicom_header import (
+    AGAIN,
+    BY_SIMPLEITK,
+    LOSSY,
+    NATIVE,
+    RLE,
+    DicomFile,
+    tells_hu,
+)
+from detection.imaging.formats.dicom_place import first_number
+from detection.imaging.formats.picture import EIGHT_BIT_CAVEAT
+from detection.imaging.window import Window, apply_window
+
+# CT values below this are air or the outside of the field of view.
+_AIR_HU = -1024
+_VALUES_AT_ONCE = 4_000_000
+_LOSSY_CAVEAT = "The file was compressed with a lossy method: fine detail may be changed."
+_CONTRAST_CAVEAT = (
+    "Contrast medium was given: it may hide a stone, or look like one where it fills the kidney."
+)
+_LAYOUT = (
+    "Rows",
+    "Columns",
+    "BitsAllocated",
+    "BitsStored",
+    "PixelRepresentation",
+)
+
+
+def frames_of(dicom: DicomFile) -> Iterator[bytes]:
+    """Yield the stored bytes of each frame in turn, holding one at a time.
+
+    Raises
+    ------
+    ImageError
+        If the file ends before its last frame.
+    """
+    length = _frame_bytes(dicom.dataset)
+    if dicom.inflated is not None:
+        yield from _native_frames(BytesIO(dicom.inflated), dicom, length)
+        return
+    with dicom.path.open("rb") as file:
+        file.seek(dicom.pixels_at)
+        if dicom.pixels_length is not None:
+            yield from _native_frames(file, dicom, length)
+            return
+        found = 0
+        for frame in generate_frames(file, number_of_frames=dicom.frames):
+            found += 1
+            yield frame
+            if found == dicom.frames:
+                return
+    if found < dicom.frames:
+        raise _incomplete()
+
+
+def _native_frames(file: Any, dicom: DicomFile, length: int) -> Iterator[bytes]:
+    if (dicom.pixels_length or 0) < length * dicom.frames:
+        raise _incomplete()
+    for _ in range(dicom.frames):
+        frame = file.read(length)
+        if len(frame) < length:
+            raise _incomplete()
+        yield frame
+
+
+def _incomplete() -> ImageError:
+    return ImageError(
+        f"The DICOM file was not copied completely: part of its image is missing. {AGAIN}",
+        code=Code.DAMAGED,
+    )
+
+
+def decode_frame(
+    dataset: Dataset, frame: bytes, *, syntax: UID
+) -> tuple[NDArray[Any], bool, tuple[str, ...]]:
+    """Decode one frame.
+
+    Parameters
+    ----------
+    dataset : Dataset
+        In the form of a single image, as `frame_datasets` gives it.
+    frame : bytes
+        As `frames_of` gives it.
+
+    Returns
+    -------
+    pixels : np.ndarray
+        `(rows, columns)`: int16 Hounsfield units, stored value * Rescale Slope (0028,1053) +
+        Rescale Intercept (0028,1052), rounded and clipped; or uint8 grey, white for the highest
+        value shown, of a file that does not say how its values become HU.
+    is_hu : bool
+    caveats : tuple of str
+    """
+    rows, columns = int(dataset.Rows), int(dataset.Columns)
+    codestream = _check_pixel_data(dataset, frame, syntax=syntax)
+    caveats = []
+    if _is_lossy(dataset, syntax, codestream):
+        caveats.append(_LOSSY_CAVEAT)
+    if _is_enhanced(dataset):
+        caveats.append(_CONTRAST_CAVEAT)
+    stored = _stored_values(dataset, frame, syntax=syntax)
+    if stored.shape != (rows, columns):
+        raise ImageError(
+            f"The image in the DICOM file has another size than it says. {AGAIN}",
+            code=Code.DAMAGED,
+        )
+    if tells_hu(dataset):
+        slope = abs(float(dataset.get("RescaleSlope") or 1.0))
+        if int(dataset.BitsStored) <= 8:
+            caveats.append(
+                f"The file holds 8 bits only: one grey step is {slope:.0f} Hounsfield units, "
+                "and faint stones may be lost."
+            )
+        return _to_hu(dataset, stored), True, tuple(caveats)
+    grey = _to_grey(dataset, stored)
+    caveats.append(
+        EIGHT_BIT_CAVEAT
+        if int(dataset.BitsStored) <= 8
+        else "The file does not say how its values become Hounsfield units: they are lost."
+    )
+    return grey, False, tuple(caveats)
+
+
+def _is_enhanced(dataset: Dataset) -> bool:
+    """Whether Contrast/Bolus Agent (0018,0010) names one; some scanners write "NONE"."""
+    agent = str(dataset.get("ContrastBolusAgent") or "").strip().upper()
+    return agent not in ("", "NO", "NONE", "N", "0", "WITHOUT")
+
+
+def _frame_bytes(dataset: Dataset) -> int:
+    allocated, bits = int(dataset.BitsAllocated), int(dataset.BitsStored)
+    if allocated not in (8, 16) or not 1 <= bits <= allocated:
+        raise ImageError(
+            f"The DICOM file stores {bits} of {allocated} bits per pixel, which no CT slice does. "
+            f"{AGAIN}",
+            code=Code.DAMAGED,
+        )
+    return int(dataset.Rows) * int(dataset.Columns) * allocated // 8
+
+
+def _check_pixel_data(dataset: Dataset, frame: bytes, *, syntax: UID) -> Codestream | None:
+    """Compare what the header promises with the bytes that are there, before decoding them."""
+    rows, columns = int(dataset.Rows), int(dataset.Columns)
+    length, bits = _frame_bytes(dataset), int(dataset.BitsStored)
+    if syntax in NATIVE:
+        if int(dataset.get("HighBit", bits - 1)) >= bits:
+            raise ImageError(
+                f"The DICOM file stores its bits in a retired layout. {AGAIN}", code=Code.DAMAGED
+            )
+        return None
+    # Noise grows a little when compressed; more than this is not the image that is promised.
+    if len(frame) > 2 * length + 2**16:
+        raise ImageError(
+            f"The DICOM file holds more data than its image can have. {AGAIN}", code=Code.DAMAGED
+        )
+    if syntax == RLE:
+        return None
+    codestream = read_codestream(frame)
+    if codestream is None:
+        raise ImageError(
+            f"The compressed image in the DICOM file is damaged. {AGAIN}", code=Code.DAMAGED
+        )
+    if (codestream.rows, codestream.columns, codestream.components) != (rows, columns, 1):
+        raise ImageError(
+            f"The image in the DICOM file has another size than it says. {AGAIN}",
+            code=Code.DAMAGED,
+        )
+    # A stream that is cut off would be filled up with grey by some decoders.
+    if b"\xff\xd9" not in frame[-64:]:
+        raise ImageError(
+            f"The compressed image in the DICOM file is not complete. {AGAIN}", code=Code.DAMAGED
+        )
+    return codestream
+
+
+def _is_lossy(dataset: Dataset, syntax: UID, codestream: Codestream | None) -> bool:
+    # (0028,2110): "01" once the image has ever been compressed lossily, and for good.
+    if syntax in LOSSY or str(dataset.get("LossyImageCompression") or "") == "01":
+        return True
+    return codestream is not None and codestream.is_irreversible is True
+
+
+def _stored_values(dataset: Dataset, frame: bytes, *, syntax: UID) -> NDArray[Any]:
+    # Only the image goes to the decoders, without rescale: one place makes HU.
+    bare = Dataset()
+    bare.file_meta = FileMetaDataset()
+    bare.file_meta.TransferSyntaxUID = syntax
+    bare.SOPClassUID = bare.file_meta.MediaStorageSOPClassUID = UID("1.2.840.10008.5.1.4.1.1.2")
+    bare.SOPInstanceUID = bare.file_meta.MediaStorageSOPInstanceUID = UID("2.25.1")
+    bare.Modality = "CT"
+    for name in _LAYOUT:
+        setattr(bare, name, int(dataset[name].value))
+    bare.HighBit = bare.BitsStored - 1
+    bare.SamplesPerPixel = 1
+    bare.PhotometricInterpretation = "MONOCHROME2"
+    bare.PixelData = frame if syntax in NATIVE else encapsulate([frame])
+    bare["PixelData"].VR = "OW" if syntax in NATIVE else "OB"
+    return _read_by_simpleitk(bare) if syntax in BY_SIMPLEITK else bare.pixel_array
+
+
+def _read_by_simpleitk(bare: Dataset) -> NDArray[Any]:
+    """Decode the pixels of a JPEG that pydicom cannot read; stored values, `(rows, columns)`."""
+    # It is slow to load and large, and seldom needed.
+    import SimpleITK as sitk
+
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "image.dcm"
+        bare.save_as(path, enforce_file_format=True)
+        reader = sitk.ImageFileReader()
+        reader.SetImageIO("GDCMImageIO")
+        reader.SetFileName(str(path))
+        image = sitk.GetArrayFromImage(reader.Execute())
+    return np.asarray(image[0])
+
+
+def _to_hu(dataset: Dataset, stored: NDArray[Any]) -> NDArray[np.int16]:
+    slope = float(dataset.get("RescaleSlope") or 0.0)
+    intercept = float(dataset.get("RescaleIntercept") or 0.0)
+    has_lut = bool(dataset.get("ModalityLUTSequence"))
+    if not has_lut and (not slope or not math.isfinite(slope) or not math.isfinite(intercept)):
+        raise ImageError(
+            f"The DICOM file's scale of Hounsfield units is damaged. {AGAIN}", code=Code.DAMAGED
+        )
+    padding = _padding_range(dataset)
+    limits = np.iinfo(np.int16)
+    hu = np.empty(stored.shape, np.int16)
+    step = max(1, _VALUES_AT_ONCE // stored.shape[1])
+    for top in range(0, stored.shape[0], step):
+        part = stored[top : top + step]
+        if has_lut:
+            values = np.asarray(apply_modality_lut(part, dataset), np.float64)
+        else:
+            values = part.astype(np.float64) * slope + intercept
+        if padding is not None:
+            # Some scanners pad the corners with a value that would be brighter than any bone.
+            is_padding = (part >= padding[0]) & (part <= padding[1]) & (values > _AIR_HU)
+            values[is_padding] = _AIR_HU
+        hu[top : top + step] = np.rint(values).clip(limits.min, limits.max).astype(np.int16)
+    return hu
+
+
+def _padding_range(dataset: Dataset) -> tuple[int, int] | None:
+    first = dataset.get("PixelPaddingValue")
+    if not isinstance(first, int):
+        return None
+    last = dataset.get("PixelPaddingRangeLimit")
+    last = last if isinstance(last, int) else first
+    return min(first, last), max(first, last)
+
+
+def _to_grey(dataset: Dataset, stored: NDArray[Any]) -> NDArray[np.uint8]:
+    if int(dataset.BitsStored) <= 8 and not int(dataset.PixelRepresentation or 0):
+        highest = 2 ** int(dataset.BitsStored) - 1
+        grey = apply_window(stored, Window(center_hu=highest / 2, width_hu=highest))
+    else:
+        center, width = (first_number(dataset.get(f"Window{name}")) for name in ("Center", "Width"))
+        if center is None or width is None or width <= 0:
+            raise ImageError(
+                "The DICOM file does not say how its values become Hounsfield units. "
+                "Please export the CT slice from the scanner's own series.",
+                code=Code.NOT_HU,
+            )
+        grey = apply_window(stored, Window(center_hu=center, width_hu=width))
+    # Here the values are shown as they are, and MONOCHROME1 means that the lowest is white.
+    return 255 - grey if dataset.PhotometricInterpretation == "MONOCHROME1" else grey

@@ -1,0 +1,64 @@
+"""One DICOM CT slice: from the file to a volume of one slice."""
+
+from pathlib import Path
+
+import numpy as np
+
+from detection.imaging.errors import Code, ImageError
+from detection.imaging.formats.dicom_header import damage_named, frame_datasets, open_dicom
+from detection.imaging.formats.dicom_pixels import decode_frame, frames_of
+from detection.imaging.formats.dicom_place import plane_of, slice_arrangement, spacing_mm_of
+from detection.imaging.limits import LIMITS, Limits
+from detection.imaging.volume import Volume
+
+
+def decode_dicom(path: Path, *, limits: Limits = LIMITS) -> Volume:
+    """Decode a single-frame CT image.
+
+    Parameters
+    ----------
+    path : Path
+        A DICOM file (PS3.10) with its preamble.
+
+    Returns
+    -------
+    Volume
+        One slice in Hounsfield units. This holds for MONOCHROME1 too: the Photometric
+        Interpretation (0028,0004) says how stored values are displayed, not what they measure,
+        and bone is white in every window made from HU. A file that does not say how its values
+        become HU comes as a uint8 picture with a caveat, inverted if MONOCHROME1.
+
+    Raises
+    ------
+    ImageError
+        If it is not a single CT slice, too large, truncated or damaged.
+    OSError
+        If the file cannot be read.
+    """
+    with damage_named():
+        dicom = open_dicom(path, limits=limits)
+        if dicom.frames > 1:
+            raise ImageError(
+                f"This DICOM file holds {dicom.frames} images in one (multi-frame). "
+                "Please export the slices as single images.",
+                code=Code.MULTI_FRAME,
+            )
+        (dataset,) = frame_datasets(dicom)
+        frame = next(frames_of(dicom))
+        pixels, is_hu, caveats = decode_frame(dataset, frame, syntax=dicom.syntax)
+        plane = plane_of(dataset.get("ImageOrientationPatient"))
+        spacing_mm = spacing_mm_of(dataset)
+        rows, columns = pixels.shape
+        arrangement = slice_arrangement(dataset, rows=rows, columns=columns)
+        if arrangement is not None and spacing_mm is not None:
+            pixels = np.ascontiguousarray(arrangement.apply_to_slice(pixels))
+            plane = arrangement.plane
+            spacing_mm = (spacing_mm[0], *arrangement.spacing_mm[1:])
+        return Volume(
+            pixels=pixels[np.newaxis],
+            is_hu=is_hu,
+            spacing_mm=spacing_mm,
+            plane=plane,
+            caveats=caveats,
+            affine_lps=arrangement.affine_lps if arrangement else None,
+        )

@@ -1,0 +1,337 @@
+"""NIfTI volumes: header by nibabel, voxels streamed plane by plane into a canonical volume file."""
+
+import gzip
+import math
+import warnings
+import zlib
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Any
+
+import nibabel
+import numpy as np
+from numpy.typing import NDArray
+
+from detection.imaging.errors import THICK_MM, Code, ImageError, Notice, is_of_the_machine
+from detection.imaging.formats.picture import EIGHT_BIT_CAVEAT
+from detection.imaging.geometry import Arrangement, arrange
+from detection.imaging.limits import LIMITS, Limits
+from detection.imaging.volume import write_volume
+
+_HEADER_BYTES = 540
+_SIZES = {348: nibabel.Nifti1Header, 540: nibabel.Nifti2Header}
+# RAS+ millimetres, as NIfTI counts them, to the LPS of DICOM.
+_RAS_TO_LPS = np.diag([-1.0, -1.0, 1.0])
+_AIR_HU, _INT16 = -1024, np.iinfo(np.int16)
+# Without a single voxel below this a volume holds no air, and is perhaps not in HU.
+_MUST_BE_BELOW_HU, _SHOULD_BE_BELOW_HU, _MUST_BE_ABOVE_HU = -50, -500, 50
+_HIGHEST_HU, _SHARE_ABOVE = 10_000, 0.01
+# A slice axis is told by its spacing if that is so much larger than the other two.
+_THICKER = 1.5
+_CONFLICT_MM = 1.0
+
+_AGAIN = "Please export it again or upload it again."
+_NOT_HU = (
+    "The values of this NIfTI volume cannot be Hounsfield units: it is a mask, a rescaled copy or "
+    "another kind of image. Please export the CT itself, in Hounsfield units."
+)
+_NO_ORIENTATION = Notice(
+    Code.NO_ORIENTATION,
+    "The NIfTI volume does not say how it lies in the body: its side is not known and the slices "
+    "may be upside down.",
+    "Please export it with its orientation (sform or qform).",
+)
+_CONFLICT = Notice(
+    Code.ORIENTATION_CONFLICT,
+    "The NIfTI volume says in two ways how it lies in the body (sform and qform), and they differ: "
+    "the first was believed.",
+    "Please check the side against the original images.",
+)
+_DOUBTFUL = Notice(
+    Code.HU_DOUBTFUL,
+    "The values of this NIfTI volume look like Hounsfield units, but no air is seen to prove it.",
+    "Please check densities against the original images.",
+)
+
+
+@dataclass(frozen=True)
+class _Layout:
+    """How the voxels of the file become slices."""
+
+    shape: tuple[int, int, int]
+    dtype: np.dtype[Any]
+    offset: int
+    slope: float
+    intercept: float
+    arrangement: Arrangement
+    is_oriented: bool
+    is_eight_bit: bool
+    notices: tuple[Notice, ...]
+
+
+def is_nifti_gzip(path: Path) -> bool:
+    """Whether a gzip file holds a NIfTI volume; unpacks a few hundred bytes and no more."""
+    try:
+        with gzip.open(path) as file:
+            head = file.read(_HEADER_BYTES)
+    except (OSError, EOFError, zlib.error):
+        return False
+    return head[344:348] == b"n+1\x00" or head[4:8] == b"n+2\x00"
+
+
+def convert_nifti(
+    source: Path,
+    target: Path,
+    *,
+    limits: Limits = LIMITS,
+    progress: Callable[[int, int], None] | None = None,
+) -> tuple[dict[str, Any], tuple[Notice, ...]]:
+    """Write the volume of a NIfTI file (.nii or .nii.gz) in canonical order.
+
+    Voxel (i, j, k) lies at `affine @ (i, j, k, 1)`, RAS millimetres; the sform is believed before
+    the qform (NIfTI-1, "3D image orientation"). Values are stored value * scl_slope + scl_inter.
+    The slices of the result lie across the axis with the by far largest spacing, or else across
+    the one nearest to head-foot. A volume of bytes stays 8-bit grey without Hounsfield units.
+
+    Parameters
+    ----------
+    progress : callable, optional
+        Called with planes read and planes in all.
+
+    Returns
+    -------
+    header : dict
+        As `Volume.header` gives it.
+    notices : tuple of Notice
+
+    Raises
+    ------
+    ImageError
+        If it is damaged, too large, no single volume, or its values cannot be Hounsfield units.
+    """
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            with source.open("rb") as raw:
+                is_gzip = raw.read(2) == b"\x1f\x8b"
+                raw.seek(0)
+                file: IO[bytes] = gzip.GzipFile(fileobj=raw) if is_gzip else raw  # type: ignore[assignment]
+                layout = _read_layout(file, limits)
+                return _convert(file, layout, target, progress)
+    except (ImageError, MemoryError):
+        raise
+    except Exception as error:
+        # A damaged header makes the parser raise almost anything.
+        if is_of_the_machine(error):
+            raise
+        raise _damaged() from error
+
+
+def _damaged() -> ImageError:
+    return ImageError(
+        f"The NIfTI volume is damaged or was not copied completely. {_AGAIN}", code=Code.DAMAGED
+    )
+
+
+def _read_layout(file: IO[bytes], limits: Limits) -> _Layout:
+    start = file.read(_HEADER_BYTES)
+    size = int.from_bytes(start[:4], "little")
+    if size not in _SIZES:
+        size = int.from_bytes(start[:4], "big")
+    if size not in _SIZES or len(start) < size:
+        raise _damaged()
+    header = _SIZES[size](start[:size], check=True)
+    dtype = header.get_data_dtype()
+    if dtype.kind not in "iuf" or dtype.itemsize > 8:
+        raise ImageError(
+            "The NIfTI volume holds colours or other values than numbers: it is not a CT. "
+            "Please export the CT itself.",
+            code=Code.NOT_CT,
+        )
+    dimensions = [int(n) for n in header.get_data_shape()]
+    if not 2 <= len(dimensions) <= 7 or min(dimensions) < 1:
+        raise _damaged()
+    if any(n > 1 for n in dimensions[3:]):
+        raise ImageError(
+            f"The NIfTI file holds several volumes ({' x '.join(map(str, dimensions))}). "
+            "Please export one volume a file.",
+            code=Code.SEVERAL_VOLUMES,
+        )
+    columns, rows, planes = (*dimensions, 1)[:3]
+    shape = (columns, rows, planes)
+    voxels = columns * rows * planes
+    if voxels > limits.max_voxels or max(shape) > limits.max_slices:
+        raise ImageError(
+            f"The NIfTI volume is too large ({columns} x {rows} x {planes} voxels; at most "
+            f"{limits.max_voxels // 1_000_000} million are read). "
+            "Please export a part of it or thicker slices.",
+            code=Code.TOO_MANY_PIXELS,
+        )
+    told_slope, told_intercept = header.get_slope_inter()
+    slope = 1.0 if told_slope is None else float(told_slope)
+    intercept = 0.0 if told_intercept is None else float(told_intercept)
+    if not math.isfinite(slope) or not math.isfinite(intercept) or not slope:
+        raise _damaged()
+    offset = int(header.get_data_offset())
+    if not size <= offset <= 2**24:
+        raise _damaged()
+    arrangement, is_oriented, notices = _find_orientation(header, shape)
+    file.seek(offset)
+    return _Layout(
+        shape=shape,
+        dtype=dtype,
+        offset=offset,
+        slope=slope,
+        intercept=intercept,
+        arrangement=arrangement,
+        is_oriented=is_oriented,
+        is_eight_bit=dtype == np.uint8 and (slope, intercept) == (1.0, 0.0),
+        notices=notices,
+    )
+
+
+def _find_orientation(
+    header: Any, shape: tuple[int, int, int]
+) -> tuple[Arrangement, bool, tuple[Notice, ...]]:
+    affines = []
+    for read in (header.get_sform, header.get_qform):
+        try:
+            affine, code = read(coded=True)
+        except Exception:
+            # The numbers of a rotation that is none.
+            continue
+        if code and affine is not None and _is_usable(affine):
+            affines.append(np.array(affine, np.float64))
+    notices = []
+    if len(affines) == 2 and _is_conflict(affines[0], affines[1], shape):
+        notices.append(_CONFLICT)
+    is_oriented = bool(affines)
+    if affines:
+        affine = affines[0]
+    else:
+        notices.append(_NO_ORIENTATION)
+        zooms = [abs(float(z)) for z in header.get_zooms()[:3]]
+        zooms += [1.0] * (3 - len(zooms))
+        affine = np.diag([*(z if 0.01 <= z <= 50 else 1.0 for z in zooms), 1.0])
+    steps = (_RAS_TO_LPS @ affine[:3, :3]).T
+    lengths = np.linalg.norm(steps, axis=1)
+    widest = int(lengths.argmax())
+    others = np.delete(lengths, widest).max()
+    is_thicker = lengths[widest] > _THICKER * others and shape[widest] > 1
+    towards_head = np.abs(steps[:, 2]) / lengths
+    flat = [axis for axis in range(3) if shape[axis] == 1]
+    slice_axis = flat[-1] if flat else widest if is_thicker else int(towards_head.argmax())
+    arrangement = arrange(
+        origin_mm=_RAS_TO_LPS @ affine[:3, 3], steps_mm=steps, shape=shape, slice_axis=slice_axis
+    )
+    if arrangement.spacing_mm[0] > THICK_MM and is_oriented:
+        notices.append(
+            Notice(
+                Code.THICK_SLICES,
+                f"The slices are {arrangement.spacing_mm[0]:.1f} mm apart: small stones may lie "
+                "between them or be averaged away.",
+                "Please upload a series of thinner slices if there is one.",
+            )
+        )
+    return arrangement, is_oriented, tuple(notices)
+
+
+def _is_usable(affine: NDArray[np.float64]) -> bool:
+    if not np.isfinite(affine).all():
+        return False
+    lengths = np.linalg.norm(affine[:3, :3], axis=0)
+    if not (lengths.min() >= 0.01 and lengths.max() <= 50):
+        return False
+    return abs(float(np.linalg.det(affine[:3, :3] / lengths))) > 0.1
+
+
+def _is_conflict(
+    one: NDArray[np.float64], other: NDArray[np.float64], shape: tuple[int, int, int]
+) -> bool:
+    corners = np.array([(0, 0, 0, 1), (*(np.array(shape) - 1), 1)], np.float64)
+    return bool(np.abs(corners @ (one - other).T).max() > _CONFLICT_MM)
+
+
+def _convert(
+    file: IO[bytes],
+    layout: _Layout,
+    target: Path,
+    progress: Callable[[int, int], None] | None,
+) -> tuple[dict[str, Any], tuple[Notice, ...]]:
+    columns, rows, planes = layout.shape
+    first, second, third = (layout.shape[axis] for axis in layout.arrangement.order)
+    seen = _Seen()
+    is_hu = not layout.is_eight_bit
+    with write_volume(target, shape=(first, second, third), is_hu=is_hu) as writer:
+        # The same voxels, counted as in the file: filled plane by plane.
+        in_file_order = _as_in_file(writer.mapped(), layout.arrangement)
+        for plane in range(planes):
+            data = file.read(columns * rows * layout.dtype.itemsize)
+            if len(data) < columns * rows * layout.dtype.itemsize:
+                raise _damaged()
+            stored = np.frombuffer(data, layout.dtype).reshape(rows, columns).T
+            in_file_order[:, :, plane] = seen.to_hu(stored, layout) if is_hu else stored
+            if progress:
+                progress(plane + 1, planes)
+        notices = layout.notices
+        if is_hu:
+            notices += seen.judge()
+        header = _header(layout, shape=(first, second, third))
+        del in_file_order
+        writer.finish(header)
+    return header, notices
+
+
+def _as_in_file(pixels: NDArray[Any], arrangement: Arrangement) -> NDArray[Any]:
+    flips = (slice(None, None, -1 if flip else None) for flip in arrangement.flips)
+    first, second, third = flips
+    return pixels[first, second, third].transpose(np.argsort(arrangement.order))
+
+
+def _header(layout: _Layout, *, shape: tuple[int, int, int]) -> dict[str, Any]:
+    arrangement = layout.arrangement
+    affine = arrangement.affine_lps if layout.is_oriented else None
+    return {
+        "slices": shape[0],
+        "rows": shape[1],
+        "columns": shape[2],
+        "is_hu": not layout.is_eight_bit,
+        "plane": arrangement.plane if layout.is_oriented else "unknown",
+        "spacing_mm": list(arrangement.spacing_mm),
+        "caveats": [EIGHT_BIT_CAVEAT] if layout.is_eight_bit else [],
+        "colour_spread": 0.0,
+        "affine_lps": [list(row) for row in affine] if affine else None,
+        "is_evenly_spaced": True,
+    }
+
+
+class _Seen:
+    """What the values of a volume have been so far, to tell whether they can be HU."""
+
+    def __init__(self) -> None:
+        self.lowest, self.highest = math.inf, -math.inf
+        self.voxels = self.too_high = 0
+
+    def to_hu(self, stored: NDArray[Any], layout: _Layout) -> NDArray[np.int16]:
+        values = stored.astype(np.float64)
+        if (layout.slope, layout.intercept) != (1.0, 0.0):
+            values = values * layout.slope + layout.intercept
+        # Outside of the field of view some tools write what is no number.
+        values[~np.isfinite(values)] = _AIR_HU
+        self.lowest = min(self.lowest, float(values.min()))
+        self.highest = max(self.highest, float(values.max()))
+        self.voxels += values.size
+        self.too_high += int((np.abs(values) > _HIGHEST_HU).sum())
+        return np.rint(values).clip(_INT16.min, _INT16.max).astype(np.int16)
+
+    def judge(self) -> tuple[Notice, ...]:
+        """Raise ImageError if the values cannot be HU; return a notice if it is not sure."""
+        is_possible = (
+            self.lowest < _MUST_BE_BELOW_HU
+            and self.highest > _MUST_BE_ABOVE_HU
+            and self.too_high <= _SHARE_ABOVE * self.voxels
+        )
+        if not is_possible:
+            raise ImageError(_NOT_HU, code=Code.NOT_HU)
+        return (_DOUBTFUL,) if self.lowest > _SHOULD_BE_BELOW_HU else ()

@@ -1,0 +1,25 @@
+"""Untrusted files in; series of volumes and a report of every file out."""
+
+from detection.imaging.formats import HEAD_BYTES, Kind, sniff
+from detection.imaging.ingest.entry import ingest
+from detection.imaging.ingest.result import (
+    FileReport,
+    IngestedSeries,
+    IngestResult,
+    choose_series,
+)
+from detection.imaging.ingest.sandbox import Decoded, Sandbox, decode_all
+
+__all__ = [
+    "HEAD_BYTES",
+    "Decoded",
+    "FileReport",
+    "IngestResult",
+    "IngestedSeries",
+    "Kind",
+    "Sandbox",
+    "choose_series",
+    "decode_all",
+    "ingest",
+    "sniff",
+]

@@ -1,0 +1,59 @@
+"""What is believed of the decoding process's answers: only what has the form it must have."""
+
+from pathlib import Path
+from typing import Any
+
+from detection.imaging.errors import Code, ImageError
+from detection.imaging.formats import Identifiers, SeriesKeys, SliceFacts
+from detection.imaging.ingest.plan import SliceRef
+from detection.imaging.ingest.sandbox import HEADER_KEYS
+from detection.imaging.volume import load_volume
+
+_MAX_TEXT = 255
+
+
+def checked(target: Path, header: Any) -> dict[str, Any]:
+    """Believe the decoding process only if the volume is there and is what it says."""
+    if isinstance(header, dict) and header.keys() >= HEADER_KEYS:
+        stored = load_volume(target).header()
+        if {key: header.get(key) for key in stored} == stored:
+            return stored
+    raise ImageError(
+        "The file could not be read: decoding it failed. Please export it again.",
+        code=Code.DECODER_DIED,
+    )
+
+
+def believed(answer: dict[str, Any], *, row: int) -> tuple[Identifiers, list[SliceRef]]:
+    """Take from the decoding process what has the form it must have."""
+    try:
+        said = {k: str(answer["keys"][k])[:64] for k in ("study", "series", "instance")}
+        keys = SeriesKeys(**said, is_series_told=bool(answer["keys"]["is_series_told"]))
+        told = {k: str(v)[:_MAX_TEXT] for k, v in answer["identifiers"].items()}
+        refs = [SliceRef(row, _facts(one), keys) for one in answer["slices"]]
+        return Identifiers(**told), refs
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise ImageError(
+            "The file could not be read: decoding it failed. Please export it again.",
+            code=Code.DECODER_DIED,
+        ) from error
+
+
+def _facts(told: dict[str, Any]) -> SliceFacts:
+    def three(values: Any) -> tuple[float, float, float]:
+        x, y, z = (float(value) for value in values)
+        return x, y, z
+
+    orientation = told["orientation"]
+    return SliceFacts(
+        frame=int(told["frame"]),
+        rows=int(told["rows"]),
+        columns=int(told["columns"]),
+        is_hu=bool(told["is_hu"]),
+        is_original=bool(told["is_original"]),
+        position_mm=three(told["position_mm"]) if told["position_mm"] else None,
+        orientation=(three(orientation[0]), three(orientation[1])) if orientation else None,
+        spacing_mm=three(told["spacing_mm"]) if told["spacing_mm"] else None,
+        acquisition=str(told["acquisition"])[:64],
+        variant=str(told["variant"])[:64],
+    )

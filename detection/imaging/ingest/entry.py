@@ -1,0 +1,72 @@
+"""From files, folders and archives to series of canonical volumes, with a report on each file."""
+
+import os
+import tempfile
+import uuid
+from collections.abc import Sequence
+from pathlib import Path
+
+from detection.imaging.ingest.ingestion import Ingestion, Progress
+from detection.imaging.ingest.jobs import Worker
+from detection.imaging.ingest.result import IngestResult
+from detection.imaging.ingest.sandbox import Sandbox
+from detection.imaging.limits import LIMITS, Limits
+
+
+def ingest(
+    paths: Sequence[Path],
+    *,
+    target_folder: Path,
+    limits: Limits = LIMITS,
+    progress: Progress | None = None,
+    worker: Worker | None = None,
+) -> IngestResult:
+    """Read files, folders and ZIP archives into series.
+
+    Files are decoded in a limited child process: a file over which it dies or hangs is refused
+    with a sentence, and the others are read. Each picture and each NIfTI volume is a series of
+    its own; slices of DICOM are sorted into series by `plan_series`.
+
+    Parameters
+    ----------
+    target_folder : Path
+        Must exist. Volume files are written here, and nothing else is left.
+    progress : callable, optional
+        Called with steps done and steps known so far.
+    worker : Worker, optional
+        Instead of a child process of its own.
+
+    Raises
+    ------
+    OSError
+        If the target folder cannot be written.
+    ChildProcessError
+        If the child process does not start, which is a fault of the installation.
+    """
+    if worker is None:
+        with Sandbox(limits=limits) as sandbox:
+            return ingest(
+                paths,
+                target_folder=target_folder,
+                limits=limits,
+                progress=progress,
+                worker=sandbox,
+            )
+    # Unpacked and half-written files go with this folder, whatever happens.
+    with tempfile.TemporaryDirectory(prefix=".ingest-", dir=target_folder) as scratch:
+        ingestion = Ingestion(
+            scratch=Path(scratch).resolve(), limits=limits, worker=worker, progress=progress
+        )
+        for index, path in enumerate(paths):
+            ingestion.add_path(path, index)
+        ingestion.read_all()
+        moved: list[Path] = []
+        try:
+            for series in ingestion.series:
+                moved.append(target_folder / f"{uuid.uuid4().hex}.volume")
+                os.replace(series.volume_path, moved[-1])
+        except BaseException:
+            for path in moved:
+                path.unlink(missing_ok=True)
+            raise
+    return ingestion.result(moved)

@@ -1,0 +1,361 @@
+"""One upload while it is read: its files one after the other, then the series they make."""
+
+import stat
+import uuid
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from detection.imaging.errors import Code, ImageError, Notice, split_advice
+from detection.imaging.formats import Identifiers, Kind, is_system_file
+from detection.imaging.ingest.answers import believed, checked
+from detection.imaging.ingest.jobs import Worker
+from detection.imaging.ingest.plan import LeftOut, SeriesPlan, SliceRef, plan_series
+from detection.imaging.ingest.result import (
+    FileReport,
+    IngestedSeries,
+    IngestResult,
+    Status,
+    describe,
+)
+from detection.imaging.ingest.sandbox import JobDied
+from detection.imaging.limits import Limits
+
+Progress = Callable[[int, int], None]
+# How often a series is begun again without the slice over which the decoding process died.
+_DEATHS_AT_MOST = 5
+_MAX_TEXT = 255
+_FOLDERS_PER_DEPTH = 8
+
+
+@dataclass
+class _Row:
+    """A row of the report while the upload is read."""
+
+    index: int
+    source_index: int
+    name: str
+    member: str
+    path: Path
+    depth: int = 0
+    status: Status = "refused"
+    # An archive that was unpacked is not in the report: its members are.
+    is_shown: bool = True
+    code: str = ""
+    sentence: str = ""
+    identifiers: Identifiers = Identifiers()
+
+    def answer(self, status: Status, code: str = "", sentence: str = "") -> None:
+        self.status, self.code, self.sentence = status, code, sentence
+
+
+class Ingestion:
+    """One upload while it is read."""
+
+    def __init__(
+        self, *, scratch: Path, limits: Limits, worker: Worker, progress: Progress | None
+    ) -> None:
+        self.scratch, self.limits, self.worker = scratch, limits, worker
+        self.series: list[IngestedSeries] = []
+        self._progress = progress
+        self._rows: list[_Row] = []
+        self._waiting: list[_Row] = []
+        self._refs: list[SliceRef] = []
+        self._files_left, self._bytes_left = limits.max_files, limits.max_total_bytes
+        self._done = self._known = self._names = 0
+
+    # What there is
+
+    def add_path(self, path: Path, source_index: int) -> None:
+        if path.is_dir():
+            self._add_folder(path, path, source_index, depth=0)
+        else:
+            self._wait(self._new_row(source_index, path.name, "", path))
+
+    def _new_row(
+        self, source_index: int, name: str, member: str, path: Path, depth: int = 0
+    ) -> _Row:
+        row = _Row(len(self._rows), source_index, name, member, path, depth)
+        self._rows.append(row)
+        return row
+
+    def _wait(self, row: _Row) -> None:
+        self._waiting.append(row)
+        self._known += 1
+
+    def _add_folder(self, root: Path, folder: Path, source_index: int, *, depth: int) -> None:
+        for path in sorted(folder.iterdir()):
+            kind = path.lstat().st_mode
+            if stat.S_ISDIR(kind) and depth < self.limits.max_depth * _FOLDERS_PER_DEPTH:
+                self._add_folder(root, path, source_index, depth=depth + 1)
+                continue
+            row = self._new_row(source_index, root.name, str(path.relative_to(root)), path)
+            if self._files_left <= 0:
+                row.answer(
+                    "refused",
+                    Code.TOO_MANY_FILES,
+                    f"There are too many files (at most {self.limits.max_files} are read in one "
+                    "upload). Please upload a part of them.",
+                )
+                return
+            self._files_left -= 1
+            if stat.S_ISREG(kind):
+                self._wait(row)
+            elif stat.S_ISDIR(kind):
+                row.answer("refused", Code.TOO_DEEP, _TOO_DEEP)
+            else:
+                sentence = "This is a link or a device, not a file. Please name the file itself."
+                row.answer("refused", Code.LINK, sentence)
+
+    # Reading
+
+    def read_all(self) -> None:
+        while self._waiting:
+            row = self._waiting.pop(0)
+            try:
+                self._read(row)
+            except ImageError as error:
+                row.answer(*_status_of(error))
+            self._step()
+        plans, left_out = plan_series(self._refs, limits=self.limits)
+        self._known += len(plans)
+        self._leave_out(left_out)
+        for plan in plans:
+            self._stack(plan)
+            self._step()
+        self.series.sort(key=lambda one: one.rows[0])
+        self._tell_of_several()
+
+    def _step(self) -> None:
+        self._done += 1
+        if self._progress:
+            self._progress(self._done, self._known)
+
+    def _read(self, row: _Row) -> None:
+        if row.member and is_system_file(row.member):
+            row.answer("skipped", Code.SYSTEM_FILE, _SYSTEM_FILE)
+            return
+        answer = self.worker.run(
+            {"do": "scan", "source": str(row.path.resolve())},
+            timeout_seconds=self.limits.seconds_per_file,
+        )
+        kind = answer.get("kind")
+        if kind == Kind.ZIP:
+            self._unpack(row)
+        elif kind in (Kind.PNG, Kind.JPEG):
+            self._convert(row, kind, "decode", self.limits.seconds_per_file)
+        elif kind == Kind.NIFTI:
+            self._convert(row, kind, "nifti", self.limits.seconds_per_job)
+        else:
+            row.identifiers, refs = believed(answer, row=row.index)
+            self._refs += refs
+            row.answer("accepted")
+
+    def _unpack(self, row: _Row) -> None:
+        if row.depth >= self.limits.max_depth:
+            raise ImageError(_TOO_DEEP, code=Code.TOO_DEEP)
+        folder = self._new_path()
+        folder.mkdir(mode=0o700)
+        answer = self.worker.run(
+            {
+                "do": "unpack",
+                "source": str(row.path.resolve()),
+                "folder": str(folder),
+                "files_left": self._files_left,
+                "bytes_left": self._bytes_left,
+            },
+            timeout_seconds=self.limits.seconds_per_job,
+        )
+        if row.depth:
+            # An archive that came out of an archive is not needed any more.
+            row.path.unlink(missing_ok=True)
+        members = answer.get("members")
+        at = len(self._rows)
+        for member in members if isinstance(members, list) else ():
+            name = f"{row.member}/{member['name']}" if row.member else str(member["name"])
+            path = Path(str(member["path"]))
+            found = self._new_row(row.source_index, row.name, name, path, row.depth + 1)
+            self._files_left -= 1
+            if not member["path"]:
+                status: Status = "skipped" if member["is_skipped"] else "refused"
+                found.answer(status, str(member["code"]), str(member["sentence"]))
+            elif path.parent == folder and path.is_file() and not path.is_symlink():
+                self._bytes_left -= path.stat().st_size
+                self._wait(found)
+        row.is_shown = len(self._rows) == at
+        row.answer("refused", Code.EMPTY, "The ZIP archive holds no files.")
+
+    def _convert(self, row: _Row, kind: str, job: str, timeout_seconds: float) -> None:
+        """One file to one volume."""
+        target = self._new_path()
+        answer = self.worker.run(
+            {"do": job, "source": str(row.path.resolve()), "target": str(target)},
+            timeout_seconds=timeout_seconds,
+        )
+        header = checked(target, answer.get("header"))
+        group = uuid.uuid4().hex
+        self.series.append(
+            IngestedSeries(
+                volume_path=target,
+                header=header,
+                kind=str(kind),
+                study=group,
+                group=group,
+                description=describe(header, kind=str(kind)),
+                is_original=False,
+                warnings=tuple(Notice(**notice) for notice in answer.get("notices") or ()),
+                rows=(row.index,),
+                source_indices=(row.source_index,),
+            )
+        )
+        row.answer("accepted")
+
+    def _stack(self, plan: SeriesPlan) -> None:
+        """Read a planned series; without the slices that turn out to be unreadable."""
+        left_out = 0
+        for _ in range(_DEATHS_AT_MOST):
+            target = self._new_path()
+            files = plan.files()
+            try:
+                answer = self.worker.run(
+                    self._stack_job(plan, files, target),
+                    timeout_seconds=self.limits.seconds_per_file,
+                )
+                bad = answer.get("bad") or []
+            except JobDied as error:
+                bad = [{"file": error.at, "code": error.code, "error": str(error)}]
+            except ImageError as error:
+                self._refuse(plan, error)
+                return
+            if not bad:
+                try:
+                    self._accept(plan, target, answer, left_out)
+                except ImageError as error:
+                    self._refuse(plan, error)
+                return
+            gone = set()
+            for fault in bad:
+                row = files[min(max(0, int(fault["file"])), len(files) - 1)][0]
+                gone.add(row)
+                self._rows[row].answer("refused", str(fault["code"]), str(fault["error"]))
+            left_out += len(gone)
+            refs = [ref for ref in plan.slices if ref.row not in gone]
+            if not refs:
+                return
+            (plan, *others), _left = plan_series(refs, limits=self.limits)
+            assert not others
+        sentence = "Decoding this series failed again and again. Please export it again."
+        self._refuse(plan, ImageError(sentence, code=Code.DECODER_DIED))
+
+    def _stack_job(
+        self, plan: SeriesPlan, files: list[tuple[int, list[tuple[int, int]]]], target: Path
+    ) -> dict[str, Any]:
+        arrangement = plan.arrangement
+        return {
+            "do": "stack",
+            "target": str(target),
+            "files": [[str(self._rows[row].path.resolve()), frames] for row, frames in files],
+            "is_turned": arrangement is not None and arrangement.order[1] == 2,
+            "flips": arrangement.flips[1:] if arrangement else (False, False),
+            "header": plan.header(),
+        }
+
+    def _accept(
+        self, plan: SeriesPlan, target: Path, answer: dict[str, Any], left_out: int
+    ) -> None:
+        caveats = answer.get("caveats")
+        header = plan.header()
+        header["caveats"] = [str(c)[:_MAX_TEXT] for c in caveats or ()][:8]
+        header = checked(target, header)
+        warnings = plan.notices
+        if left_out:
+            notice = Notice(
+                Code.SLICES_LEFT_OUT,
+                f"{left_out} files of this series could not be read and were left out.",
+                "Please look at the import report and export these slices again.",
+            )
+            warnings += (notice,)
+        rows = tuple(sorted({ref.row for ref in plan.slices}))
+        self.series.append(
+            IngestedSeries(
+                volume_path=target,
+                header=header,
+                kind=str(Kind.DICOM),
+                study=plan.study,
+                group=plan.group,
+                description=describe(header, kind=str(Kind.DICOM)),
+                is_original=all(ref.facts.is_original for ref in plan.slices),
+                warnings=warnings,
+                rows=rows,
+                source_indices=tuple(sorted({self._rows[row].source_index for row in rows})),
+                identifiers=self._rows[rows[0]].identifiers,
+            )
+        )
+
+    def _refuse(self, plan: SeriesPlan, error: ImageError) -> None:
+        for row in {ref.row for ref in plan.slices}:
+            self._rows[row].answer(*_status_of(error))
+
+    def _leave_out(self, left_out: list[LeftOut]) -> None:
+        for one in left_out:
+            sentence = " ".join(filter(None, (one.notice.sentence, one.notice.advice)))
+            status: Status = "refused" if one.is_refused else "skipped"
+            self._rows[one.ref.row].answer(status, one.notice.code, sentence)
+
+    def _tell_of_several(self) -> None:
+        counts: dict[str, int] = {}
+        for one in self.series:
+            counts[one.study] = counts.get(one.study, 0) + 1
+        for index, one in enumerate(self.series):
+            if counts[one.study] > 1:
+                notice = Notice(
+                    Code.SEVERAL_SERIES,
+                    f"The study holds {counts[one.study]} series: the one that suits best is read "
+                    "first.",
+                    "Please pick another one if you want it to be read.",
+                )
+                self.series[index] = replace(one, warnings=(*one.warnings, notice))
+
+    def _new_path(self) -> Path:
+        self._names += 1
+        return self.scratch / f"{self._names:06d}"
+
+    def result(self, volume_paths: Sequence[Path]) -> IngestResult:
+        shown = [row for row in self._rows if row.is_shown]
+        places = {row.index: place for place, row in enumerate(shown)}
+        series = [
+            replace(one, volume_path=path, rows=tuple(places[row] for row in one.rows))
+            for one, path in zip(self.series, volume_paths, strict=True)
+        ]
+        return IngestResult(series=tuple(series), report=tuple(self._report(shown)))
+
+    def _report(self, rows: Sequence[_Row]) -> list[FileReport]:
+        reports = []
+        for row in rows:
+            reason, advice = split_advice(row.sentence[:_MAX_TEXT])
+            reports.append(
+                FileReport(
+                    source_index=row.source_index,
+                    name=row.name[:_MAX_TEXT],
+                    member=row.member[:_MAX_TEXT],
+                    status=row.status,
+                    code=str(row.code),
+                    reason=reason,
+                    advice=advice,
+                )
+            )
+        return reports
+
+
+_TOO_DEEP = (
+    "There are too many archives or folders within each other. "
+    "Please upload the images in one folder or archive."
+)
+_SYSTEM_FILE = "This file belongs to the computer or disc the images were on."
+
+
+def _status_of(error: ImageError) -> tuple[Status, str, str]:
+    # A localiser or a table of contents is a part of every export, and no fault.
+    is_usual = error.code in (Code.LOCALISER, Code.DICOMDIR)
+    return "skipped" if is_usual else "refused", str(error.code), str(error)

@@ -1,0 +1,198 @@
+"""The jobs of the decoding process, each a JSON object in and a JSON object out."""
+
+import os
+from collections.abc import Callable, Iterator
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any, Protocol
+
+from numpy.typing import NDArray
+
+from detection.imaging.errors import Code, ImageError
+from detection.imaging.formats import (
+    HEAD_BYTES,
+    Kind,
+    check_size,
+    convert_nifti,
+    damage_named,
+    decode_file,
+    decode_frame,
+    frame_datasets,
+    frames_of,
+    is_nifti_gzip,
+    open_dicom,
+    read_identifiers,
+    slice_facts,
+    sniff,
+    unpack,
+)
+from detection.imaging.limits import LIMITS, Limits
+from detection.imaging.volume import save_volume, write_volume
+
+# Called whenever a step of a long job begins, with its number from 0.
+Tell = Callable[[int], None]
+
+
+class Worker(Protocol):
+    """Who does the jobs: a `Sandbox`, or `InProcess`."""
+
+    def run(
+        self,
+        job: dict[str, Any],
+        *,
+        timeout_seconds: float,
+        progress: Callable[[int], None] | None = None,
+    ) -> dict[str, Any]: ...
+
+
+class InProcess:
+    """Does jobs in this process, for files that are trusted. What is wrong is an ImageError."""
+
+    def __init__(self, *, limits: Limits = LIMITS) -> None:
+        self._limits = limits
+
+    def run(
+        self,
+        job: dict[str, Any],
+        *,
+        timeout_seconds: float,
+        progress: Callable[[int], None] | None = None,
+    ) -> dict[str, Any]:
+        try:
+            return do_job(job, limits=self._limits, tell=progress or (lambda _: None))
+        except MemoryError as error:
+            raise ImageError(
+                "The image needs more memory to be read than is allowed.", code=Code.OUT_OF_MEMORY
+            ) from error
+        except OSError as error:
+            reason = os.strerror(error.errno) if error.errno else "unknown error"
+            raise ImageError(
+                f"The file could not be read or stored: {reason}.", code=Code.UNREADABLE
+            ) from error
+
+
+def do_job(job: dict[str, Any], *, limits: Limits, tell: Tell) -> dict[str, Any]:
+    """Do one job.
+
+    Raises
+    ------
+    ImageError
+        If the file cannot be used.
+    OSError, MemoryError
+        If it cannot be read or stored, or needs too much.
+    """
+    return _JOBS[job["do"]](job, limits, tell)
+
+
+def _decode(job: dict[str, Any], limits: Limits, tell: Tell) -> dict[str, Any]:
+    """One picture or one slice of DICOM to a volume file."""
+    volume = decode_file(Path(job["source"]), limits=limits)
+    save_volume(volume, Path(job["target"]))
+    return {"header": volume.header()}
+
+
+def _scan(job: dict[str, Any], limits: Limits, tell: Tell) -> dict[str, Any]:
+    """What a file is, and of a DICOM image where its slices lie and to whom they belong."""
+    path = Path(job["source"])
+    with path.open("rb") as file:
+        kind = sniff(file.read(HEAD_BYTES))
+    if kind is Kind.ZIP:
+        return {"kind": kind}
+    check_size(path, limits)
+    if kind is Kind.GZIP:
+        if not is_nifti_gzip(path):
+            raise ImageError(
+                "This file is compressed with gzip and holds no NIfTI volume. "
+                "Please unpack it and upload the images themselves.",
+                code=Code.NOT_AN_IMAGE,
+            )
+        kind = Kind.NIFTI
+    if kind is not Kind.DICOM:
+        return {"kind": kind}
+    with damage_named():
+        facts = slice_facts(open_dicom(path, limits=limits))
+        identifiers, keys = read_identifiers(path)
+    return {
+        "kind": kind,
+        "slices": [asdict(one) for one in facts],
+        "identifiers": asdict(identifiers),
+        "keys": asdict(keys),
+    }
+
+
+def _unpack(job: dict[str, Any], limits: Limits, tell: Tell) -> dict[str, Any]:
+    members = unpack(
+        Path(job["source"]),
+        Path(job["folder"]),
+        limits=limits,
+        files_left=job["files_left"],
+        bytes_left=job["bytes_left"],
+    )
+    return {"members": [asdict(member) for member in members]}
+
+
+def _nifti(job: dict[str, Any], limits: Limits, tell: Tell) -> dict[str, Any]:
+    header, notices = convert_nifti(
+        Path(job["source"]), Path(job["target"]), limits=limits, progress=lambda done, _: tell(done)
+    )
+    return {"header": header, "notices": [asdict(notice) for notice in notices]}
+
+
+def _stack(job: dict[str, Any], limits: Limits, tell: Tell) -> dict[str, Any]:
+    """Write the slices of a series to their places, holding one at a time.
+
+    `files` is a list of [path, [[frame, place], ...]]. If slices cannot be read, the answer names
+    them and there is no volume.
+    """
+    header = job["header"]
+    shape = (header["slices"], header["rows"], header["columns"])
+    caveats: dict[str, None] = {}
+    bad: list[dict[str, Any]] = []
+    target = Path(job["target"])
+    with write_volume(target, shape=shape, is_hu=header["is_hu"]) as writer:
+        for number, (path, wanted) in enumerate(job["files"]):
+            tell(number)
+            try:
+                with damage_named():
+                    for place, pixels, found in _read_frames(Path(path), dict(wanted), job, limits):
+                        writer.write_slice(place, pixels)
+                        caveats.update(dict.fromkeys(found))
+                        tell(number)
+            except ImageError as error:
+                bad.append({"file": number, "code": error.code, "error": str(error)})
+        writer.finish({**header, "caveats": [*header["caveats"], *caveats]})
+    if bad:
+        target.unlink()
+        return {"bad": bad}
+    return {"caveats": list(caveats)}
+
+
+def _read_frames(
+    path: Path, places: dict[int, int], job: dict[str, Any], limits: Limits
+) -> Iterator[tuple[int, NDArray[Any], tuple[str, ...]]]:
+    dicom = open_dicom(path, limits=limits)
+    datasets = frame_datasets(dicom)
+    rows, columns = (slice(None, None, -1 if flip else None) for flip in job["flips"])
+    for frame, stored in enumerate(frames_of(dicom)):
+        if frame not in places:
+            continue
+        pixels, is_hu, caveats = decode_frame(datasets[frame], stored, syntax=dicom.syntax)
+        turned = pixels.T if job["is_turned"] else pixels
+        if is_hu != job["header"]["is_hu"]:
+            break
+        yield places.pop(frame), turned[rows, columns], caveats
+        if not places:
+            return
+    raise ImageError(
+        "The DICOM file holds another image than its header says. Please export it again.",
+        code=Code.DAMAGED,
+    )
+
+
+_JOBS: dict[str, Callable[[dict[str, Any], Limits, Tell], dict[str, Any]]] = {
+    "decode": _decode,
+    "scan": _scan,
+    "unpack": _unpack,
+    "nifti": _nifti,
+    "stack": _stack,
+}

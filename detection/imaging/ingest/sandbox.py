@@ -1,0 +1,287 @@
+"""Decodes files that nobody has looked at yet in a child process with limits of its own."""
+
+import json
+import os
+import select
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from detection.imaging.errors import Code, ImageError
+from detection.imaging.limits import LIMITS, Limits
+
+_START_SECONDS = 60.0
+# The header of a multi-frame image of a thousand slices.
+_MAX_ANSWER_BYTES = 2**23
+_MAX_SENTENCE = 255
+HEADER_KEYS = frozenset(
+    {"slices", "rows", "columns", "is_hu", "plane", "spacing_mm", "caveats", "colour_spread"}
+)
+_PROJECT_ROOT = Path(__file__).resolve().parents[3]
+_AGAIN = "It may be damaged: please export it again."
+
+
+@dataclass(frozen=True)
+class Decoded:
+    """What became of one job: the header of the volume that was written, or a sentence.
+
+    Attributes
+    ----------
+    index : int
+        Of the job, from 0.
+    header : dict or None
+        As `Volume.header` gives it.
+    error : str or None
+        Why there is no volume, for the user.
+    """
+
+    index: int
+    header: dict[str, Any] | None = None
+    error: str | None = None
+
+
+class _ChildDied(Exception):
+    """The child ended before it answered."""
+
+
+class _ChildHangs(Exception):
+    """The child did not answer in time."""
+
+
+class JobDied(ImageError):
+    """The decoding process died or hung over a job; `at` is the step it had begun last."""
+
+    def __init__(self, sentence: str, *, code: Code, at: int) -> None:
+        super().__init__(sentence, code=code)
+        self.at = at
+
+
+class Sandbox:
+    """A limited child process that does jobs, and a new one whenever one has died.
+
+    Use it as a context: at the end the child is ended, and what it left in its scratch folder is
+    gone. Starts with the first job.
+    """
+
+    def __init__(self, *, limits: Limits = LIMITS) -> None:
+        self._limits = limits
+        self._child: _Child | None = None
+        # Whatever a dying child leaves behind goes with this folder.
+        self._scratch = tempfile.TemporaryDirectory(prefix="decoding-")
+
+    def __enter__(self) -> "Sandbox":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._child is not None:
+            self._child.end()
+        self._scratch.cleanup()
+
+    def run(
+        self,
+        job: dict[str, Any],
+        *,
+        timeout_seconds: float,
+        progress: Callable[[int], None] | None = None,
+    ) -> dict[str, Any]:
+        """Do one job of `jobs.py` in the child.
+
+        Parameters
+        ----------
+        timeout_seconds : float
+            For each step of the job.
+
+        Raises
+        ------
+        ImageError
+            If the file cannot be used.
+        JobDied
+            If the child died or hung over it.
+        ChildProcessError
+            If a child does not even start, which is a fault of the installation.
+        """
+        child = self._ready_child()
+        at = 0
+        try:
+            child.send(job)
+            while "at" in (answer := child.receive(timeout_seconds=timeout_seconds)):
+                at = int(answer["at"])
+                if progress:
+                    progress(at)
+        except _ChildHangs as error:
+            child.end()
+            raise JobDied(
+                f"The file could not be read within {timeout_seconds:g} seconds. {_AGAIN}",
+                code=Code.TIMED_OUT,
+                at=at,
+            ) from error
+        except (_ChildDied, ValueError, TypeError) as error:
+            took_too_long = child.end() == -signal.SIGXCPU
+            raise JobDied(
+                f"The file took too long to be read. {_AGAIN}"
+                if took_too_long
+                else f"The file could not be read: decoding it failed. {_AGAIN}",
+                code=Code.TIMED_OUT if took_too_long else Code.DECODER_DIED,
+                at=at,
+            ) from error
+        # The child has read the file, and a file may have taken it over: believe only what fits.
+        sentence = answer.get("error")
+        if isinstance(sentence, str) and sentence:
+            known = {code.value for code in Code}
+            code = answer.get("code")
+            raise ImageError(
+                sentence[:_MAX_SENTENCE], code=Code(code) if code in known else Code.DAMAGED
+            )
+        return answer
+
+    def distrust(self) -> ImageError:
+        """End a child that has answered what it should not, and return what to say of it."""
+        if self._child is not None:
+            self._child.end()
+        return ImageError(
+            f"The file could not be read: decoding it failed. {_AGAIN}", code=Code.DECODER_DIED
+        )
+
+    def _ready_child(self) -> "_Child":
+        if self._child is None or not self._child.is_alive():
+            if self._child is not None:
+                self._child.end()
+            self._child = _Child(limits=self._limits, scratch=self._scratch.name)
+        return self._child
+
+
+def decode_all(jobs: Sequence[tuple[Path, Path]], *, limits: Limits = LIMITS) -> Iterator[Decoded]:
+    """Decode each source into its target volume file, one after the other, in a child process.
+
+    Parameters
+    ----------
+    jobs : sequence of (Path, Path)
+        Source file, and the volume file to be written, whose folder must exist.
+    limits : Limits
+        Bounds on the files, and on the memory and time of the child.
+
+    Yields
+    ------
+    Decoded
+        One for each job, in order, as soon as it is known. A file on which the child dies or
+        hangs gets a sentence, and a new child goes on with the rest. Its target does not exist.
+
+    Raises
+    ------
+    ChildProcessError
+        If the child does not even start, which is a fault of the installation.
+    """
+    with Sandbox(limits=limits) as sandbox:
+        for index, (source, target) in enumerate(jobs):
+            try:
+                job = {
+                    "do": "decode",
+                    "source": str(source.resolve()),
+                    "target": str(target.resolve()),
+                }
+                answer = sandbox.run(job, timeout_seconds=limits.seconds_per_file)
+                header = answer.get("header")
+                if (
+                    not isinstance(header, dict)
+                    or not header.keys() >= HEADER_KEYS
+                    or not target.is_file()
+                ):
+                    raise sandbox.distrust()
+            except ImageError as error:
+                target.unlink(missing_ok=True)
+                yield Decoded(index=index, error=str(error))
+            else:
+                yield Decoded(index=index, header=header)
+
+
+class _Child:
+    """One decoding process and the pipes to it."""
+
+    def __init__(self, *, limits: Limits, scratch: str) -> None:
+        self._pending = b""
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", "detection.imaging.ingest.child"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            # Warnings of the libraries may quote the file.
+            stderr=subprocess.DEVNULL,
+            cwd=_PROJECT_ROOT,
+            env=_environment(scratch),
+        )
+        try:
+            self.send(asdict(limits))
+            self.receive(timeout_seconds=_START_SECONDS)
+        except (_ChildDied, _ChildHangs) as error:
+            code = self.end()
+            raise ChildProcessError(
+                f"The decoding process does not start (exit code {code})."
+            ) from error
+        except BaseException:
+            self.end()
+            raise
+
+    def is_alive(self) -> bool:
+        return self._process.poll() is None
+
+    def send(self, message: dict[str, Any]) -> None:
+        assert self._process.stdin is not None
+        try:
+            self._process.stdin.write(json.dumps(message).encode() + b"\n")
+            self._process.stdin.flush()
+        except OSError as error:
+            raise _ChildDied from error
+
+    def receive(self, *, timeout_seconds: float) -> dict[str, Any]:
+        """Wait for one line. Raises _ChildDied or _ChildHangs."""
+        assert self._process.stdout is not None
+        pipe = self._process.stdout.fileno()
+        deadline = time.monotonic() + timeout_seconds
+        while b"\n" not in self._pending:
+            left = deadline - time.monotonic()
+            if left <= 0 or not select.select([pipe], [], [], left)[0]:
+                raise _ChildHangs
+            piece = os.read(pipe, 2**16)
+            if not piece or len(self._pending) > _MAX_ANSWER_BYTES:
+                raise _ChildDied
+            self._pending += piece
+        line, _, self._pending = self._pending.partition(b"\n")
+        try:
+            answer = json.loads(line)
+        except ValueError as error:
+            raise _ChildDied from error
+        return answer if isinstance(answer, dict) else {}
+
+    def end(self) -> int:
+        """Kill the child if it lives, close the pipes, and return how it ended."""
+        if self._process.poll() is None:
+            self._process.kill()
+        code = self._process.wait()
+        for pipe in (self._process.stdin, self._process.stdout):
+            if pipe is not None and not pipe.closed:
+                try:
+                    pipe.close()
+                except OSError:
+                    # What was still to be sent has no reader any more.
+                    continue
+        return code
+
+
+def _environment(scratch: str) -> dict[str, str]:
+    """Only what Python needs: the secrets of the worker's environment stay with the worker."""
+    kept = ("PATH", "LANG", "LC_ALL", "LD_LIBRARY_PATH", "PYTHONDONTWRITEBYTECODE", "SYSTEMROOT")
+    return {
+        **{name: os.environ[name] for name in kept if name in os.environ},
+        "HOME": scratch,
+        "TMPDIR": scratch,
+        "PYTHONUTF8": "1",
+        # Each thread reserves address space, of which there is little, and one file needs one.
+        "OPENBLAS_NUM_THREADS": "1",
+        "OMP_NUM_THREADS": "1",
+        "ITK_GLOBAL_DEFAULT_NUMBER_OF_THREADS": "1",
+    }
