@@ -27,7 +27,7 @@ from PIL import Image
 
 from detection.imaging.formats import decode_file
 from detection.ml.bundle import load_default_bundle
-from detection.ml.predictor import Predictor
+from detection.ml.serving import Predictor
 
 ROOT = Path(__file__).resolve().parent.parent
 RESULTS = ROOT / "benchmarks/RESULTS.md"

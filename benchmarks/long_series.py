@@ -18,7 +18,7 @@ import numpy as np
 from detection.imaging.phantoms import make_phantom_volume, place_stones
 from detection.imaging.volume import load_volume, write_volume
 from detection.ml.bundle import load_default_bundle
-from detection.ml.predictor import Predictor
+from detection.ml.serving import Predictor
 
 ROOT = Path(__file__).resolve().parent.parent
 _SIDE = 512

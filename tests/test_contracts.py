@@ -22,7 +22,7 @@ WORKER_IMPORTS = """
 import sys
 import django
 django.setup()
-import detection.ml.predictor, detection.ml.classify
+import detection.ml.serving
 import detection.services.predictions, detection.services.training
 heavy = {"tensorflow", "keras", "tf2onnx"}
 print(" ".join(sorted(heavy & {name.partition(".")[0] for name in sys.modules})))

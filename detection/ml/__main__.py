@@ -149,7 +149,7 @@ def _add_training_arguments(verb: argparse.ArgumentParser) -> None:
 
 
 def _classify(options: argparse.Namespace) -> int:
-    from detection.ml.classify import classify_paths, open_predictor
+    from detection.ml.serving import classify_paths, open_predictor
 
     try:
         predictor = open_predictor(root=_ROOT, model=options.model)
@@ -163,7 +163,7 @@ def _train(options: argparse.Namespace) -> int:
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     report = _json_line if options.json_progress else _progress_line
     # TensorFlow takes seconds to import: only the verbs that need it pay for it.
-    from detection.ml.train import TrainingOptions, train
+    from detection.ml.training import TrainingOptions, train
 
     try:
         bundle, dataset = train(
@@ -195,9 +195,9 @@ def _train(options: argparse.Namespace) -> int:
 
 
 def _evaluate(options: argparse.Namespace) -> int:
-    from detection.ml.classify import open_predictor
-    from detection.ml.dataset import PARTS, load_dataset, split
-    from detection.ml.evaluate import measure, score
+    from detection.ml.data import PARTS, load_dataset, split
+    from detection.ml.serving import open_predictor
+    from detection.ml.training import measure, score
 
     try:
         predictor = open_predictor(root=_ROOT, model=options.model)
@@ -213,9 +213,9 @@ def _evaluate(options: argparse.Namespace) -> int:
 
 
 def _gate(options: argparse.Namespace) -> int:
-    from detection.ml import gate_table
-    from detection.ml.classify import open_predictor
-    from detection.ml.dataset import PARTS, load_dataset, split
+    from detection.ml.data import PARTS, load_dataset, split
+    from detection.ml.evaluation import gate_rows
+    from detection.ml.serving import open_predictor
 
     try:
         predictor = open_predictor(root=_ROOT, model=options.model)
@@ -223,16 +223,12 @@ def _gate(options: argparse.Namespace) -> int:
     except MLError as error:
         return _fail(error)
     files = [path for folder in options.other for path in folder.rglob("*") if path.is_file()]
-    rows = gate_table.file_rows(files, predictor=predictor)
-    rows += gate_table.made_rows(predictor=predictor)
-    rows += gate_table.ct_rows(samples, predictor=predictor)
-    rows += gate_table.changed_rows(samples, predictor=predictor, per_group=options.per_group)
-    print("\n".join([gate_table.HEADER, *(row.to_markdown() for row in rows)]))
+    print("\n".join(gate_rows(files, samples, predictor=predictor, per_group=options.per_group)))
     return 0
 
 
 def _bundle(options: argparse.Namespace) -> int:
-    from detection.ml.train import bundle_trained
+    from detection.ml.training import bundle_trained
 
     try:
         bundle = bundle_trained(
@@ -245,7 +241,7 @@ def _bundle(options: argparse.Namespace) -> int:
 
 
 def _baselines(options: argparse.Namespace) -> int:
-    from detection.ml.baseline_training import BaselineOptions, run_baselines
+    from detection.ml.evaluation import BaselineOptions, run_baselines
 
     chosen = BaselineOptions(init=options.init, seed=options.seed)
     try:
@@ -256,7 +252,7 @@ def _baselines(options: argparse.Namespace) -> int:
 
 
 def _ablate(options: argparse.Namespace) -> int:
-    from detection.ml.ablation import AblationOptions, run_ablation
+    from detection.ml.evaluation import AblationOptions, run_ablation
 
     chosen = AblationOptions(init=options.init, seed=options.seed)
     try:
@@ -267,7 +263,7 @@ def _ablate(options: argparse.Namespace) -> int:
 
 
 def _report(options: argparse.Namespace) -> int:
-    from detection.ml.report import ReportOptions, write_report
+    from detection.ml.evaluation import ReportOptions, write_report
 
     chosen = ReportOptions(robustness_images=options.robustness_images, threads=options.threads)
     with tempfile.TemporaryDirectory() as folder:
@@ -294,7 +290,7 @@ def _report(options: argparse.Namespace) -> int:
 
 def _export(options: argparse.Namespace) -> int:
     from detection.ml.bundle import load_bundle
-    from detection.ml.export import WEIGHTS_NAME, export_float32
+    from detection.ml.training import WEIGHTS_NAME, export_float32
 
     try:
         bundle = load_bundle(options.bundle)
@@ -305,7 +301,7 @@ def _export(options: argparse.Namespace) -> int:
 
 
 def _split(options: argparse.Namespace) -> int:
-    from detection.ml.dataset import PARTS, load_dataset, split
+    from detection.ml.data import PARTS, load_dataset, split
 
     try:
         samples = split(load_dataset(options.data).samples, parts=PARTS)[options.part]
@@ -320,7 +316,7 @@ def _split(options: argparse.Namespace) -> int:
 
 def _series(options: argparse.Namespace) -> int:
     from detection.imaging.errors import ImageError
-    from detection.ml.series_report import make_report
+    from detection.ml.evaluation import make_report
 
     try:
         text = make_report(

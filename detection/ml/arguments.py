@@ -1,9 +1,12 @@
 """Values of the command line: sizes, numbers for each source, augmentations switched off."""
 
 import re
+from typing import TYPE_CHECKING
 
-from detection.ml.augment import Augmentation, without
 from detection.ml.errors import MLError
+
+if TYPE_CHECKING:
+    from detection.ml.training import Augmentation
 
 
 def crop_size(text: str | None) -> tuple[int, int] | None:
@@ -30,8 +33,11 @@ def numbers(texts: list[str]) -> dict[str, int]:
     return found
 
 
-def augmentation(switched_off: list[str]) -> Augmentation:
+def augmentation(switched_off: list[str]) -> "Augmentation":
     """Return the default augmentation without the changes named."""
+    # Keras comes with it and takes seconds: only the verbs that train pay for it.
+    from detection.ml.training import Augmentation, without
+
     try:
         return without(Augmentation(), switched_off)
     except ValueError as error:

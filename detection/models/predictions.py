@@ -44,7 +44,7 @@ class Prediction(models.Model):
     coronal_positions_mm = models.JSONField(default=list, blank=True)
     # The slices to look at first, by number from 0.
     key_slices = models.JSONField(default=list, blank=True)
-    # What `detection.ml.stone_map.save_stone_map` wrote, below MEDIA_ROOT; empty if there is none.
+    # What `detection.ml.serving.save_stone_map` wrote, below MEDIA_ROOT; empty if there is none.
     map_path = models.CharField(max_length=255, blank=True, editable=False)
     attempts = models.PositiveSmallIntegerField(default=0, editable=False)
     created_at = models.DateTimeField(auto_now_add=True)

@@ -9,8 +9,7 @@ from typing import Any
 from django.conf import settings
 
 from detection.ml.bundle import MANIFEST_NAME
-from detection.ml.card import Section
-from detection.ml.report_text import card_sections
+from detection.ml.card import FOR, NOT_FOR, NOT_SEEN, Section, card_sections
 from detection.models import ModelVersion
 from detection.selectors.registry import model_version_path
 
@@ -48,6 +47,11 @@ def model_card() -> ModelCard | None:
     except (OSError, ValueError, LookupError, TypeError, AttributeError):
         # A card of an older report is as good as none: the page then shows the model alone.
         return None
+
+
+def intended_use() -> dict[str, tuple[str, ...]]:
+    """Return what the model is for, what it is not for, and what it has not seen."""
+    return {"uses": FOR, "not_uses": NOT_FOR, "not_seen": NOT_SEEN}
 
 
 def model_card_figure(*, name: str) -> Path | None:

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from accounts.models import User
 from detection.imaging.errors import ImageError
 from detection.imaging.volume import Volume, load_volume
-from detection.ml.stone_map import load_stone_map
+from detection.ml.serving import load_stone_map
 from detection.models import Prediction, Series, Study
 from detection.selectors.predictions import prediction_latest, prediction_map_path
 from detection.selectors.studies import series_volume_path, study_list

@@ -18,12 +18,9 @@ from django_tasks import task
 
 from detection.imaging.errors import ImageError
 from detection.imaging.volume import Volume, load_volume
-from detection.ml.assessment import CANNOT_ASSESS, Assessment
 from detection.ml.bundle import load_bundle
 from detection.ml.errors import MLError
-from detection.ml.predictor import Predictor
-from detection.ml.stone_map import save_stone_map
-from detection.ml.stones import Stone
+from detection.ml.serving import CANNOT_ASSESS, Assessment, Predictor, Stone, save_stone_map
 from detection.models import Finding, ModelVersion, Prediction, Series, Study
 from detection.selectors.registry import model_version_active, model_version_path
 from detection.selectors.studies import series_volume_path

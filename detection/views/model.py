@@ -5,8 +5,12 @@ from django.http import FileResponse, Http404
 from django.shortcuts import render
 from django.views.decorators.http import require_safe
 
-from detection.ml.card_words import FOR, NOT_FOR, NOT_SEEN
-from detection.selectors.model_card import model_card, model_card_figure, model_manifest
+from detection.selectors.model_card import (
+    intended_use,
+    model_card,
+    model_card_figure,
+    model_manifest,
+)
 from detection.selectors.registry import activation_list
 
 # The order in which a reader meets them; others follow.
@@ -31,9 +35,7 @@ def model_page(request):
         "facts": _facts(manifest),
         "card": card if is_own_card else None,
         "other_card": card if card and not is_own_card else None,
-        "uses": FOR,
-        "not_uses": NOT_FOR,
-        "not_seen": NOT_SEEN,
+        **intended_use(),
     }
     return render(request, "detection/model.html", context)
 

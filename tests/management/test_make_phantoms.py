@@ -4,7 +4,7 @@ import pytest
 from django.core.management import CommandError, call_command
 
 from detection.imaging.phantoms import write_phantoms
-from detection.ml.dataset import load_dataset
+from detection.ml.data import load_dataset
 
 
 def test_phantoms_go_below_the_training_data(settings):

@@ -1,10 +1,10 @@
 import numpy as np
 import pytest
 
-from detection.ml.augment import OFF
-from detection.ml.batches import TrainingBatches, canvas_boxes
-from detection.ml.dataset import Box, Sample
+from detection.ml.data import Box, Sample
 from detection.ml.preprocess import Preprocessing, letterbox, network_input
+from detection.ml.training import OFF
+from detection.ml.training.batches import TrainingBatches, canvas_boxes
 
 
 @pytest.fixture

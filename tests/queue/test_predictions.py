@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from django.utils import timezone
 
-from detection.ml.stone_map import load_stone_map
+from detection.ml.serving import load_stone_map
 from detection.models import Prediction
 from detection.selectors.predictions import prediction_map_path
 from detection.services.predictions import CRASHED, prediction_sweep

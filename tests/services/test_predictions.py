@@ -8,11 +8,9 @@ from django.core.exceptions import ValidationError
 from django.utils import timezone
 from django_tasks_db.models import DBTaskResult
 
-from detection.ml.assessment import Assessment
 from detection.ml.errors import BundleError, MLError
-from detection.ml.findings import Candidate
-from detection.ml.stone_map import load_stone_map
-from detection.ml.stones import Stone
+from detection.ml.serving import Assessment, Stone, load_stone_map
+from detection.ml.serving.findings import Candidate
 from detection.models import Prediction, Study
 from detection.services.predictions import (
     CRASHED,

@@ -1,7 +1,7 @@
 import pytest
 from django.core.exceptions import ValidationError
 
-from detection.ml.assessment import Assessment
+from detection.ml.serving import Assessment
 from detection.models import Prediction, Series, Study
 from detection.selectors.predictions import prediction_latest
 from detection.services.predictions import prediction_create, prediction_run

@@ -8,7 +8,7 @@ from django.utils import timezone
 
 from accounts.models import User
 from detection.imaging.volume import Volume
-from detection.ml.stone_map import save_stone_map
+from detection.ml.serving import save_stone_map
 from detection.models import Finding, ModelVersion, Prediction, SourceFile, Study
 from detection.models.encryption import blind_index, name_stem
 from tests.services.factories import OPERATING_POINT, series_make

@@ -6,8 +6,8 @@ from pathlib import Path
 from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError
 
-from detection.ml.classify import classify_paths, open_predictor
 from detection.ml.errors import MLError
+from detection.ml.serving import classify_paths, open_predictor
 
 
 class Command(BaseCommand):

@@ -7,7 +7,7 @@ import pytest
 from detection.imaging.phantoms import write_phantoms
 from detection.imaging.phantoms.slices import SPACING_MM, make_phantom
 from detection.imaging.window import SOFT_TISSUE, apply_window
-from detection.ml.dataset import PARTS, load_dataset, split
+from detection.ml.data import PARTS, load_dataset, split
 
 
 def rows_of(path):

@@ -1,0 +1,19 @@
+"""The model card: metrics in, words and figures out."""
+
+from detection.ml.card.figures import draw_figures
+from detection.ml.card.form import Section
+from detection.ml.card.targets import PUBLISHED, bar_rows
+from detection.ml.card.text import card_sections, card_text
+from detection.ml.card.words import FOR, NOT_FOR, NOT_SEEN
+
+__all__ = [
+    "FOR",
+    "NOT_FOR",
+    "NOT_SEEN",
+    "PUBLISHED",
+    "Section",
+    "bar_rows",
+    "card_sections",
+    "card_text",
+    "draw_figures",
+]

@@ -1,0 +1,45 @@
+"""Labelled images: data folder, parts by patient, what is judged."""
+
+from detection.ml.data.copies import (
+    HASH_BITS,
+    MAX_DISTANCE,
+    SPLIT_FILE,
+    check_near_copies,
+    check_split_file,
+    near_copies,
+)
+from detection.ml.data.dataset import (
+    NEIGHBOUR_SOURCES,
+    PARTS,
+    Box,
+    Dataset,
+    Sample,
+    load_dataset,
+    split,
+    split_units,
+    thin,
+)
+from detection.ml.data.items import LEFT, RIGHT, Item, halved_sources, judged_items
+
+__all__ = [
+    "Box",
+    "Dataset",
+    "HASH_BITS",
+    "Item",
+    "LEFT",
+    "MAX_DISTANCE",
+    "NEIGHBOUR_SOURCES",
+    "PARTS",
+    "RIGHT",
+    "SPLIT_FILE",
+    "Sample",
+    "check_near_copies",
+    "check_split_file",
+    "halved_sources",
+    "judged_items",
+    "load_dataset",
+    "near_copies",
+    "split",
+    "split_units",
+    "thin",
+]

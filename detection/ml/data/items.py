@@ -1,0 +1,63 @@
+"""What is judged: an image, or each half of an image where a source has no stone-free images."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from detection.ml.data.dataset import Sample
+
+WHOLE, LEFT, RIGHT = "", "left", "right"
+
+
+@dataclass(frozen=True)
+class Item:
+    """One judged picture: a sample, or its left or right half as it is displayed."""
+
+    sample: Sample
+    half: str
+    is_stone: bool
+
+    @property
+    def key(self) -> str:
+        return f"{self.sample.image}#{self.half}" if self.half else self.sample.image
+
+    def crop(self, grey: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        """Return the item's part of the sample's pixels."""
+        middle = grey.shape[1] // 2
+        if self.half == LEFT:
+            return grey[:, :middle]
+        return grey[:, middle:] if self.half == RIGHT else grey
+
+
+def halved_sources(samples: Sequence[Sample]) -> frozenset[str]:
+    """Name the sources that hold boxed stone images alone: their halves are judged."""
+    labels: dict[str, set[bool]] = {}
+    for sample in samples:
+        labels.setdefault(sample.source, set()).add(sample.is_stone)
+    return frozenset(source for source, seen in labels.items() if seen == {True})
+
+
+def judged_items(samples: Sequence[Sample], *, halved: frozenset[str]) -> list[Item]:
+    """List the items of the samples, in their order.
+
+    A half is positive if it holds the centre of a box.
+
+    Parameters
+    ----------
+    halved : frozenset of str
+        The sources judged by halves, as `halved_sources` of the whole data set names them: a
+        part or a subsample must be judged like the whole.
+    """
+    items = []
+    for sample in samples:
+        if sample.source not in halved or not sample.boxes:
+            items.append(Item(sample=sample, half=WHOLE, is_stone=sample.is_stone))
+            continue
+        middle = sample.read().shape[1] / 2
+        centres = [(box.x0 + box.x1) / 2 for box in sample.boxes]
+        left, right = any(x < middle for x in centres), any(x >= middle for x in centres)
+        items.append(Item(sample=sample, half=LEFT, is_stone=left))
+        items.append(Item(sample=sample, half=RIGHT, is_stone=right))
+    return items

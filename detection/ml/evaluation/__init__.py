@@ -1,0 +1,18 @@
+"""A bundle and labelled images in, metrics and pages out."""
+
+from detection.ml.evaluation.ablation import AblationOptions, run_ablation
+from detection.ml.evaluation.baseline_training import BaselineOptions, run_baselines
+from detection.ml.evaluation.gate_table import gate_rows
+from detection.ml.evaluation.report import ReportOptions, write_report
+from detection.ml.evaluation.series_page import make_report
+
+__all__ = [
+    "AblationOptions",
+    "BaselineOptions",
+    "ReportOptions",
+    "gate_rows",
+    "make_report",
+    "run_ablation",
+    "run_baselines",
+    "write_report",
+]

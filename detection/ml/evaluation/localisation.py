@@ -1,0 +1,112 @@
+"""Where the findings lie: the pointing game, and stones found against false findings (FROC)."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from detection.ml.data import Box, Sample
+from detection.ml.evaluation.readings import Reading
+from detection.ml.serving import Rectangle
+
+POINTING_PX = 12.0
+FALSE_FINDINGS = (0.25, 0.5, 1.0, 2.0)
+
+
+@dataclass(frozen=True)
+class Stones:
+    """Every boxed stone, and every finding that lies on none, of a list of images.
+
+    `scores` is the probability of the highest finding that overlaps the stone, 0 if none does;
+    `sides` its longest side in px; `image_index` where its image stands in the list.
+    `false_scores` are the probabilities of the findings that overlap no stone.
+    """
+
+    scores: NDArray[np.float64]
+    sides: NDArray[np.float64]
+    groups: NDArray[np.str_]
+    image_index: NDArray[np.int64]
+    false_scores: NDArray[np.float64]
+    images: int
+
+    def found(self, threshold: float) -> NDArray[np.bool_]:
+        """Say of each stone whether a finding at or above the threshold overlaps it."""
+        return (self.scores >= threshold) & (self.scores > 0)
+
+
+def match_stones(samples: Sequence[Sample], readings: Sequence[Reading]) -> Stones:
+    """Match findings with the boxes of each image: any overlap counts."""
+    scores: list[float] = []
+    sides: list[float] = []
+    groups: list[str] = []
+    places: list[int] = []
+    false_scores: list[float] = []
+    for index, (sample, reading) in enumerate(zip(samples, readings, strict=True)):
+        for box in sample.boxes:
+            hits = [p for place, p in reading.findings if overlaps(place, box)]
+            scores.append(max(hits, default=0.0))
+            sides.append(max(box.x1 - box.x0, box.y1 - box.y0))
+            groups.append(sample.group)
+            places.append(index)
+        false_scores += [
+            probability
+            for place, probability in reading.findings
+            if not any(overlaps(place, box) for box in sample.boxes)
+        ]
+    return Stones(
+        scores=np.array(scores, np.float64),
+        sides=np.array(sides, np.float64),
+        groups=np.array(groups, str),
+        image_index=np.array(places, np.int64),
+        false_scores=np.array(false_scores, np.float64),
+        images=len(samples),
+    )
+
+
+def threshold_at(stones: Stones, *, false_per_image: float) -> float:
+    """Return the lowest threshold with at most so many false findings an image."""
+    allowed = int(np.floor(false_per_image * stones.images + 1e-9))
+    ordered = np.sort(stones.false_scores)[::-1]
+    if len(ordered) <= allowed:
+        return 0.0
+    # Just above the first false finding too many; equal ones fall together.
+    return float(np.nextafter(ordered[allowed], np.inf))
+
+
+def froc_curve(stones: Stones) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """False findings an image, and share of stones found, from the highest threshold down."""
+    thresholds = np.unique(np.concatenate([stones.scores, stones.false_scores]))[::-1]
+    thresholds = thresholds[thresholds > 0]
+    if not len(thresholds) or not len(stones.scores):
+        return np.zeros(0), np.zeros(0)
+    false = np.array([(stones.false_scores >= t).sum() for t in thresholds], np.float64)
+    found = np.array([stones.found(t).mean() for t in thresholds], np.float64)
+    return false / max(1, stones.images), found
+
+
+def points_at_stone(sample: Sample, reading: Reading) -> bool:
+    """Say whether the centre of the best finding lies within 12 px of a boxed stone."""
+    if not reading.findings:
+        return False
+    (x0, y0, x1, y1), _ = max(reading.findings, key=lambda finding: finding[1])
+    x, y = (x0 + x1) / 2, (y0 + y1) / 2
+    return any(_distance(x, y, box) <= POINTING_PX for box in sample.boxes)
+
+
+def overlaps(place: Rectangle, box: Box) -> bool:
+    """Say whether two rectangles share some area."""
+    x0, y0, x1, y1 = place
+    return x0 < box.x1 and box.x0 < x1 and y0 < box.y1 and box.y0 < y1
+
+
+def size_classes(sides: NDArray[np.float64]) -> tuple[NDArray[np.int64], list[float]]:
+    """Sort stones into tertiles of their longest side: class 0, 1 or 2, and the two limits."""
+    limits = [float(limit) for limit in np.percentile(sides, (100 / 3, 200 / 3))]
+    return np.searchsorted(limits, sides, side="left").astype(np.int64), limits
+
+
+def _distance(x: float, y: float, box: Box) -> float:
+    across = max(box.x0 - x, 0.0, x - box.x1)
+    down = max(box.y0 - y, 0.0, y - box.y1)
+    return float(np.hypot(across, down))

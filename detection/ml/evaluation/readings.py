@@ -1,0 +1,177 @@
+"""Reading labelled images for a report: what `classify` answers, and the logits behind it."""
+
+import hashlib
+import json
+import zlib
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from detection.imaging.formats import decode_file
+from detection.imaging.window import Window, grey_slice
+from detection.ml.calibration import apply_platt
+from detection.ml.data import LEFT, RIGHT, Item, Sample
+from detection.ml.preprocess import letterbox
+from detection.ml.serving import CANNOT_ASSESS, Features, Located, Predictor, pool
+
+Grey = NDArray[np.uint8]
+# From the pixels, the sample and a generator that depends on both alone, to changed pixels.
+Change = Callable[[Grey, Sample, np.random.Generator], Grey]
+Report = Callable[[str], None]
+CLEAN = "clean"
+_SAVE_EVERY = 50
+# Part of every stored reading's name: raise it when a stored reading means something else.
+_FORMAT = 1
+
+
+@dataclass(frozen=True)
+class Reading:
+    """One image as the served model reads it.
+
+    `probability` and `half_probabilities` (left, right) are those of the map, whatever the input
+    gate says; `refusal` is the gate's sentence, or "". `findings` are those of `classify`: boxes
+    x0, y0, x1, y1 in pixels of the image; none where the gate refuses.
+    """
+
+    probability: float
+    half_probabilities: tuple[float, float]
+    refusal: str
+    findings: tuple[Located, ...]
+    width: int
+    height: int
+
+    def item_probability(self, item: Item) -> float:
+        """Return the pooled probability of an image or of its half."""
+        if item.half == LEFT:
+            return self.half_probabilities[0]
+        return self.half_probabilities[1] if item.half == RIGHT else self.probability
+
+    def highest_finding(self, item: Item) -> float:
+        """Return the probability of the highest finding whose centre lies in the item, else 0."""
+        middle = self.width / 2
+        inside = [
+            probability
+            for (x0, _, x1, _), probability in self.findings
+            if not item.half or ((x0 + x1) / 2 < middle) == (item.half == LEFT)
+        ]
+        return max(inside, default=0.0)
+
+
+class _Tapped(Predictor):
+    """The served predictor; it keeps the map's logits of the last call."""
+
+    logits: NDArray[np.float32] | None = None
+
+    def run(self, canvases: NDArray[np.uint8]) -> tuple[NDArray[np.float32], Features]:
+        self.logits, features = super().run(canvases)
+        return self.logits, features
+
+
+class Reader:
+    """Reads images under named conditions, and stores each answer so that it is read once.
+
+    Parameters
+    ----------
+    predictor : Predictor
+        Its bundle and threads are used.
+    store : Path
+        A folder; readings of another model, or of other code of the same name, are not mixed.
+    """
+
+    def __init__(self, predictor: Predictor, *, store: Path, threads: int | None = None) -> None:
+        self._predictor = _Tapped(predictor.bundle, threads=threads)
+        self._store = store
+        self._window = Window(
+            center_hu=predictor.preprocessing.window_center_hu,
+            width_hu=predictor.preprocessing.window_width_hu,
+        )
+        self.images_read = 0
+
+    @property
+    def predictor(self) -> Predictor:
+        return self._predictor
+
+    def read(
+        self,
+        samples: Sequence[Sample],
+        *,
+        condition: str = CLEAN,
+        change: Change | None = None,
+        report: Report | None = None,
+    ) -> list[Reading]:
+        """Read the samples, each changed first if `change` is given, in their order."""
+        path = self._store / self._name(condition)
+        stored: dict[str, Any] = json.loads(path.read_text()) if path.is_file() else {}
+        missing = [sample for sample in samples if sample.image not in stored]
+        for index, sample in enumerate(missing):
+            stored[sample.image] = asdict(self._read_one(sample, condition, change))
+            if (index + 1) % _SAVE_EVERY == 0 or index + 1 == len(missing):
+                self._save(path, stored)
+                if report:
+                    report(f"{condition}: {index + 1}/{len(missing)} images")
+        return [_restore(stored[sample.image]) for sample in samples]
+
+    def stone_map(self, sample: Sample) -> NDArray[np.float32]:
+        """Return the map of probabilities over one unchanged image."""
+        assessment = self._predictor.assess(decode_file(sample.path))
+        if assessment.stone_map is None:
+            return np.zeros((1, 1), np.float32)
+        return assessment.stone_map[0]
+
+    def _read_one(self, sample: Sample, condition: str, change: Change | None) -> Reading:
+        volume = decode_file(sample.path)
+        if change:
+            pixels = change(volume.pixels[0], sample, seeded(sample.image, condition))
+            volume = replace(volume, pixels=pixels[None])
+        self._predictor.logits = None
+        assessment = self._predictor.assess(volume)
+        grey = grey_slice(volume, 0, window=self._window)
+        spacing_mm = volume.spacing_mm[1:] if volume.spacing_mm else None
+        canvas, box = letterbox(grey, self._predictor.preprocessing, spacing_mm=spacing_mm)
+        if self._predictor.logits is None:
+            self._predictor.map_logits(canvas[None])
+        assert self._predictor.logits is not None
+        cells = self._predictor.logits[0]
+        self.images_read += 1
+        stride = self._predictor.preprocessing.width / cells.shape[1]
+        column = round((box.offset_x + box.width / 2) / stride)
+        pooled = np.array([pool(cells), pool(cells[:, :column]), pool(cells[:, column:])])
+        whole, left, right = apply_platt(pooled, self._predictor.bundle.calibration).tolist()
+        is_refused = assessment.verdict == CANNOT_ASSESS
+        return Reading(
+            probability=whole,
+            half_probabilities=(left, right),
+            refusal=(assessment.reason or "refused") if is_refused else "",
+            findings=tuple((f.box, float(f.probability)) for f in assessment.findings),
+            width=grey.shape[1],
+            height=grey.shape[0],
+        )
+
+    def _name(self, condition: str) -> str:
+        bundle = self._predictor.bundle
+        key = hashlib.sha256(f"{_FORMAT}/{bundle.digest}/{condition}".encode()).hexdigest()
+        return f"{key[:20]}.json"
+
+    def _save(self, path: Path, stored: dict[str, Any]) -> None:
+        self._store.mkdir(parents=True, exist_ok=True)
+        temporary = path.with_suffix(".new")
+        temporary.write_text(json.dumps(stored))
+        temporary.replace(path)
+
+
+def seeded(image: str, condition: str) -> np.random.Generator:
+    """Give every image and condition its own generator, whichever other images are read."""
+    return np.random.default_rng(zlib.crc32(f"{condition}/{image}".encode()))
+
+
+def _restore(stored: dict[str, Any]) -> Reading:
+    left, right = stored["half_probabilities"]
+    findings = tuple(
+        ((float(b[0]), float(b[1]), float(b[2]), float(b[3])), float(p))
+        for b, p in stored["findings"]
+    )
+    return Reading(**{**stored, "half_probabilities": (left, right), "findings": findings})

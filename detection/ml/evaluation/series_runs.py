@@ -1,0 +1,151 @@
+"""Runs of neighbouring slices: reading them, setting the series rule on them, and counting it."""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.metrics import roc_auc_score
+
+from detection.ml.bundle import (
+    Bundle,
+    default_bundle_path,
+    load_bundle,
+    set_default_bundle,
+    write_manifest,
+)
+from detection.ml.calibration import sigmoid
+from detection.ml.data import NEIGHBOUR_SOURCES, Sample
+from detection.ml.errors import DatasetError
+from detection.ml.preprocess import letterbox
+from detection.ml.serving import SCOPE, Predictor, SeriesRule, pool, series_logit
+from detection.ml.training import choose_operating_points
+
+# The threshold is set on these parts; the test part is only reported.
+SET_PARTS = ("train", "validation")
+
+
+UNIT = "run of neighbouring slices"
+
+
+_BATCH = 8
+
+
+@dataclass(frozen=True)
+class Run:
+    """Neighbouring slices of one series, in their order: calibrated logits and the truth."""
+
+    group: str
+    is_stone: bool
+    logits: tuple[float, ...]
+
+
+@dataclass(frozen=True)
+class Way:
+    """A way to score runs, with its threshold."""
+
+    name: str
+    score: Callable[[Sequence[float]], float]
+    threshold: float
+
+
+def read_runs(samples: Iterable[Sample], predictor: Predictor) -> list[Run]:
+    """Read the runs of neighbouring slices among samples, at least as long as the rule needs.
+
+    Only groups of sources whose groups are such runs are taken, in the order of the manifest.
+    """
+    groups: dict[str, list[Sample]] = {}
+    for sample in samples:
+        if sample.source in NEIGHBOUR_SOURCES:
+            groups.setdefault(sample.group, []).append(sample)
+    runs = []
+    for group, held in groups.items():
+        if len(held) < predictor.rule.top:
+            continue
+        canvases = [letterbox(sample.read(), predictor.preprocessing)[0] for sample in held]
+        pooled: list[float] = []
+        for start in range(0, len(canvases), _BATCH):
+            cells = predictor.map_logits(np.stack(canvases[start : start + _BATCH]))
+            pooled.extend(pool(one) for one in cells)
+        calibration = predictor.bundle.calibration
+        logits = tuple(calibration["slope"] * z + calibration["intercept"] for z in pooled)
+        runs.append(Run(group=group, is_stone=held[0].is_stone, logits=logits))
+    return runs
+
+
+def choose_rule(runs: Sequence[Run], *, rule: SeriesRule) -> SeriesRule:
+    """Return the rule with the threshold that parts the runs best (highest Se + Sp).
+
+    Raises
+    ------
+    DatasetError
+        If the runs are not of both kinds.
+    """
+    return replace(rule, threshold=_best_threshold(runs, by_rule(rule)), scope=SCOPE)
+
+
+def write_rule(bundle: Bundle, rule: SeriesRule, *, measured: Mapping[str, Any]) -> Bundle:
+    """Store a rule in a bundle's model.json, and renew the default if it names this bundle.
+
+    The bundle's digest changes with it: a version that is registered already must be left alone.
+    """
+    root = bundle.path.resolve().parent
+    is_default = (root / "default").is_file() and default_bundle_path(root).samefile(bundle.path)
+    manifest = {key: value for key, value in bundle.manifest.items() if key != "files"}
+    manifest["series"] = {**rule.to_dict(), "unit": UNIT, **measured}
+    write_manifest(bundle.path, manifest)
+    renewed = load_bundle(bundle.path)
+    if is_default:
+        set_default_bundle(root, renewed)
+    return renewed
+
+
+def measure_runs(runs: Sequence[Run], way: Way) -> dict[str, Any]:
+    """Count a way of scoring on runs: hits and n, sensitivity, specificity, AUC."""
+    labels = np.array([run.is_stone for run in runs], bool)
+    scores = np.array([way.score(run.logits) for run in runs])
+    called = scores >= way.threshold
+    return {
+        "n": len(runs),
+        "sensitivity": (int((called & labels).sum()), int(labels.sum())),
+        "specificity": (int((~called & ~labels).sum()), int((~labels).sum())),
+        "auc": float(roc_auc_score(labels, scores)) if 0 < labels.sum() < len(labels) else None,
+    }
+
+
+def ways_of(runs: Sequence[Run], *, rule: SeriesRule, image_threshold: float) -> list[Way]:
+    """Return the rule and, beside it, the plain maximum, each with two thresholds."""
+    return [
+        Way(RULE_NAME, by_rule(rule), rule.threshold),
+        Way("the series rule, at the image threshold", by_rule(rule), image_threshold),
+        Way("plain maximum, threshold set on the same runs", _highest,
+               _best_threshold(runs, _highest)),
+        Way("plain maximum, at the image threshold", _highest, image_threshold),
+    ]  # fmt: skip
+
+
+def by_rule(rule: SeriesRule) -> Callable[[Sequence[float]], float]:
+    def score(logits: Sequence[float]) -> float:
+        logit = series_logit(logits, rule)
+        return float(sigmoid(np.array(-np.inf if logit is None else logit)))
+
+    return score
+
+
+def _highest(logits: Sequence[float]) -> float:
+    return float(sigmoid(np.array(max(logits))))
+
+
+def _best_threshold(runs: Sequence[Run], score: Callable[[Sequence[float]], float]) -> float:
+    labels = np.array([run.is_stone for run in runs], bool)
+    if not runs or labels.all() or not labels.any():
+        raise DatasetError(
+            "The data folder holds no runs of neighbouring slices with and without stones in its "
+            "training and validation parts, so that no series rule can be set on it."
+        )
+    scores: NDArray[np.float64] = np.array([score(run.logits) for run in runs])
+    return float(choose_operating_points(scores, labels, unit=UNIT)["balanced"]["threshold"])
+
+
+RULE_NAME = "the series rule, threshold set on train and validation"

@@ -1,0 +1,268 @@
+"""Figures with their uncertainty: proportions, areas and calibration, with 95 % intervals."""
+
+import math
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from detection.ml.calibration import sigmoid, wilson_interval
+from detection.ml.training import expected_calibration_error
+
+Floats = NDArray[np.float64]
+Flags = NDArray[np.bool_]
+Groups = NDArray[np.str_]
+
+RESAMPLES = 2000
+SEED = 20
+WIDER = "wider of Wilson and a bootstrap over patient groups"
+BOOTSTRAP = "bootstrap over patient groups"
+_TAIL = (2.5, 97.5)
+
+
+@dataclass(frozen=True)
+class Figure:
+    """One measured figure: what it is, of how many, and how sure.
+
+    `hits` is None where the figure is no share. `n` counts units of the kind `unit`, `groups` the
+    patient groups they come from. `value` is None where nothing could be measured.
+    """
+
+    value: float | None
+    low: float | None
+    high: float | None
+    n: int
+    groups: int
+    unit: str
+    method: str
+    hits: int | None = None
+
+    def to_dict(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+def proportion(flags: Flags, groups: Groups, *, unit: str, seed: int = SEED) -> Figure:
+    """Share of true flags: the interval is the wider of Wilson and a bootstrap over groups.
+
+    Wilson's takes the items as independent, the bootstrap takes whole patient groups. "Wider" is
+    the union of the two, so that a share of 1, which no resample changes, keeps an honest bound.
+    """
+    total, hits = len(flags), int(flags.sum())
+    count = len(set(groups.tolist()))
+    if total == 0:
+        return Figure(None, None, None, 0, 0, unit, WIDER, 0)
+    low, high = wilson_interval(hits, total)
+    weights = group_weights(groups, seed=seed)
+    sizes = weights.sum(1)
+    shares = (weights @ flags.astype(np.float64))[sizes > 0] / sizes[sizes > 0]
+    lower, upper = np.percentile(shares, _TAIL)
+    return Figure(
+        hits / total, min(low, float(lower)), max(high, float(upper)), total, count, unit, WIDER,
+        hits,
+    )  # fmt: skip
+
+
+def bootstrap(
+    statistic: Callable[[Floats], float | None],
+    groups: Groups,
+    *,
+    unit: str,
+    seed: int = SEED,
+    resamples: int = RESAMPLES,
+) -> Figure:
+    """Percentile bootstrap over groups (Efron and Tibshirani 1993, chapter 13).
+
+    Parameters
+    ----------
+    statistic : callable
+        From item weights, float64 `(n,)` whole numbers, to the figure; None or NaN where a
+        resample does not define it: such resamples are left out.
+    groups : np.ndarray
+        str `(n,)`, the patient group of every item.
+    """
+    count = len(set(groups.tolist()))
+    if not len(groups):
+        return Figure(None, None, None, 0, 0, unit, BOOTSTRAP)
+    value = statistic(np.ones(len(groups)))
+    drawn = [statistic(w) for w in group_weights(groups, seed=seed, resamples=resamples)]
+    usable = [v for v in drawn if v is not None and math.isfinite(v)]
+    if value is None or not math.isfinite(value) or not usable:
+        return Figure(None, None, None, len(groups), count, unit, BOOTSTRAP)
+    low, high = np.percentile(usable, _TAIL)
+    return Figure(float(value), float(low), float(high), len(groups), count, unit, BOOTSTRAP)
+
+
+def group_weights(groups: Groups, *, seed: int, resamples: int = RESAMPLES) -> Floats:
+    """Draw groups with replacement: how often each item is drawn, float64 `(resamples, n)`."""
+    names, index = np.unique(groups, return_inverse=True)
+    generator = np.random.default_rng(seed)
+    drawn = generator.multinomial(len(names), np.full(len(names), 1 / len(names)), resamples)
+    return drawn[:, index].astype(np.float64)
+
+
+def weighted_auc(scores: Floats, labels: Flags, weights: Floats) -> float | None:
+    """Area under the ROC curve of weighted items, ties counted half; None without both classes."""
+    positive, negative = weights * labels, weights * ~labels
+    total = positive.sum() * negative.sum()
+    if total == 0:
+        return None
+    _, place = np.unique(scores, return_inverse=True)
+    positives = np.bincount(place, positive)
+    negatives = np.bincount(place, negative)
+    below = np.cumsum(negatives) - negatives
+    return float((positives * (below + negatives / 2)).sum() / total)
+
+
+def auc(scores: Floats, labels: Flags, groups: Groups, *, unit: str) -> Figure:
+    """Area under the ROC curve with its interval."""
+    return bootstrap(lambda w: weighted_auc(scores, labels, w), groups, unit=unit)
+
+
+def roc_curve(scores: Floats, labels: Flags) -> tuple[Floats, Floats, Floats]:
+    """False-positive rate, true-positive rate and threshold, from (0, 0) to (1, 1)."""
+    thresholds = np.unique(scores)[::-1]
+    positives, negatives = max(1, int(labels.sum())), max(1, int((~labels).sum()))
+    hit = np.array([(labels & (scores >= t)).sum() / positives for t in thresholds])
+    false = np.array([(~labels & (scores >= t)).sum() / negatives for t in thresholds])
+    start = np.zeros(1)
+    return (
+        np.concatenate([start, false]),
+        np.concatenate([start, hit]),
+        np.concatenate([[np.inf], thresholds]),
+    )
+
+
+def best_accuracy(scores: Floats, labels: Flags) -> tuple[float, float]:
+    """Return the highest accuracy any threshold reaches on these items, and the threshold.
+
+    It is chosen on the items it is measured on, so it flatters: the bar asks for it.
+    """
+    thresholds = np.concatenate([np.unique(scores), [np.inf]])
+    accuracies = [float(((scores >= t) == labels).mean()) for t in thresholds]
+    best = int(np.argmax(accuracies))
+    return accuracies[best], float(thresholds[best])
+
+
+def predictive_values(
+    sensitivity: Figure, specificity: Figure, *, prevalence: float
+) -> dict[str, Figure]:
+    """PPV and NPV at a prevalence by Bayes' rule.
+
+    The bounds take the bounds of sensitivity and specificity at once, so they are wider than
+    95 %.
+    """
+
+    def ppv(se: float, sp: float) -> float:
+        positive = se * prevalence + (1 - sp) * (1 - prevalence)
+        return se * prevalence / positive if positive else 1.0
+
+    def npv(se: float, sp: float) -> float:
+        negative = sp * (1 - prevalence) + (1 - se) * prevalence
+        return sp * (1 - prevalence) / negative if negative else 1.0
+
+    method = "Bayes' rule on both bounds"
+    n, groups = sensitivity.n + specificity.n, max(sensitivity.groups, specificity.groups)
+    result = {}
+    for name, rule in (("ppv", ppv), ("npv", npv)):
+        value, low, high = (
+            None if se is None or sp is None else rule(se, sp)
+            for se, sp in (
+                (sensitivity.value, specificity.value),
+                (sensitivity.low, specificity.low),
+                (sensitivity.high, specificity.high),
+            )
+        )
+        result[name] = Figure(value, low, high, n, groups, sensitivity.unit, method)
+    return result
+
+
+def calibration_line(
+    probabilities: Floats, labels: Flags, weights: Floats
+) -> tuple[float, float] | None:
+    """Slope and intercept of a logistic regression of the label on the logit (Cox 1958).
+
+    1 and 0 are perfect; None where the classes do not overlap, since no finite slope fits then.
+    """
+    logits = np.log(np.clip(probabilities, 1e-6, 1 - 1e-6))
+    logits -= np.log1p(-np.clip(probabilities, 1e-6, 1 - 1e-6))
+    used = weights > 0
+    positive, negative = logits[used & labels], logits[used & ~labels]
+    if not len(positive) or not len(negative) or positive.min() > negative.max():
+        return None
+    design = np.stack([logits, np.ones(len(logits))], axis=1)
+    beta = np.array([1.0, 0.0])
+    for _ in range(50):
+        fitted = sigmoid(design @ beta)
+        gradient = design.T @ (weights * (fitted - labels))
+        curvature = (design * (weights * fitted * (1 - fitted))[:, None]).T @ design
+        step = np.linalg.solve(curvature + 1e-9 * np.eye(2), gradient)
+        beta = beta - step / max(1.0, float(np.abs(step).max()))
+        if np.abs(step).max() < 1e-8:
+            break
+    return float(beta[0]), float(beta[1])
+
+
+def calibration(
+    probabilities: Floats, labels: Flags, groups: Groups, *, unit: str
+) -> dict[str, Figure]:
+    """ECE (15 bins of equal mass), Brier score, calibration slope and intercept."""
+
+    def ece(weights: Floats) -> float | None:
+        drawn = np.repeat(np.arange(len(labels)), weights.astype(int))
+        if not len(drawn):
+            return None
+        return expected_calibration_error(probabilities[drawn], labels[drawn])
+
+    def brier(weights: Floats) -> float | None:
+        total = weights.sum()
+        return float((weights * (probabilities - labels) ** 2).sum() / total) if total else None
+
+    def line(place: int) -> Callable[[Floats], float | None]:
+        def part(weights: Floats) -> float | None:
+            fitted = calibration_line(probabilities, labels, weights)
+            return None if fitted is None else fitted[place]
+
+        return part
+
+    return {
+        "ece": bootstrap(ece, groups, unit=unit),
+        "brier": bootstrap(brier, groups, unit=unit),
+        "slope": bootstrap(line(0), groups, unit=unit, resamples=400),
+        "intercept": bootstrap(line(1), groups, unit=unit, resamples=400),
+    }
+
+
+def rank_correlation(x: Floats, y: Floats, groups: Groups, *, unit: str) -> Figure:
+    """Spearman's rank correlation with its interval; ties share their mean rank."""
+
+    def spearman(weights: Floats) -> float | None:
+        drawn = np.repeat(np.arange(len(x)), weights.astype(int))
+        if len(drawn) < 3:
+            return None
+        a, b = _ranks(x[drawn]), _ranks(y[drawn])
+        if a.std() == 0 or b.std() == 0:
+            return None
+        return float(np.corrcoef(a, b)[0, 1])
+
+    return bootstrap(spearman, groups, unit=unit)
+
+
+def difference(
+    one: Floats, other: Floats, groups: Groups, *, unit: str, seed: int = SEED
+) -> Figure:
+    """Mean paired difference `other - one` with its interval, as for two accuracies."""
+    gaps = other - one
+
+    def mean(weights: Floats) -> float | None:
+        total = weights.sum()
+        return float((weights * gaps).sum() / total) if total else None
+
+    return bootstrap(mean, groups, unit=unit, seed=seed)
+
+
+def _ranks(values: Floats) -> Floats:
+    _, inverse, counts = np.unique(values, return_inverse=True, return_counts=True)
+    ends = np.cumsum(counts)
+    return ((ends - counts + ends + 1) / 2)[inverse].astype(np.float64)

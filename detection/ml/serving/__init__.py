@@ -1,0 +1,54 @@
+"""A bundle in, assessments out. ONNX Runtime alone."""
+
+from detection.ml.serving.assessment import CANNOT_ASSESS, STONE, Assessment
+from detection.ml.serving.classify import classify_paths, open_predictor
+from detection.ml.serving.findings import Located, Rectangle
+from detection.ml.serving.gate import (
+    GATE_NAME,
+    ORIENTATIONS,
+    Array,
+    Depth,
+    Features,
+    Gate,
+    joined,
+    unit_length,
+    write_gate,
+)
+from detection.ml.serving.picture_checks import Refusal, slice_refusal
+from detection.ml.serving.pooling import SHARPNESS, pool
+from detection.ml.serving.predictor import Predictor
+from detection.ml.serving.series_rule import SCOPE, SeriesRule, series_logit
+from detection.ml.serving.session import open_session
+from detection.ml.serving.stone_map import load_stone_map, save_stone_map
+from detection.ml.serving.stones import Stone
+
+__all__ = [
+    "Array",
+    "Assessment",
+    "CANNOT_ASSESS",
+    "Depth",
+    "Features",
+    "GATE_NAME",
+    "Gate",
+    "Located",
+    "ORIENTATIONS",
+    "Predictor",
+    "Rectangle",
+    "Refusal",
+    "SCOPE",
+    "SHARPNESS",
+    "STONE",
+    "SeriesRule",
+    "Stone",
+    "classify_paths",
+    "joined",
+    "load_stone_map",
+    "open_predictor",
+    "open_session",
+    "pool",
+    "save_stone_map",
+    "series_logit",
+    "slice_refusal",
+    "unit_length",
+    "write_gate",
+]

@@ -1,0 +1,42 @@
+"""What a model says of an image or a volume."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from detection.ml.serving.findings import Candidate
+from detection.ml.serving.stones import Stone
+
+STONE = "stone"
+NO_STONE = "no_stone"
+CANNOT_ASSESS = "cannot_assess"
+
+
+@dataclass(frozen=True)
+class Assessment:
+    """What the model says of a volume.
+
+    `probability` is None exactly when the verdict is cannot_assess, and `reason` then says why.
+    `stone_map` is floating `(slices, rows, columns)`, probabilities, covering exactly the image.
+    `slice_probabilities` has one entry for each slice, None where it was not read;
+    `coronal_probabilities` one for each coronal cut at the LPS y of `coronal_positions_mm`, and is
+    empty where none was made. `stones` and `key_slices` are of volumes only; the findings of a
+    volume are its stones, in the same order. `operating_point` is the one that decided; empty
+    where nothing was.
+    """
+
+    verdict: str
+    probability: float | None
+    reason: str = ""
+    findings: tuple[Candidate, ...] = ()
+    stone_map: NDArray[np.floating[Any]] | None = None
+    caveats: tuple[str, ...] = ()
+    slice_probabilities: tuple[float | None, ...] = ()
+    coronal_probabilities: tuple[float | None, ...] = ()
+    coronal_positions_mm: tuple[float, ...] = ()
+    stones: tuple[Stone, ...] = ()
+    key_slices: tuple[int, ...] = ()
+    operating_point: Mapping[str, Any] = field(default_factory=dict)

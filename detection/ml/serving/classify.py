@@ -1,0 +1,168 @@
+"""The verb classify: image files, folders and archives in, one JSON object for each series out."""
+
+import json
+import logging
+import tempfile
+from collections.abc import Iterable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any, TextIO
+
+from detection.imaging.errors import Code, ImageError
+from detection.imaging.formats import decode_file
+from detection.imaging.ingest import IngestResult, Sandbox, ingest
+from detection.imaging.volume import Volume, load_volume
+from detection.ml.bundle import load_bundle, load_default_bundle
+from detection.ml.errors import MLError
+from detection.ml.serving.assessment import CANNOT_ASSESS, Assessment
+from detection.ml.serving.predictor import Predictor
+from detection.ml.serving.stones import Stone
+
+logger = logging.getLogger(__name__)
+ERROR = "error"
+# What is no single image and is read by way of series.
+_MANY = frozenset({Code.IS_FOLDER, Code.IS_ARCHIVE, Code.IS_VOLUME, Code.MULTI_FRAME})
+
+
+def open_predictor(*, root: Path, model: Path | None = None) -> Predictor:
+    """Load the bundle at `model`, or the default one of `root`. Raises BundleError."""
+    return Predictor(load_bundle(model) if model else load_default_bundle(root))
+
+
+def classify_paths(paths: Iterable[str], *, predictor: Predictor, out: TextIO) -> bool:
+    """Write one JSON line for each file and each series, in order; say whether all got an answer.
+
+    A file is one object, and so is each series of a folder or archive. An input that cannot be
+    read or assessed by a fault is the status "error" with the reason, and the others go on;
+    "cannot_assess" is an answer.
+    """
+    answered = True
+    with ExitStack() as stack:
+        # Started by the first input that needs it, and shared by all of them.
+        sandbox = stack.enter_context(Sandbox())
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="classify-")))
+        for path in paths:
+            for result in _classify(path, predictor=predictor, sandbox=sandbox, folder=folder):
+                answered &= result["status"] != ERROR
+                out.write(json.dumps(result) + "\n")
+                out.flush()
+    return answered
+
+
+def _classify(
+    path: str, *, predictor: Predictor, sandbox: Sandbox, folder: Path
+) -> Iterator[dict[str, Any]]:
+    result: dict[str, Any] = {
+        "path": path,
+        "status": ERROR,
+        "probability": None,
+        "reason": "",
+        "model_version": predictor.bundle.name,
+        "size": None,
+        "findings": [],
+    }
+    try:
+        try:
+            volume = decode_file(Path(path))
+        except ImageError as error:
+            if error.code not in _MANY:
+                raise
+            found = ingest([Path(path)], target_folder=folder, worker=sandbox)
+            yield from _classify_series(result, found, predictor=predictor)
+            return
+        yield _assess(result, volume, predictor=predictor)
+    except ImageError as error:
+        yield {**result, "reason": str(error)}
+    except OSError as error:
+        yield {**result, "reason": f"The file cannot be read: {error.strerror or error}."}
+    except Exception:
+        # The boundary of one input: the other inputs must get their answers.
+        logger.exception("classify failed")
+        yield {**result, "reason": "An unexpected error occurred while reading this file."}
+
+
+def _classify_series(
+    result: dict[str, Any], found: IngestResult, *, predictor: Predictor
+) -> Iterator[dict[str, Any]]:
+    """Classify each series, and say how many files of the input were refused."""
+    refused = [row for row in found.report if row.status == "refused"]
+    if not found.series:
+        row = next(iter(refused or found.report), None)
+        reason = f"{row.reason} {row.advice}".strip() if row else "The folder is empty."
+        if len(found.report) > 1:
+            reason = f"None of the {len(found.report)} files is a CT image. The first: {reason}"
+        yield {**result, "reason": reason}
+        return
+    for number, series in enumerate(found.series, start=1):
+        told = dict(result)
+        if len(found.series) > 1:
+            told["series"] = number
+        if len(series.rows) == 1 and found.report[series.rows[0]].member:
+            told["member"] = found.report[series.rows[0]].member
+        told["slices"] = []
+        if series.warnings:
+            told["warnings"] = [warning.sentence for warning in series.warnings]
+        if refused:
+            told["files_refused"] = len(refused)
+        volume = load_volume(series.volume_path)
+        yield _assess(told, volume, predictor=predictor)
+        series.volume_path.unlink(missing_ok=True)
+
+
+def _assess(result: dict[str, Any], volume: Volume, *, predictor: Predictor) -> dict[str, Any]:
+    """Add what the model says of a volume; see the README for the keys."""
+    _, rows, columns = volume.pixels.shape
+    result = {**result, "size": [columns, rows]}
+    try:
+        assessment = predictor.assess(volume)
+    except (ImageError, MLError) as error:
+        return {**result, "reason": str(error)}
+    except Exception:
+        # The boundary of one input: the other inputs must get their answers.
+        logger.exception("classify failed")
+        return {**result, "reason": "An unexpected error occurred while reading this file."}
+    result["status"] = assessment.verdict
+    result["reason"] = assessment.reason
+    if assessment.verdict != CANNOT_ASSESS:
+        result["probability"] = round(float(assessment.probability or 0.0), 6)
+    if "slices" in result:
+        result["slices"] = [
+            None if p is None else round(float(p), 6) for p in assessment.slice_probabilities
+        ]
+    result["findings"] = _findings(assessment)
+    return result
+
+
+def _findings(assessment: Assessment) -> list[dict[str, Any]]:
+    # Those of a volume are its stones, in the same order.
+    stones: list[Stone | None] = [*assessment.stones]
+    stones += [None] * (len(assessment.findings) - len(stones))
+    return [
+        {
+            "plane": finding.plane,
+            "slice": finding.slice_index,
+            "box": [round(side, 1) for side in finding.box],
+            "probability": round(finding.probability, 6),
+            **(_measured(stone) if stone else {}),
+        }
+        for finding, stone in zip(assessment.findings, stones, strict=False)
+    ]
+
+
+def _measured(stone: Stone) -> dict[str, Any]:
+    centre = stone.centre_lps_mm
+    return {
+        "slice_first": stone.slice_first,
+        "slice_last": stone.slice_last,
+        "diameter_mm": _rounded(stone.diameter_mm),
+        "volume_mm3": _rounded(stone.volume_mm3),
+        "mean_hu": _rounded(stone.mean_hu),
+        "peak_hu": _rounded(stone.peak_hu),
+        "size_class": stone.size_class,
+        "side": stone.side,
+        "centre_lps_mm": [_rounded(x) for x in centre] if centre else None,
+    }
+
+
+def _rounded(value: float | None) -> float | None:
+    return None if value is None else round(float(value), 1)

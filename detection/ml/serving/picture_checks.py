@@ -1,0 +1,190 @@
+"""What a picture cannot be, by cheap checks, and the sentence that says so."""
+
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+MIN_SIDE_PX = 128
+
+
+# Of a slice in Hounsfield units, whose size in mm is known; what is around the trunk is cut off.
+MIN_KNOWN_CT_SIDE_PX = 64
+
+
+# Mean spread between the channels of a colour picture, of 255; JPEG noise of a grey one is below.
+MAX_COLOUR_SPREAD = 4.0
+
+
+_MAX_ASPECT = 2.5
+
+
+_MIN_STANDARD_DEVIATION = 8.0
+
+
+_MIN_BODY_SHARE = 0.05
+
+
+# Correlation of neighbouring pixels: slices are above 0.88, noise of any kind is near 0.
+_MIN_CORRELATION = 0.6
+
+
+# Share of almost white pixels: bone and contrast medium fill a fifth at most, paper nine tenths.
+_WHITE = 240
+
+
+_MAX_WHITE_SHARE = 0.4
+
+
+# Air fills an eighth of a slice at least; inverted it is white.
+_MIN_INVERTED_WHITE_SHARE = 0.1
+
+
+_TISSUE_HU = -300
+
+
+_LUNG_HU = (-980, -500)
+
+
+_MAX_LUNG_SHARE = 0.1
+
+
+_SENTENCES = {
+    "sagittal": "Sagittal slices cannot be assessed: please send axial or coronal ones.",
+    "narrow": (
+        "The image is too long and narrow to be an abdominal CT slice. Please upload one slice, "
+        "not a strip or a sheet of several."
+    ),
+    "colour": "The image is in colour: a CT slice is grey. Please upload the CT image itself.",
+    "blank": "The image is almost blank: there is nothing to assess. Please upload another slice.",
+    "no_body": (
+        "The image shows no body: there is nothing to assess. Please upload a slice at the level "
+        "of the kidneys, with a soft-tissue window."
+    ),
+    "noise": (
+        "The image is noise, without the smooth tissue of a CT slice. Please export it again from "
+        "the scanner or the archive."
+    ),
+    "text": (
+        "The image is mostly white, like a page of text or an inverted grey scale. Please upload "
+        "the CT image itself, with white bone and black air."
+    ),
+    "rotated_90": (
+        "The image lies on its side (turned by 90 degrees). Please turn it so that the front of "
+        "the body (axial) or the head (coronal) is at the top."
+    ),
+    "rotated_180": (
+        "The image is upside down (turned by 180 degrees or flipped). Please turn it so that the "
+        "front of the body (axial) or the head (coronal) is at the top."
+    ),
+    "inverted": (
+        "The grey scale is inverted: bone must be white and air black. Please export the image "
+        "again with the usual grey scale."
+    ),
+    "chest": (
+        "The slice shows the chest: much of it is lung. Please upload a slice at the level of the "
+        "kidneys."
+    ),
+    "unlike_ct": (
+        "The image does not look like a CT slice in a soft-tissue window (it may be an "
+        "ultrasound, a plain X-ray, an MRI or a photograph). Please upload an axial or coronal CT "
+        "slice."
+    ),
+    "unlike_abdomen": (
+        "The image does not look like the axial and coronal CT slices of the abdomen that the "
+        "model knows (it may show the head, the chest or a sagittal view, use another window, or "
+        "be no CT). Please upload a slice at the level of the kidneys with a soft-tissue window."
+    ),
+}
+
+
+@dataclass(frozen=True)
+class Refusal:
+    """Why a slice is not assessed: a code for tables, a sentence for the reader."""
+
+    code: str
+    sentence: str
+
+
+def refused(code: str) -> Refusal:
+    return Refusal(code, _SENTENCES[code])
+
+
+def picture_refusal(
+    grey: NDArray[np.uint8], *, colour_spread: float, min_side_px: int = MIN_SIDE_PX
+) -> Refusal | None:
+    """Check the picture itself; None if nothing speaks against it.
+
+    Parameters
+    ----------
+    grey : np.ndarray
+        uint8 `(rows, columns)`, windowed.
+    colour_spread : float
+        As in `Volume`: mean over pixels of the largest minus the smallest colour channel.
+    """
+    rows, columns = grey.shape
+    if min(rows, columns) < min_side_px:
+        return Refusal(
+            "too_small",
+            f"The image is too small to be assessed ({columns} x {rows} pixels; at least "
+            f"{min_side_px} on each side are needed). Please upload it at its full size.",
+        )
+    if max(rows, columns) > _MAX_ASPECT * min(rows, columns):
+        return refused("narrow")
+    if colour_spread > MAX_COLOUR_SPREAD:
+        return refused("colour")
+    if float(grey.std()) < _MIN_STANDARD_DEVIATION:
+        return refused("blank")
+    if float((grey > 30).mean()) < _MIN_BODY_SHARE:
+        return refused("no_body")
+    if float((grey >= _WHITE).mean()) > _MAX_WHITE_SHARE:
+        return refused("text")
+    if _neighbour_correlation(grey) < _MIN_CORRELATION:
+        return refused("noise")
+    return None
+
+
+def slice_refusal(
+    grey: NDArray[np.uint8],
+    *,
+    colour_spread: float,
+    seen: Refusal | None,
+    min_side_px: int = MIN_SIDE_PX,
+) -> Refusal | None:
+    """Join what the picture says with what a gate has `seen` in its features.
+
+    The picture's own faults come first. An inverted slice is as white as a page of text, and only
+    the features tell them apart; a picture without white is no inverted slice.
+    """
+    refusal = picture_refusal(grey, colour_spread=colour_spread, min_side_px=min_side_px)
+    if seen and seen.code == "inverted":
+        if float((grey >= _WHITE).mean()) < _MIN_INVERTED_WHITE_SHARE:
+            seen = refused("unlike_ct")
+        elif refusal and refusal.code == "text":
+            return seen
+    return refusal or seen
+
+
+def chest_refusal(pixels_hu: NDArray[np.int16]) -> Refusal | None:
+    """Refuse an axial slice in Hounsfield units of which more than a tenth is lung.
+
+    Lung is what lies inside the body between -980 and -500 HU: bowel gas is below, fat far above.
+    At the level of the kidneys at most the lowest tips of the lungs are left.
+    """
+    step = max(1, round(max(pixels_hu.shape) / 256))
+    coarse = pixels_hu[::step, ::step]
+    air = np.pad((coarse <= _TISSUE_HU).astype(np.uint8), 1, constant_values=1)
+    _, areas = cv2.connectedComponents(air, connectivity=4)
+    body = (areas != areas[0, 0])[1:-1, 1:-1]
+    low, high = _LUNG_HU
+    lung = (body & (coarse > low) & (coarse < high)).astype(np.uint8)
+    # The rim of every gas bubble passes through these values; it is one or two pixels wide.
+    lung = np.asarray(cv2.morphologyEx(lung, cv2.MORPH_OPEN, np.ones((3, 3), np.uint8)))
+    return refused("chest") if lung.sum() > _MAX_LUNG_SHARE * body.sum() else None
+
+
+def _neighbour_correlation(grey: NDArray[np.uint8]) -> float:
+    """Correlation of each pixel with the one to its right; the picture is not constant."""
+    pixels = grey.astype(np.float32)
+    return float(np.corrcoef(pixels[:, :-1].ravel(), pixels[:, 1:].ravel())[0, 1])

@@ -1,0 +1,86 @@
+"""The stone map of a picture: from the cells of the network's canvas to the image, and its file."""
+
+import os
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from detection.ml.calibration import apply_platt
+from detection.ml.preprocess import Letterbox, Preprocessing
+
+# The stored map: fine enough to look smooth over the image, small enough to keep.
+MAP_SIDE = 128
+
+
+def image_map(
+    cells: NDArray[np.float32],
+    box: Letterbox,
+    *,
+    preprocessing: Preprocessing,
+    calibration: dict[str, float],
+    picture: tuple[int, int],
+    image: tuple[int, int] | None = None,
+    origin: tuple[int, int] = (0, 0),
+) -> NDArray[np.float32]:
+    """Cut the image out of the canvas' map and turn it into calibrated probabilities.
+
+    Parameters
+    ----------
+    cells : np.ndarray
+        Logits of the canvas, float32 `(canvas height / 8, canvas width / 8)`.
+    picture : tuple of int
+        `(rows, columns)` of what was read.
+    image, origin : tuple of int
+        Size of the image of which the picture is a part, and the row and column where that part
+        begins; the probability is 0 outside it.
+
+    Returns
+    -------
+    np.ndarray
+        float32, its longer side `MAP_SIDE`, covering exactly the image.
+    """
+    rows, columns = image or picture
+    stride = preprocessing.height / cells.shape[0]
+    map_columns = max(1, round(MAP_SIDE * columns / max(rows, columns)))
+    map_rows = max(1, round(MAP_SIDE * rows / max(rows, columns)))
+    # Sample the logits bilinearly at the centre of each map pixel, in cells of the canvas.
+    x = (np.arange(map_columns) + 0.5) * columns / map_columns - origin[1]
+    y = (np.arange(map_rows) + 0.5) * rows / map_rows - origin[0]
+    grid_x, grid_y = np.meshgrid(
+        ((box.offset_x + x * box.scale_x) / stride - 0.5).astype(np.float32),
+        ((box.offset_y + y * box.scale_y) / stride - 0.5).astype(np.float32),
+    )
+    sampled = cv2.remap(
+        cells.astype(np.float32), grid_x, grid_y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE
+    )
+    probabilities = apply_platt(sampled, calibration).astype(np.float32)
+    is_read = np.outer((y >= 0) & (y <= picture[0]), (x >= 0) & (x <= picture[1]))
+    return np.where(is_read, probabilities, np.float32(0))
+
+
+def save_stone_map(stone_map: NDArray[np.floating[Any]], path: Path) -> None:
+    """Write a map as float16: to a temporary name first, then moved into place.
+
+    It is stored uncompressed, in the format of `numpy.save`, so that one slice can be read
+    without the others.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.NamedTemporaryFile(dir=path.parent, suffix=".tmp", delete=False) as file:
+        np.save(file, stone_map.astype(np.float16, copy=False))
+    os.replace(file.name, path)
+
+
+def load_stone_map(path: Path) -> NDArray[np.float16]:
+    """Read what `save_stone_map` wrote: float16 `(slices, rows, columns)`, mapped from the disk.
+
+    The compressed `.npz` of the first version is read as well.
+    """
+    stored = np.load(path, mmap_mode="r", allow_pickle=False)
+    if isinstance(stored, np.ndarray):
+        return stored
+    with stored:
+        return stored["stone_map"].astype(np.float16)

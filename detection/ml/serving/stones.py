@@ -1,0 +1,162 @@
+"""From places the model marks to stones: measured where the volume allows it."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from detection.imaging.measure import (
+    UNKNOWN,
+    Measurement,
+    bright_seeds,
+    measure_stone,
+    side_of,
+    size_class,
+    to_lps,
+)
+from detection.imaging.trunk import Trunk
+from detection.imaging.volume import Volume
+from detection.ml.serving.findings import MAX_CANDIDATES, Rectangle
+from detection.ml.serving.marks import Cluster, Edges
+
+# A mark may hold several stones; more than this many bright spots are not stones.
+_MAX_SEEDS = 4
+# The box that is drawn stands off the measured edges by this many pixels.
+_MARGIN_PX = 1.0
+# What is smaller is noise around one voxel.
+_MIN_DIAMETER_MM = 1.0
+
+
+@dataclass(frozen=True)
+class Stone:
+    """One stone candidate of a volume, whatever the number of slices that show it.
+
+    `slice_index`, `slice_first` and `slice_last` (inclusive) are slices of the volume, `box` is
+    x0, y0, x1, y1 in pixels of `slice_index`. What is not known is None or "unknown".
+    """
+
+    plane: str
+    slice_index: int
+    slice_first: int
+    slice_last: int
+    box: Rectangle
+    probability: float
+    diameter_mm: float | None = None
+    volume_mm3: float | None = None
+    mean_hu: float | None = None
+    peak_hu: float | None = None
+    size_class: str = UNKNOWN
+    side: str = UNKNOWN
+    centre_lps_mm: tuple[float, float, float] | None = None
+
+
+def find_stones(
+    volume: Volume,
+    clusters: Sequence[Cluster],
+    *,
+    trunk: Trunk | None,
+    threshold: float,
+    min_run: int,
+) -> tuple[Stone, ...]:
+    """Turn places into stones, the most probable first, at most `MAX_CANDIDATES`.
+
+    A place on fewer than `min_run` neighbouring pictures is kept only if its probability reaches
+    the threshold. In an evenly spaced volume in HU every bright spot of a place is measured and is
+    a stone of its own; a place that holds nothing as dense as a stone is kept, unmeasured, only if
+    its probability reaches the threshold. Without HU every place is listed unmeasured.
+    """
+    can_measure = (
+        volume.is_hu
+        and volume.spacing_mm is not None
+        and min(volume.spacing_mm) > 0
+        and volume.is_evenly_spaced
+    )
+    stones: list[Stone] = []
+    measured: list[Measurement] = []
+    for cluster in clusters:
+        is_suspected = cluster.probability >= threshold
+        if cluster.run < min_run and not is_suspected:
+            continue
+        found = _measure(volume, cluster, known=measured) if can_measure else None
+        if found is None and can_measure and not is_suspected:
+            continue
+        if found is None:
+            stones.append(_unmeasured(volume, cluster, trunk))
+        else:
+            measured.extend(found)
+            stones.extend(_measured(volume, one, cluster, trunk) for one in found)
+        if len(stones) >= MAX_CANDIDATES:
+            break
+    stones.sort(key=lambda stone: -stone.probability)
+    return tuple(stones[:MAX_CANDIDATES])
+
+
+def _measure(
+    volume: Volume, cluster: Cluster, *, known: Sequence[Measurement]
+) -> list[Measurement] | None:
+    """Measure the bright spots of a place; None if it has none, [] if all are known."""
+    found: list[Measurement] = []
+    is_known = False
+    for seed in bright_seeds(volume, cluster.edges)[:_MAX_SEEDS]:
+        measurement = measure_stone(volume, seed)
+        if measurement is None or measurement.diameter_mm < _MIN_DIAMETER_MM:
+            continue
+        if any(_holds(other.edges, measurement.centre) for other in (*known, *found)):
+            is_known = True
+            continue
+        found.append(measurement)
+    return found if found or is_known else None
+
+
+def _measured(
+    volume: Volume, measurement: Measurement, cluster: Cluster, trunk: Trunk | None
+) -> Stone:
+    x0, y0, first, x1, y1, end = measurement.edges
+    _, rows, columns = volume.pixels.shape
+    index = int(min(max(round(measurement.centre[2]), first), end - 1))
+    holding = [mark for mark in cluster.marks if _holds(mark.edges, measurement.centre)]
+    return Stone(
+        plane=volume.plane,
+        slice_index=index,
+        slice_first=int(first),
+        slice_last=int(end) - 1,
+        box=(
+            max(0.0, x0 - _MARGIN_PX),
+            max(0.0, y0 - _MARGIN_PX),
+            min(float(columns), x1 + _MARGIN_PX),
+            min(float(rows), y1 + _MARGIN_PX),
+        ),
+        probability=(holding or list(cluster.marks))[0].probability,
+        diameter_mm=measurement.diameter_mm,
+        volume_mm3=measurement.volume_mm3,
+        mean_hu=measurement.mean_hu,
+        peak_hu=measurement.peak_hu,
+        size_class=size_class(measurement.diameter_mm),
+        side=side_of(volume, measurement.centre, midline=_midline(volume, trunk, index)),
+        centre_lps_mm=to_lps(volume, measurement.centre),
+    )
+
+
+def _unmeasured(volume: Volume, cluster: Cluster, trunk: Trunk | None) -> Stone:
+    slices = volume.pixels.shape[0]
+    acquired = [mark for mark in cluster.marks if mark.is_acquired]
+    x0, y0, first, x1, y1, end = (acquired[0] if acquired else cluster.best).edges
+    index = int(min(max((first + end) / 2, 0), slices - 1))
+    _, _, lowest, _, _, highest = cluster.edges
+    centre = ((x0 + x1 - 1) / 2, (y0 + y1 - 1) / 2, (first + end - 1) / 2)
+    return Stone(
+        plane=volume.plane,
+        slice_index=index,
+        slice_first=int(max(lowest, 0)),
+        slice_last=int(min(max(highest - 1, lowest), slices - 1)),
+        box=(x0, y0, x1, y1),
+        probability=cluster.probability,
+        side=side_of(volume, centre, midline=_midline(volume, trunk, index)),
+        centre_lps_mm=to_lps(volume, centre),
+    )
+
+
+def _midline(volume: Volume, trunk: Trunk | None, slice_index: int) -> float | None:
+    return trunk.midline(slice_index) if trunk and volume.affine_lps else None
+
+
+def _holds(edges: Edges, centre: tuple[float, float, float]) -> bool:
+    return all(edges[a] <= centre[a] + 0.5 <= edges[a + 3] for a in range(3))

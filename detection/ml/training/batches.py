@@ -1,0 +1,159 @@
+"""Batches for training: canvases read, augmented and given their cell targets on the fly."""
+
+from collections.abc import Mapping
+from typing import Literal
+
+import keras
+import numpy as np
+
+from detection.ml.data import Sample, thin
+from detection.ml.preprocess import Letterbox, Preprocessing, letterbox, network_input
+from detection.ml.training.augmentation import Augmentation, augment, erase_stones
+from detection.ml.training.losses import cell_targets
+
+Where = Literal["box", "middle", "anywhere"]
+# Of the crops of tightly boxed images: how many may miss the stones.
+_FREE_SHARE = 0.25
+
+
+def canvas_boxes(sample: Sample, box: Letterbox) -> np.ndarray:
+    """Move a sample's boxes to canvas pixels: float32 `(n, 4)`."""
+    if not sample.boxes:
+        return np.zeros((0, 4), np.float32)
+    boxes = np.array([(b.x0, b.y0, b.x1, b.y1) for b in sample.boxes], np.float32)
+    boxes[:, [0, 2]] = boxes[:, [0, 2]] * box.scale_x + box.offset_x
+    boxes[:, [1, 3]] = boxes[:, [1, 3]] * box.scale_y + box.offset_y
+    return boxes
+
+
+def crop_canvas(
+    canvas: np.ndarray,
+    boxes: np.ndarray,
+    *,
+    size: tuple[int, int],
+    where: Where,
+    generator: np.random.Generator,
+) -> tuple[np.ndarray, np.ndarray]:
+    """Cut a part of `size` (height, width) out of a canvas: training costs less, a map as much.
+
+    Parameters
+    ----------
+    where : str
+        "box": the part holds one of the boxes whole. "middle": it lies within an eighth of its
+        size of the middle. "anywhere": as it falls. Boxes that it does not touch are left out.
+
+    Returns
+    -------
+    canvas, boxes : np.ndarray
+        uint8 `size`, and float32 `(m, 4)` in pixels of the part.
+    """
+    starts = []
+    anchor = boxes[int(generator.integers(len(boxes)))] if where == "box" else None
+    for axis, (side, whole) in enumerate(zip(size, canvas.shape, strict=True)):
+        room = whole - side
+        low, high = 0.0, float(room)
+        if where == "middle":
+            low, high = room / 2 - side / 8, room / 2 + side / 8
+        elif anchor is not None:
+            near, far = anchor[1 - axis], anchor[3 - axis]
+            low, high = far + 8 - side, near - 8
+            if low > high:
+                low = high = (near + far - side) / 2
+        low, high = float(np.clip(low, 0, room)), float(np.clip(high, 0, room))
+        starts.append(round(generator.uniform(low, high)))
+    top, left = starts
+    part = canvas[top : top + size[0], left : left + size[1]]
+    moved = boxes - np.array([left, top, left, top], np.float32)
+    held = (moved[:, 2] > 0) & (moved[:, 0] < size[1]) & (moved[:, 3] > 0) & (moved[:, 1] < size[0])
+    return part, moved[held].astype(np.float32)
+
+
+class TrainingBatches(keras.utils.PyDataset):
+    """One epoch after another: each draws anew which slices of a group it shows, and how.
+
+    The draw depends on the seed, the epoch and the place in the epoch alone.
+    """
+
+    def __init__(
+        self,
+        samples: list[Sample],
+        *,
+        preprocessing: Preprocessing,
+        augmentation: Augmentation,
+        batch_size: int,
+        per_group: int,
+        seed: int,
+        per_source: Mapping[str, int] | None = None,
+        crop: tuple[int, int] | None = None,
+        first_epoch: int = 0,
+    ) -> None:
+        super().__init__(workers=1)
+        self._samples = samples
+        self._preprocessing = preprocessing
+        self._augmentation = augmentation
+        self._batch_size = batch_size
+        self._per_group = per_group
+        self._seed = seed
+        self._per_source = per_source
+        self._crop = crop
+        self._epoch = first_epoch
+        self._draw()
+
+    def __len__(self) -> int:
+        return max(1, len(self._drawn) // self._batch_size)
+
+    def __getitem__(self, index: int) -> tuple[np.ndarray, np.ndarray]:
+        start = index * self._batch_size
+        chosen = self._drawn[start : start + self._batch_size]
+        generator = np.random.default_rng((self._seed, self._epoch, index))
+        canvases, targets = [], []
+        for sample in chosen:
+            canvas, target = self._example(sample, generator)
+            canvases.append(canvas)
+            targets.append(target)
+        return network_input(np.stack(canvases)), np.stack(targets)
+
+    def _example(
+        self, sample: Sample, generator: np.random.Generator
+    ) -> tuple[np.ndarray, np.ndarray]:
+        canvas, box = letterbox(sample.read(), self._preprocessing)
+        boxes, is_stone = canvas_boxes(sample, box), sample.is_stone
+        is_tight = len(boxes) > 0 and not sample.has_loose_boxes
+        if is_tight and generator.random() < self._augmentation.erase:
+            canvas = erase_stones(canvas, boxes, generator=generator)
+            boxes, is_stone = boxes[:0], False
+        canvas, boxes = augment(canvas, boxes, spec=self._augmentation, generator=generator)
+        if self._crop:
+            # Where the stone has no box, it lies in the middle of the body: kidneys do.
+            where: Where = "anywhere"
+            if is_stone and not len(boxes):
+                where = "middle"
+            elif is_stone and not (is_tight and generator.random() < _FREE_SHARE):
+                where = "box"
+            canvas, boxes = crop_canvas(
+                canvas, boxes, size=self._crop, where=where, generator=generator
+            )
+            if where == "anywhere":
+                # A part of a non-contrast image without a stone: the honest negative.
+                is_stone = len(boxes) > 0
+        height, width = canvas.shape
+        target = cell_targets(
+            boxes=boxes,
+            is_stone=is_stone,
+            is_loose=sample.has_loose_boxes,
+            height=height,
+            width=width,
+        )
+        return canvas, target
+
+    def on_epoch_end(self) -> None:
+        self._epoch += 1
+        self._draw()
+
+    def _draw(self) -> None:
+        seed = self._seed * 1000 + self._epoch
+        drawn = thin(
+            self._samples, per_group=self._per_group, per_source=self._per_source, seed=seed
+        )
+        order = np.random.default_rng(seed).permutation(len(drawn))
+        self._drawn = [drawn[index] for index in order]

@@ -1,0 +1,131 @@
+"""Judging a model on labelled samples: scores by image and half image, and where it points."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.metrics import roc_auc_score
+
+from detection.ml.calibration import apply_platt, wilson_interval
+from detection.ml.data import Sample
+from detection.ml.preprocess import Letterbox, Preprocessing, letterbox
+from detection.ml.serving import pool
+from detection.ml.training.operating_points import expected_calibration_error
+
+UNIT = "image, or half image where a source has no stone-free images"
+_STRIDE = 8
+# As in the published pointing game: a peak this close to a box counts as on it.
+POINTING_TOLERANCE_PX = 12.0
+MapLogits = Callable[[NDArray[np.uint8]], NDArray[np.float32]]
+
+
+@dataclass(frozen=True)
+class Scores:
+    """One score for each judged item; an item is an image or a half of one.
+
+    `logits` float64 `(n,)`, `labels` bool `(n,)`, `groups` and `sources` str `(n,)`.
+    `pointing` holds, for each image with tight boxes, whether the map's peak lies on one.
+    """
+
+    logits: NDArray[np.float64]
+    labels: NDArray[np.bool_]
+    groups: NDArray[np.str_]
+    sources: NDArray[np.str_]
+    pointing: NDArray[np.bool_]
+
+
+def score(
+    samples: Sequence[Sample], *, map_logits: MapLogits, preprocessing: Preprocessing
+) -> Scores:
+    """Score samples with a network given as a function from canvases to map logits.
+
+    A source without stone-free images (only boxed stone images) is judged by its left and right
+    halves: a half is positive if it holds the centre of a box. Other sources are judged by image.
+    """
+    by_source: dict[str, set[bool]] = {}
+    for sample in samples:
+        by_source.setdefault(sample.source, set()).add(sample.is_stone)
+    logits: list[float] = []
+    labels: list[bool] = []
+    groups: list[str] = []
+    sources: list[str] = []
+    pointing: list[bool] = []
+    for sample in samples:
+        canvas, box = letterbox(sample.read(), preprocessing)
+        cells = map_logits(canvas[None])[0]
+        if sample.boxes and not sample.has_loose_boxes:
+            pointing.append(_points_at_box(cells, box, sample))
+        if sample.boxes and by_source[sample.source] == {True}:
+            middle = box.offset_x + box.width / 2
+            column = round(middle / _STRIDE)
+            centres = [(b.x0 + b.x1) / 2 * box.scale_x + box.offset_x for b in sample.boxes]
+            items = [
+                (pool(cells[:, :column]), any(x < middle for x in centres)),
+                (pool(cells[:, column:]), any(x >= middle for x in centres)),
+            ]
+        else:
+            items = [(pool(cells), sample.is_stone)]
+        for logit, label in items:
+            logits.append(logit)
+            labels.append(label)
+            groups.append(sample.group)
+            sources.append(sample.source)
+    return Scores(
+        logits=np.array(logits, np.float64),
+        labels=np.array(labels, bool),
+        groups=np.array(groups, str),
+        sources=np.array(sources, str),
+        pointing=np.array(pointing, bool),
+    )
+
+
+def measure(scores: Scores, *, calibration: dict[str, float], threshold: float) -> dict[str, Any]:
+    """Summarise scores: for all items and for each source, with n and 95 % intervals."""
+    result = {"all": _summary(scores, np.ones(len(scores.labels), bool), calibration, threshold)}
+    for source in sorted(set(scores.sources.tolist())):
+        result[source] = _summary(scores, scores.sources == source, calibration, threshold)
+    if len(scores.pointing):
+        hits = int(scores.pointing.sum())
+        result["pointing"] = _proportion(hits, len(scores.pointing))
+    return result
+
+
+def _summary(
+    scores: Scores, chosen: NDArray[np.bool_], calibration: dict[str, float], threshold: float
+) -> dict[str, Any]:
+    labels = scores.labels[chosen]
+    probabilities = apply_platt(scores.logits[chosen], calibration)
+    called = probabilities >= threshold
+    both = 0 < labels.sum() < len(labels)
+    return {
+        "n": len(labels),
+        "groups": len(set(scores.groups[chosen].tolist())),
+        "auc": float(roc_auc_score(labels, probabilities)) if both else None,
+        "accuracy": _proportion(int((called == labels).sum()), len(labels)),
+        "sensitivity": _proportion(int((called & labels).sum()), int(labels.sum())),
+        "specificity": _proportion(int((~called & ~labels).sum()), int((~labels).sum())),
+        "ece": expected_calibration_error(probabilities, labels),
+    }
+
+
+def _proportion(hits: int, total: int) -> dict[str, Any]:
+    low, high = wilson_interval(hits, total)
+    return {
+        "value": hits / total if total else None,
+        "hits": hits,
+        "n": total,
+        "interval": [low, high],
+    }
+
+
+def _points_at_box(cells: NDArray[np.float32], box: Letterbox, sample: Sample) -> bool:
+    row, column = np.unravel_index(int(np.argmax(cells)), cells.shape)
+    x = ((column + 0.5) * _STRIDE - box.offset_x) / box.scale_x
+    y = ((row + 0.5) * _STRIDE - box.offset_y) / box.scale_y
+    tolerance = POINTING_TOLERANCE_PX
+    return any(
+        b.x0 - tolerance <= x <= b.x1 + tolerance and b.y0 - tolerance <= y <= b.y1 + tolerance
+        for b in sample.boxes
+    )

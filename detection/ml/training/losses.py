@@ -1,0 +1,100 @@
+"""What the map is trained on: cells against boxes, bags, and the whole image.
+
+One target array carries all three, so that plain `model.fit` on any Keras backend trains it:
+`(height, width, 3)` with the channels CELL (1 stone, 0 background, -1 not judged), BAG (the
+number of the loose box a cell lies in, from 1; 0 for none) and IMAGE (the image's label).
+"""
+
+from typing import Any
+
+import numpy as np
+from keras import ops
+
+from detection.ml.serving import SHARPNESS
+from detection.ml.training.network import STRIDE
+
+IGNORED = -1.0
+MAX_BAGS = 4
+
+
+def cell_targets(
+    *, boxes: np.ndarray, is_stone: bool, is_loose: bool, height: int, width: int
+) -> np.ndarray:
+    """Make the target of one canvas.
+
+    Parameters
+    ----------
+    boxes : np.ndarray
+        float32 `(n, 4)` in canvas pixels; empty for a stone image whose stone has no box.
+
+    Returns
+    -------
+    np.ndarray
+        float32 `(height / 8, width / 8, 3)`.
+    """
+    rows, columns = height // STRIDE, width // STRIDE
+    cell = np.zeros((rows, columns), np.float32)
+    bag = np.zeros((rows, columns), np.float32)
+    centre_y = (np.arange(rows) + 0.5) * STRIDE
+    centre_x = (np.arange(columns) + 0.5) * STRIDE
+    if is_stone and not len(boxes):
+        cell[:] = IGNORED
+    for x0, y0, x1, y1 in boxes:
+        # A cell that a box only touches may hold its edge: it is not judged.
+        touches_y = (centre_y > y0 - STRIDE / 2) & (centre_y < y1 + STRIDE / 2)
+        touches_x = (centre_x > x0 - STRIDE / 2) & (centre_x < x1 + STRIDE / 2)
+        touched = np.outer(touches_y, touches_x)
+        cell[touched & (cell == 0)] = IGNORED
+    number = 0
+    for x0, y0, x1, y1 in boxes:
+        inside = np.outer((centre_y >= y0) & (centre_y <= y1), (centre_x >= x0) & (centre_x <= x1))
+        row = int(np.clip((y0 + y1) / 2 / STRIDE, 0, rows - 1))
+        column = int(np.clip((x0 + x1) / 2 / STRIDE, 0, columns - 1))
+        inside[row, column] = True
+        if is_loose:
+            if number < MAX_BAGS:
+                number += 1
+                bag[inside & (bag == 0)] = number
+        else:
+            cell[inside] = 1.0
+    image = np.full((rows, columns), float(is_stone), np.float32)
+    return np.stack([cell, bag, image], axis=-1)
+
+
+def pooled_logit(logits: Any) -> Any:
+    """Pool a map to the image's logit: a sharp log-sum-exp over the cells.
+
+    `(batch, rows, columns, 1)` or `(batch, rows, columns)` -> `(batch,)`.
+    """
+    flat = ops.reshape(logits, (ops.shape(logits)[0], -1))
+    return ops.logsumexp(flat * SHARPNESS, axis=1) / SHARPNESS
+
+
+def stone_map_loss(target: Any, logits: Any) -> Any:
+    """Focal loss over judged cells, and cross-entropy over bags and over the whole image.
+
+    The focal term (Lin et al. 2017, arXiv:1708.02002, gamma 2) is summed over the cells and
+    divided by the number of stone cells of the image.
+    """
+    logits = ops.cast(logits[..., 0], "float32")
+    cell, bag, image = target[..., 0], target[..., 1], target[..., 2]
+    entropy = _cross_entropy(cell, logits)
+    probability = ops.sigmoid(logits)
+    missed = ops.where(cell > 0.5, 1.0 - probability, probability)
+    judged = ops.cast(cell > IGNORED / 2, "float32")
+    stones = ops.sum(ops.cast(cell > 0.5, "float32"), axis=(1, 2))
+    focal = ops.sum(judged * missed**2 * entropy, axis=(1, 2)) / ops.maximum(stones, 1.0)
+
+    bags = 0.0
+    for number in range(1, MAX_BAGS + 1):
+        member = ops.cast(bag == number, "float32")
+        exists = ops.cast(ops.sum(member, axis=(1, 2)) > 0, "float32")
+        held = pooled_logit(logits * member - 30.0 * (1.0 - member))
+        bags += exists * _cross_entropy(1.0, held)
+
+    whole = _cross_entropy(image[:, 0, 0], pooled_logit(logits))
+    return ops.mean(focal + bags + whole)
+
+
+def _cross_entropy(label: Any, logit: Any) -> Any:
+    return ops.relu(logit) - logit * label + ops.softplus(-ops.abs(logit))

@@ -1,0 +1,156 @@
+import json
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from detection.imaging.volume import Volume
+from detection.ml.bundle import (
+    default_bundle_path,
+    load_bundle,
+    load_default_bundle,
+    set_default_bundle,
+    write_manifest,
+)
+from detection.ml.data import Sample
+from detection.ml.errors import DatasetError
+from detection.ml.evaluation.series_page import page
+from detection.ml.evaluation.series_runs import (
+    Run,
+    choose_rule,
+    measure_runs,
+    read_runs,
+    ways_of,
+    write_rule,
+)
+from detection.ml.preprocess import Preprocessing
+from detection.ml.serving import SCOPE, Assessment, SeriesRule
+from detection.ml.serving.series_rule import SCOPE_OF_DEFAULT, rule_of
+
+MODELS = Path(__file__).resolve().parents[3] / "ml_models"
+RULE = SeriesRule(threshold=0.5)
+
+
+class BrightnessPredictor:
+    """Stands for a loaded model: the logit of a picture is its brightest grey value."""
+
+    threshold = 0.5
+    preprocessing = Preprocessing()
+
+    def __init__(self):
+        self.bundle = load_default_bundle(MODELS)
+        self.rule = RULE
+
+    def map_logits(self, canvases):
+        brightest = canvases.reshape(len(canvases), -1).max(axis=1)
+        return np.full((1, 2, 2), -50, np.float32) + brightest[:, None, None].astype(np.float32)
+
+
+def run(group, *logits, is_stone):
+    return Run(group=group, is_stone=is_stone, logits=logits)
+
+
+QUIET = [run(f"q{n}", -4.0 - n, -4.0, -4.0, is_stone=False) for n in range(4)]
+ALONE = run("alone", -4.0, 5.0, -4.0, -4.0, -4.0, is_stone=False)
+STONES = [run(f"s{n}", -4.0, 2.0 + n, 2.5, 3.0, -4.0, is_stone=True) for n in range(4)]
+
+
+def test_threshold_parts_the_runs_and_one_bright_slice_is_no_alarm():
+    unset = replace(RULE, scope=SCOPE_OF_DEFAULT)
+    rule = choose_rule([*QUIET, ALONE, *STONES], rule=unset)
+    assert rule.scope == SCOPE
+    ways = ways_of([*QUIET, ALONE, *STONES], rule=rule, image_threshold=0.5)
+
+    by_rule, _, _, by_maximum = (measure_runs([*QUIET, ALONE, *STONES], way) for way in ways)
+
+    assert by_rule["sensitivity"] == (4, 4)
+    assert by_rule["specificity"] == (5, 5)
+    assert by_maximum["specificity"] == (4, 5)
+
+
+def test_runs_of_one_kind_set_no_rule():
+    with pytest.raises(DatasetError, match="no series rule"):
+        choose_rule(QUIET, rule=RULE)
+
+
+def test_only_groups_of_neighbouring_slices_are_runs(tmp_path):
+    samples = []
+    for source, group, count in (
+        ("islam2022", "G1", 4),
+        ("islam2022", "G2", 2),
+        ("other", "G3", 4),
+    ):
+        for number in range(count):
+            path = tmp_path / f"{group}-{number}.png"
+            cv2.imwrite(str(path), np.full((40, 40), 50 + number, np.uint8))
+            samples.append(
+                Sample(path=path, image=path.name, source=source, is_stone=True, finding="stone",
+                       group=group)
+            )  # fmt: skip
+
+    (only,) = read_runs(samples, BrightnessPredictor())
+
+    assert (only.group, len(only.logits)) == ("G1", 4)
+    assert list(only.logits) == sorted(only.logits)
+
+
+def test_written_rule_travels_with_the_bundle_and_the_default_follows(tmp_path):
+    root = tmp_path / "ml_models"
+    source = default_bundle_path(MODELS)
+    target = root / source.name
+    shutil.copytree(source, target)
+    told = load_bundle(target).manifest
+    write_manifest(target, {k: v for k, v in told.items() if k not in ("files", "series")})
+    set_default_bundle(root, load_bundle(target))
+    before = load_default_bundle(root)
+
+    write_rule(before, SeriesRule(threshold=0.61), measured={"test": {"n": 12}})
+
+    after = load_default_bundle(root)
+    assert rule_of(before).threshold == before.operating_point["threshold"]
+    assert "single images" in rule_of(before).scope
+    assert rule_of(after) == SeriesRule(threshold=0.61)
+    assert after.manifest["series"]["test"] == {"n": 12}
+    assert {k: v for k, v in after.manifest.items() if k != "series"} == before.manifest
+    json.dumps(load_bundle(after.path).manifest)
+
+
+def test_page_tells_the_rule_the_counts_and_the_limits():
+    free = Volume(pixels=np.zeros((5, 1, 1), np.int16), is_hu=True, plane="axial")
+    alarmed = Assessment(
+        verdict="stone", probability=0.9, slice_probabilities=(0.01, 0.01, 0.9, 0.9, 0.9)
+    )
+    calm = Assessment(
+        verdict="no_stone",
+        probability=0.1,
+        slice_probabilities=(0.1, None, 0.9, 0.1, 0.1),
+        coronal_probabilities=(0.1, 0.2),
+    )
+    held = [*QUIET, *STONES]
+    parts = {"train": held, "validation": held, "test": [ALONE, *STONES]}
+
+    text = page(
+        parts,
+        predictor=BrightnessPredictor(),
+        phantoms=[("phantom 1", free, alarmed), ("phantom 2", free, calm)],
+        samples=[("axial, 5 slices", free, calm)],
+    )
+
+    assert "Not measured on volumes" in text
+    assert "| the volume, series rule in either plane | 1/2 = 0.500" in text
+    assert "| axial, plain maximum at the image threshold | 2/2 = 1.000" in text
+    assert "| axial, 5 slices | 5 | 4 | 1 | 0 of 2 | no_stone (0.10) | 0 |" in text
+    assert "| test | the series rule, threshold set on train and validation |" in text
+
+
+def test_a_bundle_outside_the_shipped_folder_is_written_alone(tmp_path):
+    source = default_bundle_path(MODELS)
+    shutil.copytree(source, tmp_path / source.name)
+
+    written = write_rule(load_bundle(tmp_path / source.name), RULE, measured={})
+
+    assert rule_of(written) == RULE
+    assert not (tmp_path / "default").exists()

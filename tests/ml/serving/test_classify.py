@@ -1,0 +1,126 @@
+import io
+import json
+import zipfile
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from detection.ml.serving import Assessment, Stone, classify_paths
+from detection.ml.serving.findings import Candidate
+from tests.imaging.synthetic import enhanced_dataset, write_ct, write_series
+
+PIXELS_HU = np.arange(3 * 40 * 50, dtype=np.int16).reshape(3, 40, 50) % 1000
+KEYS = ["path", "status", "probability", "reason", "model_version", "size", "findings"]
+STONE = Stone(
+    plane="axial",
+    slice_index=1,
+    slice_first=0,
+    slice_last=1,
+    box=(1.0, 2.0, 3.0, 4.0),
+    probability=0.9,
+    diameter_mm=5.04,
+    mean_hu=700.0,
+    size_class="5-10 mm",
+    side="left",
+    centre_lps_mm=(1.0, 2.04, 3.0),
+)
+
+
+class FakePredictor:
+    """Finds the same stone in every volume, and nothing in a single slice."""
+
+    bundle = SimpleNamespace(name="fake")
+
+    def assess(self, volume):
+        slices = volume.pixels.shape[0]
+        if slices == 1:
+            return Assessment(verdict="no_stone", probability=0.1, slice_probabilities=(0.1,))
+        finding = Candidate(
+            plane="axial", slice_index=1, box=STONE.box, probability=STONE.probability
+        )
+        return Assessment(
+            verdict="stone",
+            probability=0.9,
+            findings=(finding,),
+            stones=(STONE,),
+            slice_probabilities=(0.25, 0.9, *[None] * (slices - 2)),
+        )
+
+
+def classify(*paths):
+    out = io.StringIO()
+    answered = classify_paths(map(str, paths), predictor=FakePredictor(), out=out)
+    return [json.loads(line) for line in out.getvalue().splitlines()], answered
+
+
+def zipped(path, folder):
+    with zipfile.ZipFile(path, "w") as archive:
+        for file in sorted(folder.rglob("*")):
+            archive.write(file, file.relative_to(folder))
+    return path
+
+
+@pytest.mark.parametrize("kind", ["folder", "zip", "multi-frame"])
+def test_series_is_one_object_with_its_slices_and_stones(tmp_path, kind):
+    write_series(tmp_path / "in", PIXELS_HU)
+    path = tmp_path / "in"
+    if kind == "zip":
+        path = zipped(tmp_path / "x", path)
+    if kind == "multi-frame":
+        path = tmp_path / "x"
+        enhanced_dataset(PIXELS_HU).save_as(path, enforce_file_format=True)
+    (result,), answered = classify(path)
+
+    assert answered
+    assert list(result) == [*KEYS, "slices"]
+    assert result["path"] == str(path)
+    assert (result["status"], result["size"]) == ("stone", [50, 40])
+    assert result["slices"] == [0.25, 0.9, None]
+    (finding,) = result["findings"]
+    assert list(finding)[:4] == ["plane", "slice", "box", "probability"]
+    assert finding["diameter_mm"] == 5.0
+    assert finding["volume_mm3"] is None
+    assert (finding["side"], finding["centre_lps_mm"]) == ("left", [1.0, 2.0, 3.0])
+
+
+def test_file_is_one_object_without_the_keys_of_a_series(tmp_path):
+    results, answered = classify(*[write_ct(tmp_path / name) for name in "abc"])
+
+    assert answered
+    assert [list(result) for result in results] == [KEYS] * 3
+
+
+def test_folder_of_several_series_numbers_them_and_counts_what_was_refused(tmp_path):
+    folder = tmp_path / "in"
+    write_series(folder, PIXELS_HU)
+    Image.fromarray(np.zeros((9, 9), np.uint8)).save(folder / "x.png")
+    (folder / "y.txt").write_text("no image")
+    (first, second), answered = classify(folder)
+
+    assert answered
+    assert [first["series"], second["series"]] == [1, 2]
+    assert second["member"] == "x.png"
+    assert [first["files_refused"], second["files_refused"]] == [1, 1]
+    assert "member" not in first
+
+
+def test_folder_without_a_ct_is_an_error_with_its_reason(tmp_path):
+    (tmp_path / "a").write_text("no image")
+    (tmp_path / "b").write_text("no image")
+    (tmp_path / "empty").mkdir()
+    (result, empty), answered = classify(tmp_path, tmp_path / "empty")
+
+    assert not answered
+    assert (result["status"], list(result)) == ("error", KEYS)
+    assert "None of the 2 files is a CT image. The first: " in result["reason"]
+    assert empty["reason"] == "The folder is empty."
+
+
+def test_faults_of_one_path_leave_the_others(tmp_path):
+    results, answered = classify(tmp_path / "nothing", write_ct(tmp_path / "x"))
+
+    assert not answered
+    assert [result["status"] for result in results] == ["error", "no_stone"]
+    assert "No such file" in results[0]["reason"]

@@ -1,0 +1,83 @@
+import cv2
+import numpy as np
+import pytest
+
+from detection.ml.serving import slice_refusal
+from detection.ml.serving.picture_checks import (
+    MIN_KNOWN_CT_SIDE_PX,
+    chest_refusal,
+    picture_refusal,
+    refused,
+)
+
+BODY = np.zeros((320, 391), np.uint8)
+BODY[60:260, 40:350] = 110
+BODY[150:170, 190:210] = 255
+
+
+def test_a_slice_passes():
+    assert picture_refusal(BODY, colour_spread=1.0) is None
+
+
+@pytest.mark.parametrize(
+    ("grey", "colour_spread", "sentence"),
+    [
+        (BODY[:100, :100], 0, "too small"),
+        (np.tile(BODY, (1, 4)), 0, "long and narrow"),
+        (BODY, 30.0, "in colour"),
+        (np.full((300, 300), 128, np.uint8), 0, "blank"),
+        (np.where(BODY > 0, 10, 250).astype(np.uint8), 0, "text"),
+        (np.random.default_rng(1).integers(0, 220, (300, 300)).astype(np.uint8), 0, "noise"),
+        (np.where(np.indices((300, 300)).sum(0) % 97 == 0, 255, 0).astype(np.uint8), 0, "no body"),
+    ],
+)
+def test_what_is_no_slice_is_refused(grey, colour_spread, sentence):
+    assert sentence in picture_refusal(grey, colour_spread=colour_spread).sentence
+
+
+def body_hu(*, inside_hu):
+    """An axial body of 40 HU with two round spaces in it, in air."""
+    pixels = np.full((256, 256), -1000, np.int16)
+    cv2.ellipse(pixels, (128, 128), (110, 80), 0, 0, 360, 40, -1)
+    for x in (80, 176):
+        cv2.circle(pixels, (x, 128), 35, inside_hu, -1)
+    return pixels
+
+
+def test_a_slice_of_the_chest_is_refused():
+    assert "chest" in chest_refusal(body_hu(inside_hu=-850)).sentence
+
+
+@pytest.mark.parametrize("inside_hu", [-1000, -100, 40])
+def test_bowel_gas_and_fat_are_no_lung(inside_hu):
+    assert chest_refusal(body_hu(inside_hu=inside_hu)) is None
+
+
+def test_a_slice_without_a_body_is_no_chest():
+    assert chest_refusal(np.full((64, 64), -1000, np.int16)) is None
+
+
+def test_an_inverted_slice_is_no_page_of_text():
+    inverted = np.where(BODY > 0, 120, 255).astype(np.uint8)[:, :200]
+
+    alone = slice_refusal(np.pad(inverted, 80, constant_values=255), colour_spread=0, seen=None)
+    seen = slice_refusal(
+        np.pad(inverted, 80, constant_values=255), colour_spread=0, seen=refused("inverted")
+    )
+
+    assert (alone.code, seen.code) == ("text", "inverted")
+
+
+def test_a_picture_without_white_is_no_inverted_slice():
+    assert slice_refusal(BODY, colour_spread=0, seen=refused("inverted")).code == "unlike_ct"
+
+
+def test_the_fault_of_the_picture_comes_first():
+    assert slice_refusal(BODY, colour_spread=30, seen=refused("unlike_ct")).code == "colour"
+
+
+def test_a_slice_of_known_spacing_may_have_fewer_pixels():
+    small = BODY[::3, ::3]
+
+    assert picture_refusal(small, colour_spread=0).code == "too_small"
+    assert picture_refusal(small, colour_spread=0, min_side_px=MIN_KNOWN_CT_SIDE_PX) is None

@@ -1,0 +1,168 @@
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from detection.imaging.phantoms import KnownStone, make_phantom_volume
+from detection.imaging.volume import Volume
+from detection.ml.bundle import load_default_bundle
+from detection.ml.serving import SCOPE, Predictor, series_logit
+
+MODELS = Path(__file__).resolve().parents[3] / "ml_models"
+STONE = KnownStone(centre_lps_mm=(71.0, 28.0, 20.0), diameters_mm=(8.0, 7.0, 9.0), hu=1000)
+
+
+@pytest.fixture(scope="module")
+def predictor():
+    return Predictor(load_default_bundle(MODELS))
+
+
+@pytest.fixture(scope="module")
+def phantom():
+    return make_phantom_volume(
+        [STONE], generator=np.random.default_rng(1), slice_mm=3, pixel_mm=1.0, height_mm=156
+    )
+
+
+@pytest.fixture(scope="module")
+def steps():
+    return []
+
+
+@pytest.fixture(scope="module")
+def assessment(predictor, phantom, steps):
+    return predictor.assess(phantom.volume, progress=lambda *step: steps.append(step))
+
+
+def test_volume_is_read_in_both_planes(assessment, phantom):
+    assert len(assessment.slice_probabilities) == phantom.volume.pixels.shape[0]
+    assert len(assessment.coronal_probabilities) == len(assessment.coronal_positions_mm) > 30
+    assert assessment.stone_map.shape[0] == phantom.volume.pixels.shape[0]
+    assert SCOPE in assessment.caveats
+
+
+def test_a_series_is_decided_by_a_point_of_its_own(assessment, predictor):
+    told = predictor.bundle.manifest["series"]
+    point = assessment.operating_point
+
+    assert point["threshold"] == told["threshold"] != predictor.threshold
+    assert (assessment.verdict == "stone") == (assessment.probability >= point["threshold"])
+    assert point["unit"] == "run of neighbouring slices"
+    hits, total = told["test"]["sensitivity"]
+    assert (point["sensitivity"], point["n_positive"]) == (hits / total, total)
+
+
+def test_progress_counts_every_picture_to_the_end(assessment, steps):
+    total = steps[-1][1]
+
+    assert [done for done, _ in steps] == list(range(1, total + 1))
+    read = [*assessment.slice_probabilities, *assessment.coronal_probabilities]
+    assert total == len(read)
+
+
+def test_stone_of_the_body_comes_first_and_is_measured(assessment):
+    stone = assessment.stones[0]
+
+    assert stone.centre_lps_mm == pytest.approx(STONE.centre_lps_mm, abs=1.0)
+    assert stone.diameter_mm == pytest.approx(STONE.diameter_mm, abs=1.0)
+    assert stone.size_class == "5-10 mm"
+    assert stone.side == "left"
+    assert stone.peak_hu == pytest.approx(STONE.hu, abs=60)
+    assert stone.slice_first <= stone.slice_index <= stone.slice_last
+    assert stone.slice_last - stone.slice_first in (2, 3)
+
+
+def test_box_of_the_stone_lies_on_it_in_its_slice(assessment, phantom):
+    stone = assessment.stones[0]
+    x0, y0, x1, y1 = (int(side) for side in stone.box)
+
+    inside = phantom.volume.pixels[stone.slice_index, y0:y1, x0:x1]
+
+    assert inside.max() > 900
+    assert max(x1 - x0, y1 - y0) < 15
+
+
+def test_findings_are_the_stones_in_the_same_order(assessment):
+    assert [(f.slice_index, f.box, f.probability) for f in assessment.findings] == [
+        (s.slice_index, s.box, s.probability) for s in assessment.stones
+    ]
+
+
+def test_key_slices_show_the_stone(assessment):
+    stone = assessment.stones[0]
+
+    assert stone.slice_first - 1 <= assessment.key_slices[0] <= stone.slice_last + 1
+
+
+def test_probability_is_the_rule_over_the_more_suspicious_plane(assessment, predictor):
+    def by_rule(probabilities):
+        logits = [None if p is None else np.log(p / (1 - p)) for p in probabilities]
+        return 1 / (1 + np.exp(-series_logit(logits, predictor.rule)))
+
+    planes = (assessment.slice_probabilities, assessment.coronal_probabilities)
+    assert assessment.probability == pytest.approx(max(map(by_rule, planes)))
+
+
+def test_map_is_dark_outside_the_body(assessment):
+    assert (assessment.stone_map[:, 0, :3] == 0).all()
+
+
+def test_short_stack_is_read_in_its_own_plane_alone(predictor, phantom):
+    short = replace(phantom.volume, pixels=phantom.volume.pixels[:3])
+
+    assessment = predictor.assess(short)
+
+    assert assessment.coronal_probabilities == ()
+    assert len(assessment.slice_probabilities) == 3
+
+
+def test_slices_without_a_body_are_not_read(predictor, phantom):
+    pixels = phantom.volume.pixels[:4].copy()
+    pixels[0] = -1000
+
+    assessment = predictor.assess(replace(phantom.volume, pixels=pixels))
+
+    assert assessment.slice_probabilities[0] is None
+    assert None not in assessment.slice_probabilities[1:]
+
+
+def test_thick_slices_are_a_caveat(predictor, phantom):
+    thick = replace(phantom.volume, pixels=phantom.volume.pixels[:2], spacing_mm=(5.0, 1.0, 1.0))
+
+    assert any("3 mm apart" in caveat for caveat in predictor.assess(thick).caveats)
+
+
+def test_volume_without_hu_has_unmeasured_stones_of_unknown_side(predictor, phantom):
+    index = round((STONE.centre_lps_mm[2] + 156 / 2) / 3)
+    window = phantom.volume.pixels[index - 1 : index + 2].clip(-160, 240)
+    grey = ((window + 160) * (255 / 400)).astype(np.uint8)
+
+    assessment = predictor.assess(Volume(pixels=grey, is_hu=False, plane="axial"))
+
+    for stone in assessment.stones:
+        assert (stone.diameter_mm, stone.mean_hu, stone.centre_lps_mm) == (None, None, None)
+        assert (stone.side, stone.size_class) == ("unknown", "unknown")
+
+
+def test_volume_without_a_body_cannot_be_assessed(predictor):
+    air = Volume(
+        pixels=np.full((3, 200, 200), -1000, np.int16),
+        is_hu=True,
+        spacing_mm=(1.0, 1.0, 1.0),
+        plane="axial",
+    )
+
+    assessment = predictor.assess(air)
+
+    assert (assessment.verdict, assessment.probability) == ("cannot_assess", None)
+    assert assessment.reason
+
+
+def test_reduced_copy_is_too_coarse_to_be_assessed(predictor, phantom):
+    reduced = replace(phantom.volume, spacing_mm=(3.0, 3.0, 3.0))
+
+    assessment = predictor.assess(reduced)
+
+    assert assessment.probability is None
+    assert "3.0 mm wide" in assessment.reason

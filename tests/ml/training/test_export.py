@@ -1,0 +1,151 @@
+import cv2
+import keras
+import numpy as np
+import onnxruntime
+import pytest
+
+import detection.ml.training.export as export_module
+from detection.imaging.phantoms import write_phantoms
+from detection.ml.bundle import load_bundle
+from detection.ml.data import PARTS, Sample, load_dataset, split
+from detection.ml.preprocess import Preprocessing, network_input
+from detection.ml.training import build_network, export_float32, score
+from detection.ml.training.export import (
+    export_bundle,
+    map_logits,
+    network_outputs,
+    quantise,
+    store_as_float16,
+)
+from detection.ml.training.network import serving_network
+from detection.ml.training.operating_points import fit_platt
+from detection.ml.training.pretrained import assign_weights, load_arrays, save_weights
+
+SMALL = Preprocessing(height=64, width=96)
+
+
+@pytest.fixture(scope="module")
+def exported(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("export")
+    keras.utils.set_random_seed(1)
+    save_weights(build_network(height=64, width=96), folder / "weights.npz")
+    export_float32(folder / "weights.npz", folder / "float32.onnx", preprocessing=SMALL)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def canvases():
+    return np.random.default_rng(1).integers(0, 255, (3, 64, 96)).astype(np.uint8)
+
+
+def test_onnx_computes_what_keras_computes(exported, canvases):
+    network = build_network(height=64, width=96)
+    assign_weights(network, load_arrays(exported / "weights.npz"), allow_missing_head=False)
+
+    keras_map = network.predict(network_input(canvases), verbose=0)[..., 0]
+
+    assert np.abs(map_logits(exported / "float32.onnx")(canvases) - keras_map).max() < 1e-4
+
+
+def test_onnx_gives_the_features_that_keras_gives(exported, canvases):
+    network = build_network(height=64, width=96)
+    assign_weights(network, load_arrays(exported / "weights.npz"), allow_missing_head=False)
+
+    _, *expected = serving_network(network).predict(network_input(canvases), verbose=0)
+
+    features = network_outputs(exported / "float32.onnx")(canvases)[1]
+    assert list(features) == ["features_conv3", "features_conv4"]
+    for ours, theirs in zip(features.values(), expected, strict=True):
+        assert ours.shape == theirs.shape
+        assert np.abs(ours - theirs).max() < 1e-4
+
+
+def test_batch_and_single_image_agree(exported, canvases):
+    run = map_logits(exported / "float32.onnx")
+
+    singly = np.concatenate([run(canvas[None]) for canvas in canvases])
+
+    assert np.abs(run(canvases) - singly).max() < 1e-4
+    outputs = network_outputs(exported / "float32.onnx")
+    together = outputs(canvases)[1]
+    alone = outputs(canvases[1:2])[1]
+    for name in together:
+        assert np.abs(together[name][1] - alone[name][0]).max() < 1e-4
+
+
+def test_float16_file_is_half_as_large_and_answers_the_same(exported, canvases):
+    target = exported / "float16.onnx"
+    store_as_float16(exported / "float32.onnx", target)
+
+    assert target.stat().st_size < 0.55 * (exported / "float32.onnx").stat().st_size
+    difference = map_logits(target)(canvases) - map_logits(exported / "float32.onnx")(canvases)
+    # The weights came from a float16 file: storing them so again loses nothing but what
+    # folding the batch normalisation into them rounds.
+    assert np.abs(difference).max() < 0.05
+
+
+def test_int8_file_loads_and_is_a_quarter(exported, canvases, tmp_path):
+    cv2.imwrite(str(tmp_path / "slice.png"), canvases[0])
+    sample = Sample(
+        path=tmp_path / "slice.png", image="slice.png", source="phantom",
+        is_stone=False, finding="normal", group="p1",
+    )  # fmt: skip
+    target = exported / "int8.onnx"
+
+    quantise(exported / "float32.onnx", target, samples=[sample], preprocessing=SMALL)
+
+    assert target.stat().st_size < 0.3 * (exported / "float32.onnx").stat().st_size
+    onnxruntime.InferenceSession(str(target), providers=["CPUExecutionProvider"])
+    logits, features = network_outputs(target)(canvases)
+    assert np.isfinite(logits).all()
+    # Averages that were quantised themselves would take at most 256 values.
+    assert len(np.unique(features["features_conv4"])) > 256
+
+
+def test_a_bundle_is_calibrated_by_the_weights_that_do_not_know_the_validation_part(
+    exported, tmp_path, monkeypatch
+):
+    fitted_on = []
+
+    def recorded_fit(logits, labels):
+        fitted_on.append(logits)
+        return fit_platt(logits, labels)
+
+    monkeypatch.setattr(export_module, "fit_platt", recorded_fit)
+    write_phantoms(tmp_path / "data", images=40, seed=1)
+    dataset = load_dataset(tmp_path / "data")
+    parts = split(dataset.samples, parts=PARTS)
+    network = build_network(height=64, width=96)
+    assign_weights(network, load_arrays(exported / "weights.npz"), allow_missing_head=False)
+    bias = network.get_layer("stone_map").bias
+    bias.assign(bias + 3.0)
+    save_weights(network, tmp_path / "refit.npz")
+
+    bundle = load_bundle(
+        export_bundle(
+            weights=tmp_path / "refit.npz",
+            held_out_weights=exported / "weights.npz",
+            out=tmp_path / "out",
+            parts=parts,
+            dataset=dataset,
+            preprocessing=SMALL,
+            training={},
+            report=lambda progress: None,
+        )
+    )
+
+    held_out = score(
+        parts["validation"],
+        map_logits=map_logits(exported / "float32.onnx"),
+        preprocessing=SMALL,
+    )
+    served = score(
+        parts["validation"],
+        map_logits=map_logits(bundle.path / bundle.manifest["serving"]["file"]),
+        preprocessing=SMALL,
+    )
+    # The served weights are the others with 3 added to every logit: they are told apart by that.
+    assert served.logits.mean() - held_out.logits.mean() == pytest.approx(3.0, abs=0.2)
+    assert fitted_on
+    for logits in fitted_on:
+        assert logits.mean() == pytest.approx(held_out.logits.mean(), abs=1.0)

@@ -1,0 +1,58 @@
+import json
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from detection.imaging.phantoms import write_phantoms
+from detection.ml.bundle import default_bundle_path
+
+ROOT = Path(__file__).resolve().parents[3]
+
+
+def start_training(data, out, *, init=None, epochs=1):
+    init = init or default_bundle_path(ROOT / "ml_models")
+    return subprocess.Popen(
+        [sys.executable, "-m", "detection.ml", "train", str(data), "--out", str(out)]
+        + ["--init", str(init), "--epochs", str(epochs), "--json-progress"],
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+    )
+
+
+@pytest.mark.parametrize(
+    ("images", "init", "sentence"),
+    [
+        (0, "random", "no manifest.csv"),
+        (8, "random", "images of one kind only"),
+        (24, "/absent/weights.npz", "no weights"),
+    ],
+)
+def test_a_training_that_cannot_start_ends_with_one_sentence(tmp_path, images, init, sentence):
+    data = tmp_path / "data"
+    if images:
+        write_phantoms(data, images=images, seed=1)
+
+    output, _ = start_training(data, tmp_path / "out", init=init).communicate(timeout=600)
+
+    last = json.loads(output.splitlines()[-1])
+    assert last["stage"] == "error"
+    assert sentence in last["message"]
+
+
+def test_a_stopped_training_leaves_no_bundle(tmp_path):
+    write_phantoms(tmp_path / "data", images=24, seed=1)
+    process = start_training(tmp_path / "data", tmp_path / "out", epochs=50)
+
+    for line in process.stdout:
+        if json.loads(line)["stage"] == "train":
+            break
+    process.send_signal(signal.SIGTERM)
+    process.communicate(timeout=300)
+
+    assert process.returncode == 143
+    assert not (tmp_path / "out").exists() or not any((tmp_path / "out").iterdir())
