@@ -35,10 +35,8 @@ def evidence(m: Metrics) -> Section:
             Text(
                 "**Deletion test.** The boxed stones of each true positive are blanked, or patches "
                 "of the same size elsewhere in the body. Without its stones an image should lose "
-                "its "
-                "verdict, and without another patch keep it. Share that is still above the "
-                "balanced "
-                "point:"
+                "its verdict, and without another patch keep it. Share that is still above the "
+                "balanced point:"
             ),
             table(("source", "boxes", "blanked", "filled by", "still stone"), deleted),
             *picture(m, "deletion.png"),
@@ -46,9 +44,8 @@ def evidence(m: Metrics) -> Section:
             table(("source", "AUC at full size", "AUC at 256 px", "fall"), resolution),
             Text(
                 "**Contrast phase.** Rank correlation of the probability with body brightness "
-                "(share "
-                "of body pixels with grey 140 to 225) among the stone-free images; a model that "
-                "looks at stones has none:"
+                "(share of body pixels with grey 140 to 225) among the stone-free images; a model "
+                "that looks at stones has none:"
             ),
             table(("stone-free images", "rank correlation"), brightness),
         ),
@@ -150,8 +147,7 @@ def baselines(m: Metrics) -> Section:
             Text(
                 "The same test items. The baselines' thresholds are chosen on the validation part. "
                 "They are trained once, at less than half the resolution, to show what a score on "
-                "these "
-                "images is worth; they are not tuned."
+                "these images is worth; they are not tuned."
             ),
             table(header, rows),
         ),
@@ -211,8 +207,7 @@ def precision(m: Metrics) -> Section:
                 f"The served int8 network against its float32 weights on {held['images']} test "
                 f"images ({held['items']} items): AUC {number(held['float32']['auc'])} in float32, "
                 f"{number(held['int8']['auc'])} in int8; the largest difference of a probability "
-                f"is "
-                f"{held['largest_probability_gap']:.3f}."
+                f"is {held['largest_probability_gap']:.3f}."
             ),
             table(header, rows),
         ),

@@ -67,12 +67,10 @@ def _head(m: Metrics) -> Section:
             ),
             Text(
                 "In brackets: n, and the 95 % interval. For a share it is the wider of Wilson's "
-                "interval and a bootstrap over patient groups "
-                f"({run['bootstrap_resamples']} resamples, percentiles, seed "
-                f"{run['bootstrap_seed']}); for other figures it is the bootstrap. With so few "
-                "groups the intervals say more than the decimals. `metrics.json` holds every "
-                "figure "
-                "with its unit, groups and method."
+                f"interval and a bootstrap over patient groups ({run['bootstrap_resamples']} "
+                f"resamples, percentiles, seed {run['bootstrap_seed']}); for other figures it is "
+                "the bootstrap. With so few groups the intervals say more than the decimals. "
+                "`metrics.json` holds every figure with its unit, groups and method."
             ),
         ),
     )
@@ -93,11 +91,9 @@ def _bar(m: Metrics) -> Section:
             Text(
                 "Accuracy counts an image that the input gate refuses as wrong. The best accuracy "
                 "chooses its threshold on the items it is measured on, and so flatters. A high "
-                "score "
-                "on the Islam images says little by itself: there the stone images are "
-                "non-contrast "
-                "and most others contrast-enhanced. The Yildirim halves and the deletion test are "
-                "where the model is judged."
+                "score on the Islam images says little by itself: there the stone images are "
+                "non-contrast and most others contrast-enhanced. The Yildirim halves and the "
+                "deletion test are where the model is judged."
             ),
         ),
     )
@@ -249,9 +245,8 @@ def _calibration(m: Metrics) -> Section:
             Text(
                 "Expected calibration error over 15 bins of equal mass, Brier score, and slope and "
                 "intercept of the label on the logit: 1 and 0 are perfect, and they are not "
-                "defined "
-                "where the classes do not overlap. With a few hundred items an error of 0.02 is "
-                "noise."
+                "defined where the classes do not overlap. With a few hundred items an error of "
+                "0.02 is noise."
             ),
             table(("level", "ECE", "Brier", "slope", "intercept"), rows),
             *picture(m, "reliability.png"),
@@ -281,15 +276,13 @@ def _localisation(m: Metrics) -> Section:
             Text(
                 f"The {held['images']} images with tight boxes hold {held['stones']} boxed stones. "
                 "Findings are exactly those that `classify` returns, with a probability of at "
-                "least "
-                "0.05; any overlap with the box counts."
+                "least 0.05; any overlap with the box counts."
             ),
             Text(
                 "The centre of the best finding lies within 12 px of a boxed stone: "
                 f"{share(held['pointing'])}. Findings that overlap no boxed stone: "
                 f"{held['false_findings']}. Stones found, by the longest side of the box "
-                f"(tertiles), "
-                "at a threshold with at most so many false findings an image:"
+                "(tertiles), at a threshold with at most so many false findings an image:"
             ),
             table(("false findings an image", *names.values()), rows),
             *picture(m, "froc.png"),

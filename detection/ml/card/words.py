@@ -4,8 +4,7 @@ from detection.ml.card.form import Items, Section, Text
 
 FOR = (
     "A second look, in research, at single axial or coronal CT slices of the abdomen, by people "
-    "who "
-    "can read CT.",
+    "who can read CT.",
     "It marks places that look like kidney stones, gives the image a calibrated probability, and "
     "says when it cannot assess an image.",
 )
@@ -27,10 +26,9 @@ NOT_SEEN = (
 )
 REFERENCE = (
     "The reference standard is the labels and boxes of the two data sets' authors. How many "
-    "readers "
-    "there were, and how far they agreed, is not published with the images. A few small stones "
-    "carry no box, so that some false findings, and some stones that survive their deletion, are "
-    "real stones."
+    "readers there were, and how far they agreed, is not published with the images. A few small "
+    "stones carry no box, so that some false findings, and some stones that survive their "
+    "deletion, are real stones."
 )
 SOURCES = (
     "Islam et al. 2022, Sci Rep 12:11440 (public CT KIDNEY data set, research use): axial and "
@@ -52,8 +50,7 @@ POINTS_CHOSEN = (
 DIFFERENCES = (
     "Theirs are verdicts on whole images of a test part that is not known to be split by patient. "
     "Neighbouring slices correlate above 0.99, and the public Islam images carry no patient, so "
-    "that "
-    "a random split of them puts near-copies on both sides.",
+    "that a random split of them puts near-copies on both sides.",
     "Yildirim's test part holds stone-free images, which are not published with the boxes; our "
     "stone-free items are halves of stone images.",
     "Islam's 99.30 % is the accuracy of a Swin transformer on four classes.",
