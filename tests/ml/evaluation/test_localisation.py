@@ -4,7 +4,6 @@ import numpy as np
 import pytest
 
 from detection.ml.data import Box, Sample
-from detection.ml.evaluation.readings import Reading
 from detection.ml.evaluation.localisation import (
     froc_curve,
     match_stones,
@@ -13,6 +12,7 @@ from detection.ml.evaluation.localisation import (
     size_classes,
     threshold_at,
 )
+from detection.ml.evaluation.readings import Reading
 
 
 def sample(*boxes, name="a.jpg"):

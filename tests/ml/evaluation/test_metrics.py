@@ -5,7 +5,6 @@ import numpy as np
 import pytest
 
 from detection.ml.data import Box, Sample, halved_sources, judged_items
-from detection.ml.evaluation.readings import Reading
 from detection.ml.evaluation.changed import resolution_of, spread
 from detection.ml.evaluation.levels import at_threshold, calibration_of, judge, judge_groups, level
 from detection.ml.evaluation.metrics import (
@@ -14,6 +13,7 @@ from detection.ml.evaluation.metrics import (
     localisation_of,
     subgroups_of,
 )
+from detection.ml.evaluation.readings import Reading
 
 POINTS = {name: {"threshold": t} for name, t in (("balanced", 0.5), ("rule_out", 0.2))}
 
