@@ -2,6 +2,7 @@
 
 import argparse
 import sys
+import textwrap
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -124,7 +125,7 @@ def main() -> None:
         stones=len(compared),
         phantoms=options.phantoms * len(SLICES_MM),
         table="\n".join(table(compared)),
-        no_composition=NO_COMPOSITION,
+        no_composition=textwrap.fill(NO_COMPOSITION, 98, subsequent_indent="  "),
     )
     options.out.parent.mkdir(parents=True, exist_ok=True)
     options.out.write_text(text, encoding="utf-8")

@@ -2,6 +2,7 @@
 
 import ast
 import re
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -9,8 +10,14 @@ from django.core.management import get_commands
 
 ROOT = Path(__file__).resolve().parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
-ARCHITECTURE = (ROOT / "docs/architecture.md").read_text(encoding="utf-8")
+TRAINING = (ROOT / "docs/training.md").read_text(encoding="utf-8")
+CONTRACTS = (ROOT / "docs/contracts.md").read_text(encoding="utf-8")
 ENV_EXAMPLE = (ROOT / ".env.example").read_text(encoding="utf-8")
+PAGES = sorted(
+    file.relative_to(ROOT).as_posix()
+    for file in (ROOT / "README.md", ROOT / "CHANGELOG.md", *(ROOT / "docs").rglob("*.md"))
+)
+MAX_LINE = 120
 OWN_APPS = {"accounts", "detection", "kidneyweb"}
 
 
@@ -46,16 +53,20 @@ def test_own_commands_are_found():
     assert {"classify", "worker", "seed_demo"} <= set(own_commands()) <= set(get_commands())
 
 
-@pytest.mark.parametrize("command", own_commands())
-def test_command_is_documented(command):
-    assert f"manage.py {command}" in README
-    assert f"`{command}`" in ARCHITECTURE
+@pytest.mark.parametrize("command", sorted({*own_commands()} - {"classify"}))
+def test_command_has_its_row(command):
+    assert re.search(rf"^\| `manage\.py {command}[ `]", README, flags=re.MULTILINE)
+
+
+def test_classify_has_its_section():
+    section = README.partition("## Command line\n")[2].partition("\n## ")[0]
+    assert "manage.py classify PATH" in section
+    assert "| `status` |" in section
 
 
 @pytest.mark.parametrize("verb", command_line_verbs())
-def test_verb_is_documented(verb):
-    assert f"`{verb}`" in README or f"detection.ml {verb}`" in README
-    assert f"`{verb}`" in ARCHITECTURE
+def test_verb_has_its_row(verb):
+    assert f"| `{verb}` |" in TRAINING
 
 
 @pytest.mark.parametrize("name", documented_settings())
@@ -78,11 +89,47 @@ def test_every_dependency_has_its_reason():
                 assert f"**{name[0]}" in changelog or f"`{name[0]}`" in changelog, name[0]
 
 
-@pytest.mark.parametrize(
-    "page", ["README.md", "CHANGELOG.md", "docs/architecture.md", "docs/mysql.md"]
-)
+def contract_ids() -> list[str]:
+    settings = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+    return [contract["id"] for contract in settings["tool"]["importlinter"]["contracts"]]
+
+
+@pytest.mark.parametrize("contract", contract_ids())
+def test_contract_stands_with_a_line_that_breaks_it(contract):
+    assert f"### {contract}: " in CONTRACTS or f"| `{contract}` | in `" in CONTRACTS
+
+
+@pytest.mark.parametrize("page", PAGES)
 def test_links_lead_somewhere(page):
     text = (ROOT / page).read_text(encoding="utf-8")
     targets = re.findall(r"\]\((?!https?:)([^)#]+)", text)
     missing = [target for target in targets if not ((ROOT / page).parent / target).exists()]
     assert not missing
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_links_into_a_page_lead_to_a_heading(page):
+    text = (ROOT / page).read_text(encoding="utf-8")
+    for target, heading in re.findall(r"\]\((?!https?:)([^)#]*)#([^)]+)\)", text):
+        file = (ROOT / page).parent / target if target else ROOT / page
+        titles = re.findall(r"^#+ (.+)$", file.read_text(encoding="utf-8"), flags=re.MULTILINE)
+        assert heading in {re.sub(r"[^\w -]", "", one).lower().replace(" ", "-") for one in titles}
+
+
+def test_every_page_is_in_the_table_of_contents():
+    contents = (ROOT / "docs/README.md").read_text(encoding="utf-8")
+    pages = {page.removeprefix("docs/") for page in PAGES if page.startswith("docs/")}
+    assert pages - {"README.md"} <= set(re.findall(r"\]\(([^)#]+)", contents))
+
+
+# CHANGELOG.md only grows.
+@pytest.mark.parametrize("name", sorted({*PAGES} - {"CHANGELOG.md"}))
+def test_no_line_is_longer_than_120_characters(name):
+    lines = (ROOT / name).read_text(encoding="utf-8").splitlines()
+    # A row of a table cannot be wrapped.
+    long = [
+        number
+        for number, line in enumerate(lines, start=1)
+        if len(line) > MAX_LINE and not line.startswith("|")
+    ]
+    assert not long

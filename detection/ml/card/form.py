@@ -112,7 +112,8 @@ def _markdown(block: Block) -> str:
     if isinstance(block, Items):
         return "\n".join(_filled(item, first="- ", rest="  ") for item in block.items)
     if isinstance(block, Picture):
-        return f"![{block.caption}]({block.file})\n\n*{block.caption}*"
+        # A line may end within the words of a picture, as within those of a paragraph.
+        return f"{_filled(f'![{block.caption}]({block.file})')}\n\n{_filled(f'*{block.caption}*')}"
     lines = ["| " + " | ".join(block.header) + " |", "|" + "---|" * len(block.header)]
     lines += ["| " + " | ".join(row) + " |" for row in block.rows]
     return "\n".join(lines)

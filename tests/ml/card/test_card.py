@@ -55,6 +55,17 @@ def test_markdown_holds_every_block():
     )
 
 
+def test_markdown_has_no_line_longer_than_120_characters_but_a_table_row():
+    long = "Words of a caption, " * 12 + "and its end"
+
+    text = markdown(
+        "Card", [Section("Lead", (Text(long), Items((long,)), Picture("figure.png", long)))]
+    )
+
+    assert max(map(len, text.splitlines())) <= 120
+    assert "end](figure.png)" in text
+
+
 def metrics(**changed):
     nothing = {
         "levels": {},
