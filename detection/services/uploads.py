@@ -1,13 +1,9 @@
 """Receiving an upload: bounds, quarantine, and which of its files belong together."""
 
-import hashlib
 import logging
-import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
-from django.conf import settings
 from django.core.exceptions import ValidationError
 from django.core.files.uploadedfile import UploadedFile
 from django.db import transaction
@@ -15,14 +11,14 @@ from django.utils.text import Truncator
 
 from accounts.models import User
 from detection.imaging.errors import ImageError
-from detection.imaging.ingest import HEAD_BYTES, sniff
+from detection.imaging.ingest import HEAD_BYTES, OF_NO_CONCERN, PICTURE_KINDS, sniff
 from detection.imaging.limits import LIMITS
 from detection.models import SourceFile, Study, Upload
 from detection.models.encryption import blind_index, name_stem
 from detection.selectors.registry import model_version_active
-from detection.services.ingested import OF_NO_CONCERN
+from detection.services.imports import upload_import
+from detection.services.quarantine import quarantine_delete, quarantine_store
 from detection.services.queue import task_enqueue
-from detection.services.studies import PICTURE_KINDS, quarantine_delete, upload_import
 
 logger = logging.getLogger(__name__)
 
@@ -78,7 +74,7 @@ def upload_create(*, uploaded_by: User, files: Sequence[UploadedFile]) -> Upload
         return _upload_store(uploaded_by=uploaded_by, received=received)
     except BaseException as error:
         for item in received:
-            quarantine_delete(item.quarantine_path)
+            quarantine_delete(quarantine_path=item.quarantine_path)
         if isinstance(error, OSError):
             logger.exception("upload not stored")
             raise ValidationError(
@@ -111,24 +107,11 @@ def _receive(file: UploadedFile) -> _Received:
             reason=f"The file is larger than {MAX_FILE_BYTES // 2**20} MB.",
             advice="Please upload the CT slices as they were acquired.",
         )
-    digest = hashlib.sha256()
-    # A name of our own: the sender's is never part of a path.
-    quarantine_path = f"quarantine/{uuid.uuid4().hex}"
-    target = Path(settings.MEDIA_ROOT) / quarantine_path
-    target.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    try:
-        with target.open("xb") as copy:
-            target.chmod(0o600)
-            for chunk in file.chunks():
-                digest.update(chunk)
-                copy.write(chunk)
-    except BaseException:
-        target.unlink(missing_ok=True)
-        raise
+    quarantine_path, sha256 = quarantine_store(file=file)
     return _Received(
         display_name=name,
         size_bytes=size_bytes,
-        sha256=digest.hexdigest(),
+        sha256=sha256,
         kind=kind,
         quarantine_path=quarantine_path,
     )

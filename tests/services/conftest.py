@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from detection.services.uploads import upload_create
 from tests.services.factories import model_version_make, series_make
 
 
@@ -21,3 +22,9 @@ def model_version(db):
 @pytest.fixture
 def series(radiologist):
     return series_make(uploaded_by=radiologist)
+
+
+@pytest.fixture
+def send(radiologist):
+    """Sends files as one upload of the radiologist."""
+    return lambda *files: upload_create(uploaded_by=radiologist, files=list(files))

@@ -1,5 +1,6 @@
 """Rows and files as the services make them, with synthetic content."""
 
+import zipfile
 from io import BytesIO
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from detection.ml.bundle import write_manifest
 from detection.models import ModelActivation, ModelVersion, Series, Study, Upload
 from detection.services.registry import model_version_register
 
+DICOM = bytes(128) + b"DICM" + bytes(64)
 OPERATING_POINT = {"name": "balanced", "threshold": 0.5, "sensitivity": 0.9, "specificity": 0.8}
 
 
@@ -52,6 +54,18 @@ def png_bytes(*, side: int = 160, seed: int = 0) -> bytes:
 
 def png_upload(name: str = "slice.png", **kwargs) -> SimpleUploadedFile:
     return SimpleUploadedFile(name, png_bytes(**kwargs))
+
+
+def dicom_upload(name: str = "IM1") -> SimpleUploadedFile:
+    """Taken for a DICOM file by its first bytes; it is never decoded."""
+    return SimpleUploadedFile(name, DICOM)
+
+
+def zip_upload(name: str = "cd.zip") -> SimpleUploadedFile:
+    content = BytesIO()
+    with zipfile.ZipFile(content, "w") as archive:
+        archive.writestr("a/IM1", DICOM)
+    return SimpleUploadedFile(name, content.getvalue())
 
 
 def volume_make(**kwargs) -> Volume:

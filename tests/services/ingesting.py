@@ -1,16 +1,20 @@
-"""A reader of groups of files for tests: says what it is told to, and writes small volumes."""
+"""Imports in tests: readers of files that say what they are told to, and what is left of them."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from datetime import timedelta
 from pathlib import Path
 from uuid import uuid4
 
 import numpy as np
+from django.conf import settings
+from django.utils import timezone
 
 from detection.imaging.errors import Notice
 from detection.imaging.formats.dicom_facts import Identifiers
 from detection.imaging.ingest import FileReport, IngestedSeries, IngestResult
 from detection.imaging.volume import Volume, save_volume
+from detection.models import Upload
 
 
 @dataclass
@@ -69,3 +73,21 @@ def report_row(
         reason="" if is_accepted else "It is not a CT image.",
         advice="" if is_accepted else "Please upload CT slices.",
     )
+
+
+def quarantined() -> list[Path]:
+    return sorted((Path(settings.MEDIA_ROOT) / "quarantine").glob("*"))
+
+
+def volumes() -> list[str]:
+    return sorted(path.name for path in (Path(settings.MEDIA_ROOT) / "volumes").iterdir())
+
+
+def statuses(upload: Upload) -> list[str]:
+    return [file.status for file in upload.source_files.order_by("pk")]
+
+
+def make_stale(upload: Upload) -> None:
+    """Let the worker of an upload count as dead."""
+    long_ago = timezone.now() - timedelta(seconds=30)
+    Upload.objects.filter(pk=upload.pk).update(heartbeat_at=long_ago)

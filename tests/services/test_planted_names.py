@@ -14,8 +14,8 @@ from django.db import connection
 from django.urls import reverse
 
 from detection.models import Prediction, SourceFile, Study, StudyIdentifiers, encryption
+from detection.services.imports import upload_import_run
 from detection.services.predictions import prediction_run
-from detection.services.studies import upload_import_run
 from kidneyweb.logs import JsonFormatter
 from tests.services.factories import png_bytes
 
@@ -122,7 +122,7 @@ def log_text():
 @pytest.fixture
 def everything_done(radiologist_client, model_version, monkeypatch, capfd):
     """Upload, import, reading and looking, through the pages; returns all addresses that were."""
-    monkeypatch.setattr("detection.services.studies.IMPORT_SECONDS", 600.0)
+    monkeypatch.setattr("detection.services.imports.IMPORT_SECONDS", 600.0)
 
     def run(files):
         sent = radiologist_client.post(reverse("upload-create"), {"files": files})

@@ -15,12 +15,13 @@ from detection.imaging.formats.dicom_header import (
     open_dicom,
 )
 from detection.imaging.formats.dicom_pixels import decode_frame, frames_of
-from detection.imaging.formats.kinds import HEAD_BYTES, Kind, sniff
+from detection.imaging.formats.kinds import HEAD_BYTES, PICTURE_KINDS, Kind, sniff
 from detection.imaging.formats.nifti import convert_nifti, is_nifti_gzip
 from detection.imaging.formats.single_image import check_size, decode_file
 
 __all__ = [
     "HEAD_BYTES",
+    "PICTURE_KINDS",
     "Identifiers",
     "Kind",
     "SeriesKeys",

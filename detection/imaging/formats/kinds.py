@@ -16,6 +16,8 @@ class Kind(StrEnum):
     ZIP = "zip"
 
 
+PICTURE_KINDS = frozenset({Kind.PNG, Kind.JPEG})
+
 # Enough for the mark of a tar archive (257) and of NIfTI (344).
 HEAD_BYTES = 512
 

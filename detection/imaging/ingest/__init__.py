@@ -1,8 +1,9 @@
 """Untrusted files in; series of volumes and a report of every file out."""
 
-from detection.imaging.formats import HEAD_BYTES, Kind, sniff
+from detection.imaging.formats import HEAD_BYTES, PICTURE_KINDS, Kind, sniff
 from detection.imaging.ingest.entry import ingest
 from detection.imaging.ingest.result import (
+    OF_NO_CONCERN,
     FileReport,
     IngestedSeries,
     IngestResult,
@@ -12,6 +13,8 @@ from detection.imaging.ingest.sandbox import Decoded, Sandbox, decode_all
 
 __all__ = [
     "HEAD_BYTES",
+    "OF_NO_CONCERN",
+    "PICTURE_KINDS",
     "Decoded",
     "FileReport",
     "IngestResult",

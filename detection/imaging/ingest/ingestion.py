@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from detection.imaging.errors import Code, ImageError, Notice, split_advice
-from detection.imaging.formats import Identifiers, Kind, is_system_file
+from detection.imaging.formats import PICTURE_KINDS, Identifiers, Kind, is_system_file
 from detection.imaging.ingest.answers import believed, checked
 from detection.imaging.ingest.jobs import Worker
 from detection.imaging.ingest.plan import LeftOut, SeriesPlan, SliceRef, plan_series
@@ -140,10 +140,10 @@ class Ingestion:
             {"do": "scan", "source": str(row.path.resolve())},
             timeout_seconds=self.limits.seconds_per_file,
         )
-        kind = answer.get("kind")
+        kind = str(answer.get("kind"))
         if kind == Kind.ZIP:
             self._unpack(row)
-        elif kind in (Kind.PNG, Kind.JPEG):
+        elif kind in PICTURE_KINDS:
             self._convert(row, kind, "decode", self.limits.seconds_per_file)
         elif kind == Kind.NIFTI:
             self._convert(row, kind, "nifti", self.limits.seconds_per_job)
@@ -199,10 +199,10 @@ class Ingestion:
             IngestedSeries(
                 volume_path=target,
                 header=header,
-                kind=str(kind),
+                kind=kind,
                 study=group,
                 group=group,
-                description=describe(header, kind=str(kind)),
+                description=describe(header, kind=kind),
                 is_original=False,
                 warnings=tuple(Notice(**notice) for notice in answer.get("notices") or ()),
                 rows=(row.index,),

@@ -5,10 +5,12 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from detection.imaging.errors import Notice
-from detection.imaging.formats import Identifiers, Kind
+from detection.imaging.errors import Code, Notice
+from detection.imaging.formats import PICTURE_KINDS, Identifiers
 
 Status = Literal["accepted", "skipped", "refused"]
+# Codes of what may well lie beside a series on a disc: left out there, refused by itself.
+OF_NO_CONCERN = frozenset({Code.NOT_AN_IMAGE, Code.PROGRAM})
 
 
 @dataclass(frozen=True)
@@ -114,7 +116,7 @@ def choose_series(series: Sequence[IngestedSeries]) -> int:
 
 
 def describe(header: dict[str, Any], *, kind: str) -> str:
-    if kind in (Kind.PNG, Kind.JPEG):
+    if kind in PICTURE_KINDS:
         return "picture"
     count = header["slices"]
     words = [header["plane"] if header["plane"] != "unknown" else "plane not known"]

@@ -15,8 +15,8 @@ from django_tasks_db.management.commands.db_worker import Worker
 
 from detection.ml.errors import MLError
 from detection.selectors.registry import model_version_active
+from detection.services.imports import leftovers_delete, upload_sweep
 from detection.services.predictions import load_predictor, prediction_sweep
-from detection.services.studies import leftovers_delete, upload_sweep
 from detection.services.training import training_run_sweep, training_stop
 
 logger = logging.getLogger(__name__)

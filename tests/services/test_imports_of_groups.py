@@ -1,11 +1,8 @@
 """Groups of files that belong together: what becomes of them in the database."""
 
-import io
-import zipfile
 from pathlib import Path
 
 import pytest
-from django.core.files.uploadedfile import SimpleUploadedFile
 from django_tasks_db.models import DBTaskResult
 
 from detection.imaging.errors import Notice
@@ -13,64 +10,16 @@ from detection.imaging.formats.dicom_facts import Identifiers
 from detection.imaging.volume import load_volume
 from detection.models import Prediction, Series, SourceFile, Study, StudyIdentifiers, Upload
 from detection.selectors.studies import series_volume_path
-from detection.services.studies import upload_claim, upload_import_run, upload_sweep
-from detection.services.uploads import upload_create
-from tests.services.factories import png_upload
-from tests.services.ingesting import FakeIngest, report_row
-from tests.services.test_studies import fake_decode, file_make, make_stale
+from detection.services.imports import upload_claim, upload_import_run, upload_sweep
+from tests.services.factories import dicom_upload, zip_upload
+from tests.services.ingesting import FakeIngest, make_stale, report_row, statuses, volumes
+from tests.services.test_imports import fake_decode, file_make
 
 pytestmark = pytest.mark.usefixtures("model_version")
 
-DICOM = bytes(128) + b"DICM" + bytes(64)
-
-
-def dicom_file(name="IM1"):
-    return SimpleUploadedFile(name, DICOM)
-
-
-def zip_file(name="cd.zip"):
-    content = io.BytesIO()
-    with zipfile.ZipFile(content, "w") as archive:
-        archive.writestr("a/IM1", DICOM)
-    return SimpleUploadedFile(name, content.getvalue())
-
-
-def volumes(settings):
-    return sorted(path.name for path in (Path(settings.MEDIA_ROOT) / "volumes").iterdir())
-
-
-def statuses(upload):
-    return [file.status for file in upload.source_files.order_by("pk")]
-
-
-@pytest.fixture
-def send(radiologist):
-    return lambda *files: upload_create(uploaded_by=radiologist, files=list(files))
-
-
-def test_dicom_files_share_a_study_and_what_lies_beside_them_is_skipped(send):
-    readme = SimpleUploadedFile("README.TXT", b"How to use this disc")
-    upload = send(readme, dicom_file("IM1"), dicom_file("IM2"), png_upload("photo.png"))
-
-    series, photo = upload.studies.order_by("pk")
-    assert (series.name, series.file_count) == ("IM1", 2)
-    assert photo.name == "photo.png"
-    assert statuses(upload) == ["received", "received", "skipped", "received"]
-    skipped = upload.source_files.get(status="skipped")
-    assert (skipped.study, skipped.code) == (series, "not_an_image")
-    assert "text" in skipped.reason
-    # Nothing has to be done about it.
-    assert skipped.advice == ""
-
-
-def test_what_cannot_be_opened_beside_a_series_is_refused_not_skipped(send):
-    upload = send(dicom_file(), SimpleUploadedFile("IM2", b""))
-
-    assert statuses(upload) == ["received", "refused"]
-
 
 def test_series_of_one_study_are_stored_and_the_best_one_is_read(send, settings):
-    upload = send(dicom_file("IM1"), dicom_file("IM2"), dicom_file("IM3"))
+    upload = send(dicom_upload("IM1"), dicom_upload("IM2"), dicom_upload("IM3"))
     ingest = FakeIngest(
         series=[("study", 2, (0,)), ("study", 40, (1,))],
         report=[report_row(0), report_row(1), report_row(2, "skipped", code="localiser")],
@@ -93,7 +42,7 @@ def test_series_of_one_study_are_stored_and_the_best_one_is_read(send, settings)
     assert (large.slice_spacing_mm, large.row_spacing_mm) == (1.5, 0.7)
     assert "PS3.15" in large.deidentification
     assert load_volume(series_volume_path(series=large)).pixels.shape == (40, 16, 16)
-    assert len(volumes(settings)) == 2
+    assert len(volumes()) == 2
     first, second, third = upload.source_files.order_by("pk")
     assert (first.series, second.series, third.series) == (small, large, None)
     assert (third.status, third.code, third.study) == ("skipped", "localiser", study)
@@ -103,7 +52,7 @@ def test_series_of_one_study_are_stored_and_the_best_one_is_read(send, settings)
 
 
 def test_two_studies_in_one_archive_become_two_and_each_member_has_a_row(send):
-    upload = send(zip_file())
+    upload = send(zip_upload())
     ingest = FakeIngest(
         series=[("one", 3, (0,)), ("two", 4, (1,))],
         report=[
@@ -132,8 +81,8 @@ def test_two_studies_in_one_archive_become_two_and_each_member_has_a_row(send):
     assert second.uploaded_by == upload.uploaded_by
 
 
-def test_group_in_which_nothing_can_be_read_is_one_refused_study(send, settings):
-    upload = send(dicom_file("IM1"), dicom_file("IM2"))
+def test_group_in_which_nothing_can_be_read_is_one_refused_study(send):
+    upload = send(dicom_upload("IM1"), dicom_upload("IM2"))
     refused = [report_row(0, "refused", code="not_ct"), report_row(1, "refused", code="not_ct")]
 
     upload_import_run(upload=upload, ingest=FakeIngest(series=[], report=refused))
@@ -144,12 +93,12 @@ def test_group_in_which_nothing_can_be_read_is_one_refused_study(send, settings)
     assert "not a CT image. Please upload CT slices." in study.message
     assert statuses(upload) == ["refused", "refused"]
     assert not Prediction.objects.exists()
-    assert volumes(settings) == []
+    assert volumes() == []
 
 
 def test_pictures_go_first_and_a_long_import_queues_up_between_the_groups(send, monkeypatch):
-    monkeypatch.setattr("detection.services.studies.IMPORT_SECONDS", 0)
-    upload = send(zip_file(), dicom_file(), file_make("a.png"))
+    monkeypatch.setattr("detection.services.imports.IMPORT_SECONDS", 0)
+    upload = send(zip_upload(), dicom_upload(), file_make("a.png"))
     ingest = FakeIngest(series=[("s", 2, (0,))], report=[report_row(0)])
 
     upload_import_run(upload=upload, decode=fake_decode, ingest=ingest)
@@ -170,8 +119,8 @@ def test_pictures_go_first_and_a_long_import_queues_up_between_the_groups(send, 
     ] * 2 + ["upload_import", "prediction_task"]
 
 
-def test_group_that_was_cut_off_is_imported_once(send, settings):
-    upload = send(dicom_file())
+def test_group_that_was_cut_off_is_imported_once(send):
+    upload = send(dicom_upload())
 
     def dying(paths, folder):
         (folder / "half").write_bytes(b"pixels")
@@ -179,7 +128,7 @@ def test_group_that_was_cut_off_is_imported_once(send, settings):
 
     with pytest.raises(MemoryError):
         upload_import_run(upload=upload, ingest=dying)
-    assert volumes(settings) == []
+    assert volumes() == []
     make_stale(upload)
     upload_sweep()
     ingest = FakeIngest(series=[("s", 2, (0,))], report=[report_row(0)])
@@ -191,7 +140,7 @@ def test_group_that_was_cut_off_is_imported_once(send, settings):
 
 
 def test_archive_at_which_the_worker_died_three_times_is_refused_and_the_rest_goes_on(send):
-    upload = send(zip_file(), dicom_file("IM1"), dicom_file("IM2"))
+    upload = send(zip_upload(), dicom_upload("IM1"), dicom_upload("IM2"))
     for _ in range(3):
         assert upload_claim(upload=upload)
         make_stale(upload)
@@ -209,8 +158,8 @@ def test_archive_at_which_the_worker_died_three_times_is_refused_and_the_rest_go
     assert series.status == Study.Status.QUEUED
 
 
-def test_group_whose_claim_was_lost_stores_nothing(send, settings):
-    upload = send(dicom_file())
+def test_group_whose_claim_was_lost_stores_nothing(send):
+    upload = send(dicom_upload())
     fake = FakeIngest(series=[("s", 2, (0,))], report=[report_row(0)])
 
     def slow(paths, folder):
@@ -225,4 +174,4 @@ def test_group_whose_claim_was_lost_stores_nothing(send, settings):
     assert upload.status == Upload.Status.RECEIVED
     assert not Series.objects.exists()
     assert SourceFile.objects.get().quarantine_path
-    assert volumes(settings) == []
+    assert volumes() == []

@@ -1,10 +1,13 @@
 """Importing an upload: what was sent becomes studies of series, and a report of every file."""
 
 import logging
+import os
 import shutil
 import time
+from collections import Counter
 from collections.abc import Callable, Generator, Iterable, Sequence
 from contextlib import closing
+from dataclasses import asdict
 from datetime import timedelta
 from functools import partial
 from pathlib import Path
@@ -16,11 +19,24 @@ from django.utils import timezone
 from django.utils.text import Truncator
 from django_tasks import task
 
-from detection.imaging.ingest import Decoded, decode_all
+from detection.imaging.ingest import (
+    OF_NO_CONCERN,
+    PICTURE_KINDS,
+    Decoded,
+    FileReport,
+    IngestedSeries,
+    IngestResult,
+    Kind,
+    choose_series,
+    decode_all,
+    ingest,
+)
 from detection.models import Series, SourceFile, Study, Upload
+from detection.models.encryption import blind_index, name_stem
 from detection.services.heartbeat import heartbeat, stale_before
-from detection.services.ingested import Ingest, ingest_group, ingested_store
+from detection.services.identifiers import identifiers_store
 from detection.services.predictions import prediction_create
+from detection.services.quarantine import quarantine_delete
 from detection.services.queue import LOST_SECONDS, pks_without_task, task_enqueue
 from detection.services.series import series_create
 
@@ -30,12 +46,17 @@ MAX_ATTEMPTS = 3
 # After so long an import queues up again behind the predictions it has created, so that a single
 # worker shows the first results while the rest still waits to be decoded.
 IMPORT_SECONDS = 3.0
-PICTURE_KINDS = frozenset({"png", "jpeg"})
 # What no row names any more is older than any upload under way.
 _LEFTOVER_SECONDS = 24 * 60 * 60
 _CRASHED = "Importing this file crashed the worker three times, so it is not tried again."
 _TELL = "Please tell an administrator."
 Decode = Callable[[Sequence[tuple[Path, Path]]], Generator[Decoded, None, None]]
+Ingest = Callable[[Sequence[Path], Path], IngestResult]
+
+
+def ingest_group(paths: Sequence[Path], folder: Path) -> IngestResult:
+    """Read files that belong together in the limited child process."""
+    return ingest(paths, target_folder=folder)
 
 
 @task()
@@ -125,7 +146,7 @@ def source_file_settle(*, upload: Upload, source_file: SourceFile, outcome: Deco
                 slices=series.slices, plane=series.plane
             )
             prediction_create(series=series)
-    quarantine_delete(source_file.quarantine_path)
+    quarantine_delete(quarantine_path=source_file.quarantine_path)
     return True
 
 
@@ -149,8 +170,35 @@ def group_import(*, upload: Upload, files: Sequence[SourceFile], ingest: Ingest)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
     for file in files:
-        quarantine_delete(file.quarantine_path)
+        quarantine_delete(quarantine_path=file.quarantine_path)
     return True
+
+
+def ingested_store(*, study: Study, files: Sequence[SourceFile], result: IngestResult) -> None:
+    """Make studies, series and report rows of what was found in `files`; queue the readings.
+
+    `study` becomes the first of the studies. Runs in the caller's transaction, before which the
+    files count as accepted; the volume files are moved to where the rows say.
+    """
+    series_of_row: dict[int, Series] = {}
+    for owner, found in _studies(study, result.series):
+        chosen = choose_series(found)
+        rows = [
+            _series_store(owner, ingested, is_chosen=index == chosen)
+            for index, ingested in enumerate(found)
+        ]
+        for ingested, series in zip(found, rows, strict=True):
+            series_of_row |= dict.fromkeys(ingested.rows, series)
+        identifiers_store(study=owner, found=asdict(found[chosen].identifiers))
+        Study.objects.filter(pk=owner.pk).update(
+            slices=rows[chosen].slices, plane=rows[chosen].plane
+        )
+        prediction_create(series=rows[chosen])
+    _report_store(study, files, result.report, series_of_row)
+    if not series_of_row:
+        Study.objects.filter(pk=study.pk).update(
+            status=Study.Status.NOT_IMPORTED, message=_why_nothing(result.report)
+        )
 
 
 def upload_sweep() -> None:
@@ -188,12 +236,6 @@ def leftovers_delete() -> None:
             path.unlink(missing_ok=True)
 
 
-def quarantine_delete(quarantine_path: str) -> None:
-    """Delete the bytes of a file that was imported or refused; "" is none."""
-    if quarantine_path:
-        (Path(settings.MEDIA_ROOT) / quarantine_path).unlink(missing_ok=True)
-
-
 def _refuse(files: Sequence[SourceFile], *, reason: str, advice: str = "", code: str = "") -> None:
     """Refuse all that is left of a study."""
     sentence = Truncator(reason).chars(255)
@@ -216,6 +258,90 @@ def _parted(sentence: str) -> tuple[str, str]:
     """What was wrong, and what to do, which begins with "Please"."""
     reason, please, advice = sentence.partition(" Please ")
     return reason, f"Please {advice}" if please else ""
+
+
+def _studies(
+    study: Study, found: Sequence[IngestedSeries]
+) -> list[tuple[Study, list[IngestedSeries]]]:
+    """Which series make a study: those of one examination; a picture is one of its own."""
+    groups: dict[str, list[IngestedSeries]] = {}
+    for ingested in found:
+        groups.setdefault(ingested.study, []).append(ingested)
+    owners = [study] + [
+        Study.objects.create(upload_id=study.upload_id, uploaded_by_id=study.uploaded_by_id)
+        for _ in list(groups)[1:]
+    ]
+    return list(zip(owners, groups.values(), strict=False))
+
+
+def _series_store(study: Study, ingested: IngestedSeries, *, is_chosen: bool) -> Series:
+    volume_path = f"volumes/{ingested.volume_path.name}"
+    series = series_create(
+        study=study,
+        header=ingested.header,
+        volume_path=volume_path,
+        description=ingested.description,
+        is_dicom=ingested.kind == Kind.DICOM,
+        is_chosen=is_chosen,
+        warnings=[
+            {"code": str(notice.code), "sentence": f"{notice.sentence} {notice.advice}".strip()}
+            for notice in ingested.warnings
+        ],
+    )
+    os.replace(ingested.volume_path, Path(settings.MEDIA_ROOT) / volume_path)
+    return series
+
+
+def _report_store(
+    study: Study,
+    files: Sequence[SourceFile],
+    report: Sequence[FileReport],
+    series_of_row: dict[int, Series],
+) -> None:
+    """Write what became of each file, and a new row for each member of an archive."""
+    changed: list[SourceFile] = []
+    members: list[SourceFile] = []
+    for number, row in enumerate(report):
+        source = files[row.source_index]
+        series = series_of_row.get(number)
+        if row.member:
+            source_file = SourceFile(
+                upload_id=source.upload_id,
+                display_name=source.display_name,
+                archive_member=row.member,
+                name_index=blind_index(name_stem(row.member), field="name"),
+                size_bytes=0,
+            )
+            members.append(source_file)
+        else:
+            source_file = source
+            changed.append(source_file)
+        source_file.series = series
+        source_file.study_id = series.study_id if series else study.pk
+        is_beside = bool(series_of_row) and row.code in OF_NO_CONCERN
+        source_file.status = SourceFile.Status.SKIPPED if is_beside else row.status
+        source_file.code = row.code
+        source_file.reason = Truncator(row.reason).chars(255)
+        source_file.advice = "" if is_beside else Truncator(row.advice).chars(255)
+    SourceFile.objects.bulk_update(
+        changed, ["series", "study", "status", "code", "reason", "advice"], batch_size=500
+    )
+    SourceFile.objects.bulk_create(members, batch_size=500)
+    used = [row for row in [*changed, *members] if row.series_id]
+    names = {row.study_id: row.display_name for row in reversed(used)}
+    for pk, count in Counter(row.study_id for row in used).items():
+        Study.objects.filter(pk=pk).update(file_count=count, name=names[pk])
+
+
+def _why_nothing(report: Sequence[FileReport]) -> str:
+    """One sentence for many files: what most of them were, and that there is a list."""
+    reasons = Counter(
+        f"{row.reason} {row.advice}".strip() for row in report if row.reason
+    ).most_common(1)
+    sentence = reasons[0][0] if reasons else "It holds no CT image."
+    if len(report) > 1:
+        sentence = f"None of the {len(report)} files could be read. {sentence}"
+    return Truncator(sentence).chars(255)
 
 
 def _volume_path(source_file: SourceFile) -> str:
@@ -259,7 +385,7 @@ def _take_up(upload: Upload) -> None:
         group = [file for file in _waiting(upload) if file.study_id == culprit.study_id]
         _refuse(group, reason=_CRASHED, advice=_TELL, code="crashed")
         for file in group:
-            transaction.on_commit(partial(quarantine_delete, file.quarantine_path))
+            transaction.on_commit(partial(quarantine_delete, quarantine_path=file.quarantine_path))
         logger.error("file crashed its worker", extra={"source_file": culprit.pk})
     _upload_leave(upload)
 

@@ -1,10 +1,8 @@
 import os
 import time
 from datetime import timedelta
-from pathlib import Path
 
 import pytest
-from django.core.exceptions import ValidationError
 from django.core.files.uploadedfile import SimpleUploadedFile
 from django.utils import timezone
 from django_tasks_db.models import DBTaskResult
@@ -13,8 +11,8 @@ from detection.imaging.ingest import Decoded
 from detection.imaging.volume import save_volume
 from detection.models import Prediction, Series, SourceFile, Study, Upload
 from detection.selectors.studies import series_volume_path
-from detection.services import studies, uploads
-from detection.services.studies import (
+from detection.services import imports
+from detection.services.imports import (
     leftovers_delete,
     upload_claim,
     upload_import_run,
@@ -22,12 +20,9 @@ from detection.services.studies import (
 )
 from detection.services.uploads import upload_create
 from tests.services.factories import png_bytes, png_upload, volume_make
+from tests.services.ingesting import make_stale, quarantined
 
 pytestmark = pytest.mark.usefixtures("model_version")
-
-
-def quarantined(settings):
-    return sorted((Path(settings.MEDIA_ROOT) / "quarantine").glob("*"))
 
 
 def fake_decode(jobs):
@@ -45,99 +40,7 @@ def file_make(name="slice.png", *, is_good=True):
     return SimpleUploadedFile(name, png_bytes() + (b"good" if is_good else b"bad"))
 
 
-def make_stale(upload):
-    long_ago = timezone.now() - timedelta(seconds=30)
-    Upload.objects.filter(pk=upload.pk).update(heartbeat_at=long_ago)
-
-
-def test_each_file_becomes_a_study_and_is_quarantined(radiologist, settings):
-    upload = upload_create(uploaded_by=radiologist, files=[png_upload("a.png"), png_upload("b")])
-
-    assert upload.status == Upload.Status.RECEIVED
-    assert [f.display_name for f in upload.source_files.order_by("pk")] == ["a.png", "b"]
-    assert set(upload.studies.values_list("status", flat=True)) == {Study.Status.RECEIVED}
-    assert [path.read_bytes() for path in quarantined(settings)] == [png_bytes()] * 2
-    # Under names of our own, which nobody else can read.
-    assert not {"a.png", "b"} & {path.name for path in quarantined(settings)}
-    assert {path.stat().st_mode & 0o777 for path in quarantined(settings)} == {0o600}
-    assert DBTaskResult.objects.get().args_kwargs["args"] == [upload.pk]
-
-
-def test_file_of_unknown_kind_is_refused_beside_the_good_ones(radiologist, settings):
-    files = [SimpleUploadedFile("report.png", b"%PDF-1.7 text"), png_upload()]
-
-    upload = upload_create(uploaded_by=radiologist, files=files)
-
-    refused, accepted = upload.source_files.order_by("pk")
-    assert refused.status == SourceFile.Status.REFUSED
-    assert "PDF" in refused.reason
-    assert refused.study.status == Study.Status.NOT_IMPORTED
-    assert refused.study.message == refused.reason
-    assert accepted.status == SourceFile.Status.RECEIVED
-    assert len(quarantined(settings)) == 1
-
-
-def test_upload_of_refused_files_alone_is_finished_at_once(radiologist):
-    upload = upload_create(uploaded_by=radiologist, files=[SimpleUploadedFile("empty.dcm", b"")])
-
-    assert upload.is_finished
-    assert "empty" in upload.studies.get().message
-    assert not DBTaskResult.objects.exists()
-
-
-def test_file_that_is_too_large_is_refused(radiologist, monkeypatch):
-    monkeypatch.setattr(uploads, "MAX_FILE_BYTES", 2**20)
-    large = SimpleUploadedFile("large.png", png_bytes() + bytes(2**20))
-
-    upload = upload_create(uploaded_by=radiologist, files=[large, png_upload()])
-
-    assert [bool(f.reason) for f in upload.source_files.order_by("pk")] == [True, False]
-
-
-@pytest.mark.parametrize(
-    ("bound", "value", "files", "message"),
-    [
-        ("MAX_FILES", 1, 2, "too many"),
-        ("MAX_UPLOAD_BYTES", 100, 1, "larger than"),
-        ("MAX_FILES", 1, 0, "No file was sent"),
-    ],
-)
-def test_upload_beyond_the_bounds_stores_nothing(
-    radiologist, settings, monkeypatch, bound, value, files, message
-):
-    monkeypatch.setattr(uploads, bound, value)
-
-    with pytest.raises(ValidationError, match=message):
-        upload_create(uploaded_by=radiologist, files=[png_upload() for _ in range(files)])
-
-    assert not Upload.objects.exists()
-    assert quarantined(settings) == []
-
-
-def test_upload_without_a_model_in_service_stores_nothing(radiologist, model_version, settings):
-    model_version.activations.all().delete()
-
-    with pytest.raises(ValidationError, match="No detection model is in service"):
-        upload_create(uploaded_by=radiologist, files=[png_upload()])
-
-    assert quarantined(settings) == []
-
-
-def test_full_disk_is_a_sentence_and_leaves_nothing(radiologist, settings):
-    class Unreadable(SimpleUploadedFile):
-        def chunks(self, chunk_size=None):
-            raise OSError(28, "No space left on device")
-
-    with pytest.raises(ValidationError, match="could not store"):
-        upload_create(
-            uploaded_by=radiologist, files=[png_upload(), Unreadable("x.png", png_bytes())]
-        )
-
-    assert quarantined(settings) == []
-    assert not Upload.objects.exists()
-
-
-def test_import_stores_the_outcome_of_each_file(radiologist, settings):
+def test_import_stores_the_outcome_of_each_file(radiologist):
     upload = upload_create(uploaded_by=radiologist, files=[file_make(), file_make(is_good=False)])
 
     upload_import_run(upload=upload, decode=fake_decode)
@@ -156,7 +59,7 @@ def test_import_stores_the_outcome_of_each_file(radiologist, settings):
     assert (bad.status, bad.reason) == (SourceFile.Status.REFUSED, "The file is damaged.")
     assert bad.study.status == Study.Status.NOT_IMPORTED
     assert bad.study.message == bad.reason
-    assert quarantined(settings) == []
+    assert quarantined() == []
     assert (good.quarantine_path, bad.quarantine_path) == ("", "")
 
 
@@ -194,9 +97,7 @@ def test_import_goes_on_with_the_rest_after_a_crash(radiologist):
     assert (Series.objects.count(), Prediction.objects.count()) == (3, 3)
 
 
-def test_file_at_which_the_worker_died_three_times_is_refused_and_the_rest_goes_on(
-    radiologist, settings
-):
+def test_file_at_which_the_worker_died_three_times_is_refused_and_the_rest_goes_on(radiologist):
     upload = upload_create(uploaded_by=radiologist, files=[file_make(), file_make()])
     for _ in range(3):
         assert upload_claim(upload=upload)
@@ -231,7 +132,7 @@ def test_import_that_lost_its_claim_stores_nothing_more(radiologist):
 
 
 def test_long_import_queues_up_again_behind_its_first_predictions(radiologist, monkeypatch):
-    monkeypatch.setattr(studies, "IMPORT_SECONDS", 0)
+    monkeypatch.setattr(imports, "IMPORT_SECONDS", 0)
     upload = upload_create(uploaded_by=radiologist, files=[file_make(), file_make()])
 
     upload_import_run(upload=upload, decode=fake_decode)
@@ -261,9 +162,9 @@ def test_waiting_upload_without_a_task_gets_one(radiologist):
     assert DBTaskResult.objects.get().args_kwargs["args"] == [upload.pk]
 
 
-def test_leftovers_of_killed_processes_are_deleted(radiologist, settings):
+def test_leftovers_of_killed_processes_are_deleted(radiologist):
     upload_create(uploaded_by=radiologist, files=[file_make()])
-    (named,) = quarantined(settings)
+    (named,) = quarantined()
     orphan = named.with_name("orphan")
     orphan.write_bytes(b"pixels")
     fresh = named.with_name("fresh")
@@ -274,11 +175,11 @@ def test_leftovers_of_killed_processes_are_deleted(radiologist, settings):
 
     leftovers_delete()
 
-    assert quarantined(settings) == sorted([named, fresh])
+    assert quarantined() == sorted([named, fresh])
 
 
 def test_real_decoding_of_a_real_picture(radiologist, monkeypatch):
-    monkeypatch.setattr(studies, "IMPORT_SECONDS", 60.0)
+    monkeypatch.setattr(imports, "IMPORT_SECONDS", 60.0)
     files = [png_upload("a.png"), SimpleUploadedFile("cut.png", png_bytes()[:400])]
     upload = upload_create(uploaded_by=radiologist, files=files)
 

@@ -1,0 +1,36 @@
+"""Quarantine: the bytes of a file as they came, until they are imported or refused."""
+
+import hashlib
+import uuid
+from pathlib import Path
+
+from django.conf import settings
+from django.core.files.uploadedfile import UploadedFile
+
+
+def quarantine_store(*, file: UploadedFile) -> tuple[str, str]:
+    """Copy a file into quarantine; return its path below MEDIA_ROOT and its SHA-256.
+
+    Raises OSError if it cannot be stored; then nothing is left of it.
+    """
+    digest = hashlib.sha256()
+    # A name of our own: the sender's is never part of a path.
+    quarantine_path = f"quarantine/{uuid.uuid4().hex}"
+    target = Path(settings.MEDIA_ROOT) / quarantine_path
+    target.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    try:
+        with target.open("xb") as copy:
+            target.chmod(0o600)
+            for chunk in file.chunks():
+                digest.update(chunk)
+                copy.write(chunk)
+    except BaseException:
+        target.unlink(missing_ok=True)
+        raise
+    return quarantine_path, digest.hexdigest()
+
+
+def quarantine_delete(*, quarantine_path: str) -> None:
+    """Delete the bytes of a file that was imported or refused; "" is none."""
+    if quarantine_path:
+        (Path(settings.MEDIA_ROOT) / quarantine_path).unlink(missing_ok=True)
