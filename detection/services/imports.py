@@ -5,12 +5,12 @@ import os
 import shutil
 import time
 from collections import Counter
-from collections.abc import Callable, Generator, Iterable, Sequence
-from contextlib import closing
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict
 from datetime import timedelta
 from functools import partial
 from pathlib import Path
+from typing import Protocol
 
 from django.conf import settings
 from django.db import transaction
@@ -22,13 +22,12 @@ from django_tasks import task
 from detection.imaging.ingest import (
     OF_NO_CONCERN,
     PICTURE_KINDS,
-    Decoded,
     FileReport,
     IngestedSeries,
     IngestResult,
     Kind,
+    Sandbox,
     choose_series,
-    decode_all,
     ingest,
 )
 from detection.models import Series, SourceFile, Study, Upload
@@ -50,13 +49,14 @@ IMPORT_SECONDS = 3.0
 _LEFTOVER_SECONDS = 24 * 60 * 60
 _CRASHED = "Importing this file crashed the worker three times, so it is not tried again."
 _TELL = "Please tell an administrator."
-Decode = Callable[[Sequence[tuple[Path, Path]]], Generator[Decoded, None, None]]
-Ingest = Callable[[Sequence[Path], Path], IngestResult]
 
 
-def ingest_group(paths: Sequence[Path], folder: Path) -> IngestResult:
-    """Read files that belong together in the limited child process."""
-    return ingest(paths, target_folder=folder)
+class Ingest(Protocol):
+    """How files are read: `detection.imaging.ingest.ingest`, or what stands in for it."""
+
+    def __call__(
+        self, paths: Sequence[Path], *, target_folder: Path, worker: Sandbox
+    ) -> IngestResult: ...
 
 
 @task()
@@ -64,9 +64,7 @@ def upload_import(upload_pk: int) -> None:
     upload_import_run(upload=Upload.objects.get(pk=upload_pk))
 
 
-def upload_import_run(
-    *, upload: Upload, decode: Decode = decode_all, ingest: Ingest = ingest_group
-) -> None:
+def upload_import_run(*, upload: Upload, ingest: Ingest = ingest) -> None:
     """Decode the files of an upload and queue a prediction for each study that can be read.
 
     Pictures go first, one by one; then each group of files that belong together: the DICOM files,
@@ -76,38 +74,17 @@ def upload_import_run(
     """
     if not upload_claim(upload=upload):
         return
-    with heartbeat(rows=_claimed(upload)):
-        pause_at = None
+    with heartbeat(rows=_claimed(upload)), Sandbox() as sandbox:
         (Path(settings.MEDIA_ROOT) / "volumes").mkdir(mode=0o700, parents=True, exist_ok=True)
-        with closing(_import(upload, decode, ingest)) as steps:
-            for is_ours in steps:
-                if not is_ours:
-                    return
-                # From the first outcome on: a slow start must not be repeated for each file.
-                pause_at = pause_at or time.monotonic() + IMPORT_SECONDS
-                if time.monotonic() >= pause_at:
-                    break
+        pause_at = None
+        for group in _groups(upload):
+            if not group_import(upload=upload, files=group, ingest=ingest, worker=sandbox):
+                return
+            # From the first outcome on: a slow start must not be repeated for each file.
+            pause_at = pause_at or time.monotonic() + IMPORT_SECONDS
+            if time.monotonic() >= pause_at:
+                break
         _upload_leave(upload)
-
-
-def _import(upload: Upload, decode: Decode, ingest: Ingest) -> Generator[bool, None, None]:
-    """Import one file or group after the other; say after each whether the upload is still ours."""
-    media = Path(settings.MEDIA_ROOT)
-    files = list(_waiting(upload))
-    pictures = [file for file in files if file.kind in PICTURE_KINDS]
-    jobs = [(media / file.quarantine_path, media / _volume_path(file)) for file in pictures]
-    if jobs:
-        with closing(decode(jobs)) as outcomes:
-            for outcome in outcomes:
-                yield source_file_settle(
-                    upload=upload, source_file=pictures[outcome.index], outcome=outcome
-                )
-    groups: dict[int, list[SourceFile]] = {}
-    for file in files:
-        if file.kind not in PICTURE_KINDS:
-            groups.setdefault(file.study_id, []).append(file)
-    for group in groups.values():
-        yield group_import(upload=upload, files=group, ingest=ingest)
 
 
 @transaction.atomic
@@ -122,35 +99,9 @@ def upload_claim(*, upload: Upload) -> bool:
     return bool(claimed)
 
 
-def source_file_settle(*, upload: Upload, source_file: SourceFile, outcome: Decoded) -> bool:
-    """Store what became of one picture and delete its bytes; say whether the upload is still ours.
-
-    A file whose outcome is stored already is left as it is.
-    """
-    with transaction.atomic():
-        if not _is_ours(upload):
-            return False
-        if outcome.header is None:
-            reason, advice = _parted(outcome.error or "The file could not be read.")
-            _refuse([source_file], reason=reason, advice=advice)
-        elif _settled([source_file], status=SourceFile.Status.ACCEPTED):
-            series = series_create(
-                study=source_file.study,
-                header=outcome.header,
-                volume_path=_volume_path(source_file),
-                description="picture",
-                is_dicom=False,
-            )
-            SourceFile.objects.filter(pk=source_file.pk).update(series=series)
-            Study.objects.filter(pk=source_file.study_id).update(
-                slices=series.slices, plane=series.plane
-            )
-            prediction_create(series=series)
-    quarantine_delete(quarantine_path=source_file.quarantine_path)
-    return True
-
-
-def group_import(*, upload: Upload, files: Sequence[SourceFile], ingest: Ingest) -> bool:
+def group_import(
+    *, upload: Upload, files: Sequence[SourceFile], ingest: Ingest, worker: Sandbox
+) -> bool:
     """Import files that belong together, and say whether the upload is still ours.
 
     They share one study so far; it becomes the first of the studies that are found in them.
@@ -161,7 +112,8 @@ def group_import(*, upload: Upload, files: Sequence[SourceFile], ingest: Ingest)
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(mode=0o700)
     try:
-        result = ingest([media / file.quarantine_path for file in files], folder)
+        paths = [media / file.quarantine_path for file in files]
+        result = ingest(paths, target_folder=folder, worker=worker)
         with transaction.atomic():
             if not _is_ours(upload):
                 return False
@@ -254,12 +206,6 @@ def _settled(files: Iterable[SourceFile], *, status: str, **fields: str) -> int:
     return waiting.update(status=status, quarantine_path="", **fields)
 
 
-def _parted(sentence: str) -> tuple[str, str]:
-    """What was wrong, and what to do, which begins with "Please"."""
-    reason, please, advice = sentence.partition(" Please ")
-    return reason, f"Please {advice}" if please else ""
-
-
 def _studies(
     study: Study, found: Sequence[IngestedSeries]
 ) -> list[tuple[Study, list[IngestedSeries]]]:
@@ -344,9 +290,12 @@ def _why_nothing(report: Sequence[FileReport]) -> str:
     return Truncator(sentence).chars(255)
 
 
-def _volume_path(source_file: SourceFile) -> str:
-    # Named after the file: a second attempt replaces what a first one left behind.
-    return f"volumes/{source_file.uuid}.volume"
+def _groups(upload: Upload) -> list[list[SourceFile]]:
+    """The files without an outcome, by the study they share; a picture is a group of one."""
+    groups: dict[int, list[SourceFile]] = {}
+    for file in _waiting(upload):
+        groups.setdefault(file.study_id, []).append(file)
+    return list(groups.values())
 
 
 def _waiting(upload: Upload) -> QuerySet[SourceFile]:

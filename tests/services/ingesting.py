@@ -1,7 +1,7 @@
 """Imports in tests: readers of files that say what they are told to, and what is left of them."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from pathlib import Path
 from uuid import uuid4
@@ -12,7 +12,7 @@ from django.utils import timezone
 
 from detection.imaging.errors import Notice
 from detection.imaging.formats.dicom_facts import Identifiers
-from detection.imaging.ingest import FileReport, IngestedSeries, IngestResult
+from detection.imaging.ingest import FileReport, IngestedSeries, IngestResult, Sandbox
 from detection.imaging.volume import Volume, save_volume
 from detection.models import Upload
 
@@ -28,10 +28,12 @@ class FakeIngest:
     warnings: tuple[Notice, ...] = ()
     seen: list[list[Path]] = field(default_factory=list)
 
-    def __call__(self, paths: Sequence[Path], folder: Path) -> IngestResult:
+    def __call__(
+        self, paths: Sequence[Path], *, target_folder: Path, worker: Sandbox
+    ) -> IngestResult:
         self.seen.append(list(paths))
         return IngestResult(
-            series=tuple(self._series(folder, *one) for one in self.series),
+            series=tuple(self._series(target_folder, *one) for one in self.series),
             report=tuple(self.report),
         )
 
@@ -42,21 +44,59 @@ class FakeIngest:
             spacing_mm=(1.5, 0.7, 0.7),
             plane="axial",
         )
-        path = folder / f"{uuid4().hex}.volume"
-        save_volume(volume, path)
-        return IngestedSeries(
-            volume_path=path,
-            header=volume.header(),
+        return replace(
+            ingested_series(folder, volume, rows=rows, study=study),
             kind=self.kind,
-            study=study,
-            group=uuid4().hex,
             description=f"axial, {slices} slices, 1.5 mm",
-            is_original=True,
             warnings=self.warnings,
-            rows=rows,
-            source_indices=rows,
             identifiers=self.identifiers,
         )
+
+
+def ingested_series(
+    folder: Path, volume: Volume, *, rows: tuple[int, ...] = (0,), study: str = "study"
+) -> IngestedSeries:
+    """A picture that was read: its volume lies in `folder`."""
+    path = folder / f"{uuid4().hex}.volume"
+    save_volume(volume, path)
+    return IngestedSeries(
+        volume_path=path,
+        header=volume.header(),
+        kind="png",
+        study=study,
+        group=uuid4().hex,
+        description="picture",
+        is_original=True,
+        warnings=(),
+        rows=rows,
+        source_indices=rows,
+    )
+
+
+@dataclass
+class FakePictures:
+    """Call it as `ingest`: reads a picture that ends with "good", refuses any other."""
+
+    volume: Volume
+    seen: list[Path] = field(default_factory=list)
+
+    def __call__(
+        self, paths: Sequence[Path], *, target_folder: Path, worker: Sandbox
+    ) -> IngestResult:
+        (path,) = paths
+        self.seen.append(path)
+        if path.read_bytes().endswith(b"good"):
+            series = ingested_series(target_folder, self.volume)
+            return IngestResult(series=(series,), report=(report_row(0),))
+        refused = FileReport(
+            source_index=0,
+            name="never shown",
+            member="",
+            status="refused",
+            code="damaged",
+            reason="The file is damaged.",
+        )
+        return IngestResult(series=(), report=(refused,))
 
 
 def report_row(

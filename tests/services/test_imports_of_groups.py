@@ -11,9 +11,8 @@ from detection.imaging.volume import load_volume
 from detection.models import Prediction, Series, SourceFile, Study, StudyIdentifiers, Upload
 from detection.selectors.studies import series_volume_path
 from detection.services.imports import upload_claim, upload_import_run, upload_sweep
-from tests.services.factories import dicom_upload, zip_upload
+from tests.services.factories import dicom_upload, png_upload, zip_upload
 from tests.services.ingesting import FakeIngest, make_stale, report_row, statuses, volumes
-from tests.services.test_imports import fake_decode, file_make
 
 pytestmark = pytest.mark.usefixtures("model_version")
 
@@ -98,16 +97,16 @@ def test_group_in_which_nothing_can_be_read_is_one_refused_study(send):
 
 def test_pictures_go_first_and_a_long_import_queues_up_between_the_groups(send, monkeypatch):
     monkeypatch.setattr("detection.services.imports.IMPORT_SECONDS", 0)
-    upload = send(zip_upload(), dicom_upload(), file_make("a.png"))
+    upload = send(zip_upload(), dicom_upload(), png_upload("a.png"))
+    picture = upload.source_files.get(kind="png").quarantine_path
     ingest = FakeIngest(series=[("s", 2, (0,))], report=[report_row(0)])
 
-    upload_import_run(upload=upload, decode=fake_decode, ingest=ingest)
-    assert ingest.seen == []
-    for count in (1, 2):
+    for count in (1, 2, 3):
         upload.refresh_from_db()
         assert upload.status == Upload.Status.RECEIVED
-        upload_import_run(upload=upload, decode=fake_decode, ingest=ingest)
+        upload_import_run(upload=upload, ingest=ingest)
         assert len(ingest.seen) == count
+    assert [path.name for path in ingest.seen[0]] == [Path(picture).name]
 
     upload.refresh_from_db()
     assert upload.is_finished
@@ -122,8 +121,8 @@ def test_pictures_go_first_and_a_long_import_queues_up_between_the_groups(send, 
 def test_group_that_was_cut_off_is_imported_once(send):
     upload = send(dicom_upload())
 
-    def dying(paths, folder):
-        (folder / "half").write_bytes(b"pixels")
+    def dying(paths, *, target_folder, worker):
+        (target_folder / "half").write_bytes(b"pixels")
         raise MemoryError
 
     with pytest.raises(MemoryError):
@@ -162,11 +161,11 @@ def test_group_whose_claim_was_lost_stores_nothing(send):
     upload = send(dicom_upload())
     fake = FakeIngest(series=[("s", 2, (0,))], report=[report_row(0)])
 
-    def slow(paths, folder):
+    def slow(paths, **kwargs):
         # Meanwhile this worker counted as dead.
         make_stale(upload)
         upload_sweep()
-        return fake(paths, folder)
+        return fake(paths, **kwargs)
 
     upload_import_run(upload=upload, ingest=slow)
 

@@ -17,6 +17,7 @@ from detection.imaging.formats.dicom_header import (
 from detection.imaging.formats.dicom_pixels import decode_frame, frames_of
 from detection.imaging.formats.kinds import HEAD_BYTES, PICTURE_KINDS, Kind, sniff
 from detection.imaging.formats.nifti import convert_nifti, is_nifti_gzip
+from detection.imaging.formats.picture import decode_picture
 from detection.imaging.formats.single_image import check_size, decode_file
 
 __all__ = [
@@ -31,6 +32,7 @@ __all__ = [
     "damage_named",
     "decode_file",
     "decode_frame",
+    "decode_picture",
     "frame_datasets",
     "frames_of",
     "is_nifti_gzip",

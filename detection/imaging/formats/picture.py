@@ -40,7 +40,7 @@ def decode_picture(path: Path, *, kind: Kind, limits: Limits = LIMITS) -> Volume
     Raises
     ------
     ImageError
-        If the picture is too large, animated, truncated or damaged.
+        If the picture is too large, animated, truncated or damaged, or needs too much memory.
     """
     try:
         # One pixel too many is refused below with a sentence; this guards Pillow's own paths.
@@ -50,6 +50,12 @@ def decode_picture(path: Path, *, kind: Kind, limits: Limits = LIMITS) -> Volume
             return _decode(path, kind=kind, limits=limits)
     except ImageError:
         raise
+    except MemoryError as error:
+        raise ImageError(
+            "The image needs more memory to be read than is allowed. "
+            "Please upload the CT slice at its original size.",
+            code=Code.OUT_OF_MEMORY,
+        ) from error
     except (Image.DecompressionBombWarning, Image.DecompressionBombError) as error:
         raise ImageError(
             "The picture is too large to be read. Please upload the CT slice at its original size.",

@@ -13,6 +13,8 @@ from detection.imaging.volume import Volume
 def decode_file(path: Path, *, limits: Limits = LIMITS) -> Volume:
     """Decode a PNG, JPEG or single-slice DICOM CT file, whatever it is called.
 
+    It decodes in this process: for files of the caller's own. Others go through `ingest`.
+
     Parameters
     ----------
     limits : Limits
@@ -27,8 +29,8 @@ def decode_file(path: Path, *, limits: Limits = LIMITS) -> Volume:
     ------
     ImageError
         If the file cannot be used; `str(error)` is a sentence for the user.
-    OSError
-        If the file cannot be opened or read.
+    OSError, MemoryError
+        If the file cannot be opened or read, or needs too much.
     """
     if path.is_dir():
         raise ImageError(
@@ -48,16 +50,9 @@ def decode_file(path: Path, *, limits: Limits = LIMITS) -> Volume:
             "Please upload it as a series.",
             code=Code.IS_VOLUME,
         )
-    try:
-        if kind is Kind.DICOM:
-            return decode_dicom(path, limits=limits)
-        return decode_picture(path, kind=kind, limits=limits)
-    except MemoryError as error:
-        raise ImageError(
-            "The image needs more memory to be read than is allowed. "
-            "Please upload the CT slice at its original size.",
-            code=Code.OUT_OF_MEMORY,
-        ) from error
+    if kind is Kind.DICOM:
+        return decode_dicom(path, limits=limits)
+    return decode_picture(path, kind=kind, limits=limits)
 
 
 def check_size(path: Path, limits: Limits) -> None:

@@ -9,20 +9,18 @@ from detection.imaging.ingest.result import (
     IngestResult,
     choose_series,
 )
-from detection.imaging.ingest.sandbox import Decoded, Sandbox, decode_all
+from detection.imaging.ingest.sandbox import Sandbox
 
 __all__ = [
     "HEAD_BYTES",
     "OF_NO_CONCERN",
     "PICTURE_KINDS",
-    "Decoded",
     "FileReport",
     "IngestResult",
     "IngestedSeries",
     "Kind",
     "Sandbox",
     "choose_series",
-    "decode_all",
     "ingest",
     "sniff",
 ]

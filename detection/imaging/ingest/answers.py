@@ -6,22 +6,24 @@ from typing import Any
 from detection.imaging.errors import Code, ImageError
 from detection.imaging.formats import Identifiers, SeriesKeys, SliceFacts
 from detection.imaging.ingest.plan import SliceRef
-from detection.imaging.ingest.sandbox import HEADER_KEYS
 from detection.imaging.volume import load_volume
 
+_HEADER_KEYS = frozenset(
+    {"slices", "rows", "columns", "is_hu", "plane", "spacing_mm", "caveats", "colour_spread"}
+)
 _MAX_TEXT = 255
 
 
 def checked(target: Path, header: Any) -> dict[str, Any]:
     """Believe the decoding process only if the volume is there and is what it says."""
-    if isinstance(header, dict) and header.keys() >= HEADER_KEYS:
-        stored = load_volume(target).header()
+    if isinstance(header, dict) and header.keys() >= _HEADER_KEYS:
+        try:
+            stored = load_volume(target).header()
+        except ImageError as error:
+            raise _not_believed() from error
         if {key: header.get(key) for key in stored} == stored:
             return stored
-    raise ImageError(
-        "The file could not be read: decoding it failed. Please export it again.",
-        code=Code.DECODER_DIED,
-    )
+    raise _not_believed()
 
 
 def believed(answer: dict[str, Any], *, row: int) -> tuple[Identifiers, list[SliceRef]]:
@@ -33,10 +35,14 @@ def believed(answer: dict[str, Any], *, row: int) -> tuple[Identifiers, list[Sli
         refs = [SliceRef(row, _facts(one), keys) for one in answer["slices"]]
         return Identifiers(**told), refs
     except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise ImageError(
-            "The file could not be read: decoding it failed. Please export it again.",
-            code=Code.DECODER_DIED,
-        ) from error
+        raise _not_believed() from error
+
+
+def _not_believed() -> ImageError:
+    return ImageError(
+        "The file could not be read: decoding it failed. Please export it again.",
+        code=Code.DECODER_DIED,
+    )
 
 
 def _facts(told: dict[str, Any]) -> SliceFacts:

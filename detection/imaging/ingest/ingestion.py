@@ -144,7 +144,7 @@ class Ingestion:
         if kind == Kind.ZIP:
             self._unpack(row)
         elif kind in PICTURE_KINDS:
-            self._convert(row, kind, "decode", self.limits.seconds_per_file)
+            self._convert(row, kind, "picture", self.limits.seconds_per_file)
         elif kind == Kind.NIFTI:
             self._convert(row, kind, "nifti", self.limits.seconds_per_job)
         else:
@@ -190,7 +190,7 @@ class Ingestion:
         """One file to one volume."""
         target = self._new_path()
         answer = self.worker.run(
-            {"do": job, "source": str(row.path.resolve()), "target": str(target)},
+            {"do": job, "kind": kind, "source": str(row.path.resolve()), "target": str(target)},
             timeout_seconds=timeout_seconds,
         )
         header = checked(target, answer.get("header"))

@@ -15,8 +15,8 @@ from detection.imaging.formats import (
     check_size,
     convert_nifti,
     damage_named,
-    decode_file,
     decode_frame,
+    decode_picture,
     frame_datasets,
     frames_of,
     is_nifti_gzip,
@@ -84,13 +84,6 @@ def do_job(job: dict[str, Any], *, limits: Limits, tell: Tell) -> dict[str, Any]
     return _JOBS[job["do"]](job, limits, tell)
 
 
-def _decode(job: dict[str, Any], limits: Limits, tell: Tell) -> dict[str, Any]:
-    """One picture or one slice of DICOM to a volume file."""
-    volume = decode_file(Path(job["source"]), limits=limits)
-    save_volume(volume, Path(job["target"]))
-    return {"header": volume.header()}
-
-
 def _scan(job: dict[str, Any], limits: Limits, tell: Tell) -> dict[str, Any]:
     """What a file is, and of a DICOM image where its slices lie and to whom they belong."""
     path = Path(job["source"])
@@ -129,6 +122,13 @@ def _unpack(job: dict[str, Any], limits: Limits, tell: Tell) -> dict[str, Any]:
         bytes_left=job["bytes_left"],
     )
     return {"members": [asdict(member) for member in members]}
+
+
+def _picture(job: dict[str, Any], limits: Limits, tell: Tell) -> dict[str, Any]:
+    """One picture to a volume file."""
+    volume = decode_picture(Path(job["source"]), kind=Kind(job["kind"]), limits=limits)
+    save_volume(volume, Path(job["target"]))
+    return {"header": volume.header()}
 
 
 def _nifti(job: dict[str, Any], limits: Limits, tell: Tell) -> dict[str, Any]:
@@ -190,9 +190,9 @@ def _read_frames(
 
 
 _JOBS: dict[str, Callable[[dict[str, Any], Limits, Tell], dict[str, Any]]] = {
-    "decode": _decode,
     "scan": _scan,
     "unpack": _unpack,
+    "picture": _picture,
     "nifti": _nifti,
     "stack": _stack,
 }

@@ -8,8 +8,8 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Callable
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -20,30 +20,8 @@ _START_SECONDS = 60.0
 # The header of a multi-frame image of a thousand slices.
 _MAX_ANSWER_BYTES = 2**23
 _MAX_SENTENCE = 255
-HEADER_KEYS = frozenset(
-    {"slices", "rows", "columns", "is_hu", "plane", "spacing_mm", "caveats", "colour_spread"}
-)
 _PROJECT_ROOT = Path(__file__).resolve().parents[3]
 _AGAIN = "It may be damaged: please export it again."
-
-
-@dataclass(frozen=True)
-class Decoded:
-    """What became of one job: the header of the volume that was written, or a sentence.
-
-    Attributes
-    ----------
-    index : int
-        Of the job, from 0.
-    header : dict or None
-        As `Volume.header` gives it.
-    error : str or None
-        Why there is no volume, for the user.
-    """
-
-    index: int
-    header: dict[str, Any] | None = None
-    error: str | None = None
 
 
 class _ChildDied(Exception):
@@ -140,64 +118,12 @@ class Sandbox:
             )
         return answer
 
-    def distrust(self) -> ImageError:
-        """End a child that has answered what it should not, and return what to say of it."""
-        if self._child is not None:
-            self._child.end()
-        return ImageError(
-            f"The file could not be read: decoding it failed. {_AGAIN}", code=Code.DECODER_DIED
-        )
-
     def _ready_child(self) -> "_Child":
         if self._child is None or not self._child.is_alive():
             if self._child is not None:
                 self._child.end()
             self._child = _Child(limits=self._limits, scratch=self._scratch.name)
         return self._child
-
-
-def decode_all(jobs: Sequence[tuple[Path, Path]], *, limits: Limits = LIMITS) -> Iterator[Decoded]:
-    """Decode each source into its target volume file, one after the other, in a child process.
-
-    Parameters
-    ----------
-    jobs : sequence of (Path, Path)
-        Source file, and the volume file to be written, whose folder must exist.
-    limits : Limits
-        Bounds on the files, and on the memory and time of the child.
-
-    Yields
-    ------
-    Decoded
-        One for each job, in order, as soon as it is known. A file on which the child dies or
-        hangs gets a sentence, and a new child goes on with the rest. Its target does not exist.
-
-    Raises
-    ------
-    ChildProcessError
-        If the child does not even start, which is a fault of the installation.
-    """
-    with Sandbox(limits=limits) as sandbox:
-        for index, (source, target) in enumerate(jobs):
-            try:
-                job = {
-                    "do": "decode",
-                    "source": str(source.resolve()),
-                    "target": str(target.resolve()),
-                }
-                answer = sandbox.run(job, timeout_seconds=limits.seconds_per_file)
-                header = answer.get("header")
-                if (
-                    not isinstance(header, dict)
-                    or not header.keys() >= HEADER_KEYS
-                    or not target.is_file()
-                ):
-                    raise sandbox.distrust()
-            except ImageError as error:
-                target.unlink(missing_ok=True)
-                yield Decoded(index=index, error=str(error))
-            else:
-                yield Decoded(index=index, header=header)
 
 
 class _Child:
