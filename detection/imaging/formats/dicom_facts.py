@@ -16,7 +16,13 @@ from detection.imaging.formats.dicom_header import (
     tells_hu,
     texts,
 )
-from detection.imaging.formats.dicom_place import numbers, orientation_of, spacing_mm_of
+from detection.imaging.formats.dicom_place import (
+    numbers,
+    orientation_of,
+    plane_of,
+    spacing_mm_of,
+)
+from detection.imaging.volume import Plane
 
 Vector = tuple[float, float, float]
 # What finds a study again and tells series apart. It is parsed by itself, leaves the decoding
@@ -49,9 +55,13 @@ class SliceFacts:
     position_mm, orientation : tuple, optional
         Of the centre of the first pixel, and the directions along a row and along a column, LPS.
     spacing_mm : tuple of float, optional
-        As `geometry.spacing_mm_of` reads it.
+        As `dicom_place.spacing_mm_of` reads it.
     acquisition, variant : str
         What parts slices at one place that belong to different scans or reconstructions.
+    plane : str
+        As `plane_of` names it, of a slice that does not say where it lies too.
+    frames : int
+        How many its file holds.
     """
 
     frame: int
@@ -64,6 +74,8 @@ class SliceFacts:
     spacing_mm: tuple[float, float, float] | None
     acquisition: str
     variant: str
+    plane: Plane = "unknown"
+    frames: int = 1
 
 
 @dataclass(frozen=True)
@@ -110,6 +122,8 @@ def slice_facts(dicom: DicomFile) -> list[SliceFacts]:
                 spacing_mm=spacing_mm_of(frame),
                 acquisition=opaque(acquisition),
                 variant=opaque(repr(variant)),
+                plane=plane_of(frame.get("ImageOrientationPatient")),
+                frames=dicom.frames,
             )
         )
     if not facts:

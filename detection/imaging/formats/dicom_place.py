@@ -48,12 +48,12 @@ def plane_of(orientation: Any) -> Plane:
     str
         "unknown" if the slice is tilted by more than 30 degrees, or the numbers are no directions.
     """
-    if orientation is None or isinstance(orientation, str | float) or len(orientation) != 6:
+    values = numbers(orientation, 6)
+    if values is None:
         return "unknown"
-    values = [float(value) for value in orientation]
     normal = np.cross(values[:3], values[3:])
     length = float(np.linalg.norm(normal))
-    if not math.isfinite(length) or not 0.9 < length < 1.1:
+    if not 0.9 < length < 1.1:
         return "unknown"
     return _plane_across(normal / length)
 

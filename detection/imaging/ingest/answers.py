@@ -1,12 +1,12 @@
 """What is believed of the decoding process's answers: only what has the form it must have."""
 
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 from detection.imaging.errors import Code, ImageError
 from detection.imaging.formats import Identifiers, SeriesKeys, SliceFacts
 from detection.imaging.ingest.plan import SliceRef
-from detection.imaging.volume import load_volume
+from detection.imaging.volume import Plane, load_volume
 
 _HEADER_KEYS = frozenset(
     {"slices", "rows", "columns", "is_hu", "plane", "spacing_mm", "caveats", "colour_spread"}
@@ -50,7 +50,9 @@ def _facts(told: dict[str, Any]) -> SliceFacts:
         x, y, z = (float(value) for value in values)
         return x, y, z
 
-    orientation = told["orientation"]
+    orientation, plane = told["orientation"], told["plane"]
+    if plane not in get_args(Plane):
+        raise ValueError("There is no such plane.")
     return SliceFacts(
         frame=int(told["frame"]),
         rows=int(told["rows"]),
@@ -62,4 +64,6 @@ def _facts(told: dict[str, Any]) -> SliceFacts:
         spacing_mm=three(told["spacing_mm"]) if told["spacing_mm"] else None,
         acquisition=str(told["acquisition"])[:64],
         variant=str(told["variant"])[:64],
+        plane=plane,
+        frames=int(told["frames"]),
     )

@@ -207,6 +207,7 @@ class Ingestion:
                 warnings=tuple(Notice(**notice) for notice in answer.get("notices") or ()),
                 rows=(row.index,),
                 source_indices=(row.source_index,),
+                is_single_image=kind in PICTURE_KINDS,
             )
         )
         row.answer("accepted")
@@ -289,6 +290,7 @@ class Ingestion:
                 warnings=warnings,
                 rows=rows,
                 source_indices=tuple(sorted({self._rows[row].source_index for row in rows})),
+                is_single_image=len(plan.slices) == plan.slices[0].facts.frames == 1,
                 identifiers=self._rows[rows[0]].identifiers,
             )
         )

@@ -130,7 +130,11 @@ def plan_series(
                 if _is_too_large(part, limits):
                     left_out += _refused(part, _too_many(part, limits))
                 else:
-                    plans.append(_plan(part, notices + found))
+                    try:
+                        with np.errstate(over="ignore", invalid="ignore"):
+                            plans.append(_plan(part, notices + found))
+                    except (ValueError, OverflowError):
+                        left_out += _refused(part, _AT_NO_PLACE)
     return plans, left_out
 
 
@@ -138,6 +142,14 @@ _MIXED = Notice(
     Code.MIXED_ORIENTATIONS,
     "The slices of this series point in many directions, as in a curved or rotating view.",
     "Please upload the series from which it was made.",
+)
+
+
+# Positions or distances so large that no step from slice to slice is left.
+_AT_NO_PLACE = Notice(
+    Code.DAMAGED,
+    "The DICOM file is damaged or was not copied completely.",
+    "Please export it again or upload it again.",
 )
 
 
@@ -284,7 +296,7 @@ def _plan(part: list[SliceRef], notices: tuple[Notice, ...]) -> SeriesPlan:
         slices=tuple(part),
         arrangement=None,
         spacing_mm=facts.spacing_mm,
-        plane="unknown",
+        plane=facts.plane,
         is_evenly_spaced=True,
         notices=notices,
         study=first.keys.study or group,

@@ -56,6 +56,8 @@ class IngestedSeries:
     warnings : tuple of Notice
     rows, source_indices : tuple of int
         The rows of the report, and the given paths, from which it was made.
+    is_single_image : bool
+        Whether it is an image that has a file to itself: a picture, or a DICOM file of one frame.
     identifiers : Identifiers
         To be stored encrypted and apart.
     """
@@ -70,6 +72,7 @@ class IngestedSeries:
     warnings: tuple[Notice, ...]
     rows: tuple[int, ...]
     source_indices: tuple[int, ...]
+    is_single_image: bool = False
     identifiers: Identifiers = Identifiers()
 
 

@@ -3,14 +3,13 @@
 import json
 import logging
 import tempfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, TextIO
 
-from detection.imaging.errors import Code, ImageError
-from detection.imaging.formats import decode_file
-from detection.imaging.ingest import IngestResult, Sandbox, ingest
+from detection.imaging.errors import ImageError
+from detection.imaging.ingest import FileReport, IngestedSeries, IngestResult, Sandbox, ingest
 from detection.imaging.volume import Volume, load_volume
 from detection.ml.bundle import load_bundle, load_default_bundle
 from detection.ml.errors import MLError
@@ -20,8 +19,6 @@ from detection.ml.serving.stones import Stone
 
 logger = logging.getLogger(__name__)
 ERROR = "error"
-# What is no single image and is read by way of series.
-_MANY = frozenset({Code.IS_FOLDER, Code.IS_ARCHIVE, Code.IS_VOLUME, Code.MULTI_FRAME})
 
 
 def open_predictor(*, root: Path, model: Path | None = None) -> Predictor:
@@ -38,7 +35,7 @@ def classify_paths(paths: Iterable[str], *, predictor: Predictor, out: TextIO) -
     """
     answered = True
     with ExitStack() as stack:
-        # Started by the first input that needs it, and shared by all of them.
+        # One decoding process for all inputs; the first one starts it.
         sandbox = stack.enter_context(Sandbox())
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="classify-")))
         for path in paths:
@@ -62,15 +59,18 @@ def _classify(
         "findings": [],
     }
     try:
-        try:
-            volume = decode_file(Path(path))
-        except ImageError as error:
-            if error.code not in _MANY:
-                raise
-            found = ingest([Path(path)], target_folder=folder, worker=sandbox)
-            yield from _classify_series(result, found, predictor=predictor)
-            return
-        yield _assess(result, volume, predictor=predictor)
+        source = Path(path)
+        if not source.is_dir():
+            # What the system says of a file that is missing or closed to us is said of the path.
+            source.open("rb").close()
+        found = ingest([source], target_folder=folder, worker=sandbox)
+        if not found.series:
+            yield {**result, "reason": _why_nothing(found.report)}
+        for number, series in enumerate(found.series, start=1):
+            told = result | _told(series, number, found)
+            volume = load_volume(series.volume_path)
+            yield _assess(told, volume, predictor=predictor)
+            series.volume_path.unlink(missing_ok=True)
     except ImageError as error:
         yield {**result, "reason": str(error)}
     except OSError as error:
@@ -81,32 +81,32 @@ def _classify(
         yield {**result, "reason": "An unexpected error occurred while reading this file."}
 
 
-def _classify_series(
-    result: dict[str, Any], found: IngestResult, *, predictor: Predictor
-) -> Iterator[dict[str, Any]]:
-    """Classify each series, and say how many files of the input were refused."""
-    refused = [row for row in found.report if row.status == "refused"]
-    if not found.series:
-        row = next(iter(refused or found.report), None)
-        reason = f"{row.reason} {row.advice}".strip() if row else "The folder is empty."
-        if len(found.report) > 1:
-            reason = f"None of the {len(found.report)} files is a CT image. The first: {reason}"
-        yield {**result, "reason": reason}
-        return
-    for number, series in enumerate(found.series, start=1):
-        told = dict(result)
-        if len(found.series) > 1:
-            told["series"] = number
-        if len(series.rows) == 1 and found.report[series.rows[0]].member:
-            told["member"] = found.report[series.rows[0]].member
-        told["slices"] = []
-        if series.warnings:
-            told["warnings"] = [warning.sentence for warning in series.warnings]
-        if refused:
-            told["files_refused"] = len(refused)
-        volume = load_volume(series.volume_path)
-        yield _assess(told, volume, predictor=predictor)
-        series.volume_path.unlink(missing_ok=True)
+def _why_nothing(report: Sequence[FileReport]) -> str:
+    """Say why nothing of an input could be read: its file, or the first of its refused ones."""
+    refused = [row for row in report if row.status == "refused"]
+    row = next(iter(refused or report), None)
+    reason = f"{row.reason} {row.advice}".strip() if row else "The folder is empty."
+    if len(report) > 1:
+        reason = f"None of the {len(report)} files is a CT image. The first: {reason}"
+    return reason
+
+
+def _told(series: IngestedSeries, number: int, found: IngestResult) -> dict[str, Any]:
+    """The keys that a series has beside those of a single image."""
+    member = found.report[series.rows[0]].member if len(series.rows) == 1 else ""
+    if series.is_single_image and not member:
+        return {}
+    told: dict[str, Any] = {}
+    if len(found.series) > 1:
+        told["series"] = number
+    if member:
+        told["member"] = member
+    told["slices"] = []
+    if series.warnings:
+        told["warnings"] = [warning.sentence for warning in series.warnings]
+    if refused := sum(row.status == "refused" for row in found.report):
+        told["files_refused"] = refused
+    return told
 
 
 def _assess(result: dict[str, Any], volume: Volume, *, predictor: Predictor) -> dict[str, Any]:

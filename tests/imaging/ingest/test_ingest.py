@@ -293,6 +293,27 @@ def test_too_many_files_are_refused_and_the_first_read(tmp_path, read):
     assert answers(result)[3:] == [("0003", "refused", Code.TOO_MANY_FILES)]
 
 
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"count": 1, "SpacingBetweenSlices": "1e200"},
+        {"count": 1, "SliceThickness": "1e308"},
+        {"count": 3, "step": (0, 0, 1e160)},
+        {"count": 3, "origin": (1e307, 1e307, -6e307), "step": (0, 0, 4e307)},
+    ],
+    ids=["one slice", "one thick slice", "a series", "a series far away"],
+)
+def test_slices_at_no_place_are_refused_and_the_others_read(tmp_path, read, changes):
+    changes = dict(changes)
+    pixels_hu = PIXELS_HU[: changes.pop("count")]
+    bad = write_series(tmp_path / "bad", pixels_hu, series="1.2.3.5", **changes)
+    write_series(tmp_path / "good", PIXELS_HU)
+    result = read(tmp_path / "bad", tmp_path / "good")
+
+    assert only(result)[1].pixels.shape[0] == 5
+    assert answers(result)[: len(bad)] == [(p.name, "refused", Code.DAMAGED) for p in bad]
+
+
 def test_missing_file_is_a_row_of_the_report(tmp_path, read):
     assert answers(read(tmp_path / "nothing")) == [("nothing", "refused", Code.UNREADABLE)]
 

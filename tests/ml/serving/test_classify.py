@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from detection.imaging.ingest import Sandbox
 from detection.ml.serving import Assessment, Stone, classify_paths
 from detection.ml.serving.findings import Candidate
 from tests.imaging.synthetic import enhanced_dataset, write_ct, write_series
@@ -90,6 +91,51 @@ def test_file_is_one_object_without_the_keys_of_a_series(tmp_path):
 
     assert answered
     assert [list(result) for result in results] == [KEYS] * 3
+
+
+def test_slice_in_a_folder_or_archive_is_a_series(tmp_path):
+    (tmp_path / "in").mkdir()
+    write_ct(tmp_path / "in/x")
+    results, answered = classify(tmp_path / "in", zipped(tmp_path / "zip", tmp_path / "in"))
+
+    assert answered
+    for result in results:
+        assert list(result) == [*KEYS, "member", "slices", "warnings"]
+        assert (result["member"], result["slices"]) == ("x", [0.1])
+
+
+def test_file_says_why_it_cannot_be_read(tmp_path):
+    (tmp_path / "text").write_text("no image")
+    write_ct(tmp_path / "scout", ImageType=["ORIGINAL", "PRIMARY", "LOCALIZER"])
+    write_ct(tmp_path / "far", ImagePositionPatient=[0, 0, 0], SpacingBetweenSlices="1e200")
+    results, answered = classify(tmp_path / "text", tmp_path / "scout", tmp_path / "far")
+
+    assert not answered
+    assert [list(result) for result in results] == [KEYS] * 3
+    assert [result["reason"] for result in results] == [
+        "This file is not a CT image: it seems to be text. Please export the CT slices as DICOM, "
+        "PNG or JPEG and upload those.",
+        "This DICOM file is a localiser (scout view), not a CT slice. Please upload CT slices.",
+        "The DICOM file is damaged or was not copied completely. Please export it again or upload "
+        "it again.",
+    ]
+
+
+def test_files_are_decoded_in_one_limited_child_and_not_here(tmp_path, monkeypatch):
+    jobs = []
+    run = Sandbox.run
+
+    def watched(self, job, **how):
+        jobs.append((self, job["do"]))
+        return run(self, job, **how)
+
+    monkeypatch.setattr(Sandbox, "run", watched)
+    Image.fromarray(np.zeros((9, 9), np.uint8)).save(tmp_path / "x.png")
+    _, answered = classify(tmp_path / "x.png", write_ct(tmp_path / "y"))
+
+    assert answered
+    assert [what for _, what in jobs] == ["scan", "picture", "scan", "stack"]
+    assert len({sandbox for sandbox, _ in jobs}) == 1
 
 
 def test_folder_of_several_series_numbers_them_and_counts_what_was_refused(tmp_path):
