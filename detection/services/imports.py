@@ -7,15 +7,13 @@ import time
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict
-from datetime import timedelta
 from functools import partial
 from pathlib import Path
 from typing import Protocol
 
 from django.conf import settings
 from django.db import transaction
-from django.db.models import Case, F, QuerySet, When
-from django.utils import timezone
+from django.db.models import Case, QuerySet, When
 from django.utils.text import Truncator
 from django_tasks import task
 
@@ -32,16 +30,15 @@ from detection.imaging.ingest import (
 )
 from detection.models import Series, SourceFile, Study, Upload
 from detection.models.encryption import blind_index, name_stem
-from detection.services.heartbeat import heartbeat, stale_before
+from detection.services.claims import Work, row_claim, row_requeue, rows_claimed, rows_sweep
+from detection.services.heartbeat import heartbeat
 from detection.services.identifiers import identifiers_store
 from detection.services.predictions import prediction_create
 from detection.services.quarantine import quarantine_delete
-from detection.services.queue import LOST_SECONDS, pks_without_task, task_enqueue
 from detection.services.series import series_create
 
 logger = logging.getLogger(__name__)
 
-MAX_ATTEMPTS = 3
 # After so long an import queues up again behind the predictions it has created, so that a single
 # worker shows the first results while the rest still waits to be decoded.
 IMPORT_SECONDS = 3.0
@@ -62,6 +59,15 @@ class Ingest(Protocol):
 @task()
 def upload_import(upload_pk: int) -> None:
     upload_import_run(upload=Upload.objects.get(pk=upload_pk))
+
+
+_IMPORTS = Work(
+    model=Upload,
+    task=upload_import,
+    waiting=Upload.Status.RECEIVED,
+    running=Upload.Status.IMPORTING,
+    name="upload",
+)
 
 
 def upload_import_run(*, upload: Upload, ingest: Ingest = ingest) -> None:
@@ -90,13 +96,10 @@ def upload_import_run(*, upload: Upload, ingest: Ingest = ingest) -> None:
 @transaction.atomic
 def upload_claim(*, upload: Upload) -> bool:
     """Take a received upload for this worker; say whether it is ours now."""
-    claimed = Upload.objects.filter(pk=upload.pk, status=Upload.Status.RECEIVED).update(
-        status=Upload.Status.IMPORTING, attempts=F("attempts") + 1, heartbeat_at=timezone.now()
-    )
-    if claimed:
-        upload.refresh_from_db(fields=["status", "attempts", "heartbeat_at"])
+    is_ours = row_claim(work=_IMPORTS, row=upload)
+    if is_ours:
         upload.studies.filter(status=Study.Status.RECEIVED).update(status=Study.Status.IMPORTING)
-    return bool(claimed)
+    return is_ours
 
 
 def group_import(
@@ -159,15 +162,7 @@ def upload_sweep() -> None:
     After the third crash in a row the file that caused it is refused, or the group that did, and
     the others go on. Two sweeps at once do it once.
     """
-    stale = Upload.objects.filter(status=Upload.Status.IMPORTING, heartbeat_at__lt=stale_before())
-    for upload in stale:
-        _take_up(upload)
-    long_ago = timezone.now() - timedelta(seconds=LOST_SECONDS)
-    waiting = Upload.objects.filter(status=Upload.Status.RECEIVED, created_at__lt=long_ago)
-    pks = waiting.values_list("pk", flat=True)
-    for pk in sorted(pks_without_task(task=upload_import, pks=pks)):
-        logger.warning("upload had lost its task", extra={"upload": pk})
-        task_enqueue(task=upload_import, pk=pk)
+    rows_sweep(work=_IMPORTS, give_up=_give_up)
 
 
 def leftovers_delete() -> None:
@@ -312,22 +307,11 @@ def _upload_leave(upload: Upload) -> None:
         _claimed(upload).update(status=Upload.Status.FINISHED, heartbeat_at=None)
         return
     # The attempts count crashes in a row: an import that got on starts again from nought.
-    if _claimed(upload).update(status=Upload.Status.RECEIVED, heartbeat_at=None, attempts=0):
-        task_enqueue(task=upload_import, pk=upload.pk)
+    row_requeue(work=_IMPORTS, row=upload, attempts=0)
 
 
-@transaction.atomic
-def _take_up(upload: Upload) -> None:
-    # A worker that was only slow and has beaten since keeps its claim.
-    rows = _claimed(upload).filter(heartbeat_at=upload.heartbeat_at)
-    if rows.select_for_update().first() is None:
-        return
-    if upload.attempts < MAX_ATTEMPTS:
-        # The attempts are kept: they count the crashes in a row.
-        rows.update(status=Upload.Status.RECEIVED, heartbeat_at=None)
-        task_enqueue(task=upload_import, pk=upload.pk)
-        logger.warning("upload taken up again", extra={"upload": upload.pk})
-        return
+def _give_up(upload: Upload) -> None:
+    """Refuse the file or the group at which the worker died, and let the others go on."""
     # Imported in this order: what is left of the first study is what the worker died of.
     culprit = _waiting(upload).first()
     if culprit is not None:
@@ -349,6 +333,4 @@ def _is_ours(upload: Upload) -> bool:
 
 def _claimed(upload: Upload) -> QuerySet[Upload]:
     """The row, as long as this attempt owns it."""
-    return Upload.objects.filter(
-        pk=upload.pk, status=Upload.Status.IMPORTING, attempts=upload.attempts
-    )
+    return rows_claimed(work=_IMPORTS, row=upload)

@@ -2,7 +2,6 @@
 
 import logging
 from collections.abc import Callable
-from datetime import timedelta
 from functools import lru_cache
 from pathlib import Path
 from time import monotonic
@@ -11,7 +10,7 @@ from typing import Any
 from django.conf import settings
 from django.core.exceptions import ValidationError
 from django.db import transaction
-from django.db.models import F, QuerySet
+from django.db.models import QuerySet
 from django.utils import timezone
 from django.utils.text import Truncator
 from django_tasks import task
@@ -24,12 +23,12 @@ from detection.ml.serving import CANNOT_ASSESS, Assessment, Predictor, Stone, sa
 from detection.models import Finding, ModelVersion, Prediction, Series, Study
 from detection.selectors.registry import model_version_active, model_version_path
 from detection.selectors.studies import series_volume_path
-from detection.services.heartbeat import heartbeat, stale_before
-from detection.services.queue import LOST_SECONDS, pks_without_task, task_enqueue
+from detection.services.claims import Work, row_claim, rows_claimed, rows_sweep
+from detection.services.heartbeat import heartbeat
+from detection.services.queue import task_enqueue
 
 logger = logging.getLogger(__name__)
 
-MAX_ATTEMPTS = 3
 PROGRESS_SECONDS = 1.0
 UNEXPECTED = "An unexpected error occurred while this image was read. Please tell an administrator."
 CRASHED = (
@@ -75,6 +74,15 @@ def prediction_task(prediction_pk: int) -> None:
     prediction_run(prediction=prediction)
 
 
+_PREDICTIONS = Work(
+    model=Prediction,
+    task=prediction_task,
+    waiting=Status.QUEUED,
+    running=Status.RUNNING,
+    name="prediction",
+)
+
+
 def prediction_run(
     *,
     prediction: Prediction,
@@ -105,19 +113,16 @@ def prediction_run(
 @transaction.atomic
 def prediction_claim(*, prediction: Prediction) -> bool:
     """Take a queued prediction for this worker; say whether it is ours now."""
-    now = timezone.now()
-    claimed = Prediction.objects.filter(pk=prediction.pk, status=Status.QUEUED).update(
-        status=Status.RUNNING,
-        attempts=F("attempts") + 1,
-        started_at=now,
-        heartbeat_at=now,
+    is_ours = row_claim(
+        work=_PREDICTIONS,
+        row=prediction,
+        started_at=timezone.now(),
         slices_done=0,
         slices_total=0,
     )
-    if claimed:
-        prediction.refresh_from_db(fields=["status", "attempts", "started_at", "heartbeat_at"])
+    if is_ours:
         _study_follow(prediction)
-    return bool(claimed)
+    return is_ours
 
 
 def prediction_store(*, prediction: Prediction, volume: Volume, assessment: Assessment) -> None:
@@ -156,15 +161,7 @@ def prediction_sweep() -> None:
 
     The third crash of one prediction ends it as failed. Two sweeps at once do it once.
     """
-    stale = Prediction.objects.filter(status=Status.RUNNING, heartbeat_at__lt=stale_before())
-    for prediction in stale.select_related("series"):
-        _take_up(prediction)
-    long_ago = timezone.now() - timedelta(seconds=LOST_SECONDS)
-    waiting = Prediction.objects.filter(status=Status.QUEUED, created_at__lt=long_ago)
-    pks = waiting.values_list("pk", flat=True)
-    for pk in sorted(pks_without_task(task=prediction_task, pks=pks)):
-        logger.warning("prediction had lost its task", extra={"prediction": pk})
-        task_enqueue(task=prediction_task, pk=pk)
+    rows_sweep(work=_PREDICTIONS, give_up=_give_up, requeued=_study_follow)
 
 
 def _progress(prediction: Prediction) -> Callable[[int, int], None]:
@@ -231,20 +228,8 @@ def _stone(prediction: Prediction, rank: int, stone: Stone) -> Finding:
     )
 
 
-@transaction.atomic
-def _take_up(prediction: Prediction) -> None:
-    # A worker that was only slow and has beaten since keeps its claim.
-    rows = _claimed(prediction).filter(heartbeat_at=prediction.heartbeat_at)
-    if rows.select_for_update().first() is None:
-        return
-    if prediction.attempts >= MAX_ATTEMPTS:
-        _finish(prediction=prediction, status=Status.FAILED, message=CRASHED)
-        logger.error("prediction crashed its worker", extra={"prediction": prediction.pk})
-        return
-    rows.update(status=Status.QUEUED, heartbeat_at=None)
-    _study_follow(prediction)
-    task_enqueue(task=prediction_task, pk=prediction.pk)
-    logger.warning("prediction taken up again", extra={"prediction": prediction.pk})
+def _give_up(prediction: Prediction) -> None:
+    _finish(prediction=prediction, status=Status.FAILED, message=CRASHED)
 
 
 @transaction.atomic
@@ -274,9 +259,7 @@ def _finish(
 
 def _claimed(prediction: Prediction) -> QuerySet[Prediction]:
     """The row, as long as this attempt owns it."""
-    return Prediction.objects.filter(
-        pk=prediction.pk, status=Status.RUNNING, attempts=prediction.attempts
-    )
+    return rows_claimed(work=_PREDICTIONS, row=prediction)
 
 
 def prediction_speak(*, prediction: Prediction) -> None:

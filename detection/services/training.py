@@ -10,7 +10,6 @@ import sys
 import threading
 import time
 from collections.abc import Callable
-from datetime import timedelta
 from pathlib import Path
 from queue import Empty, SimpleQueue
 from typing import IO, Any
@@ -31,8 +30,9 @@ from detection.selectors.registry import (
     training_data_folders,
 )
 from detection.services import training_child
-from detection.services.heartbeat import heartbeat, stale_before
-from detection.services.queue import LOST_SECONDS, pks_without_task, task_enqueue
+from detection.services.claims import Work, row_claim, rows_claimed, rows_sweep
+from detection.services.heartbeat import heartbeat
+from detection.services.queue import task_enqueue
 from detection.services.registry import model_version_register
 
 logger = logging.getLogger(__name__)
@@ -112,6 +112,17 @@ def training_task(training_run_pk: int) -> None:
     training_run_execute(training_run=TrainingRun.objects.get(pk=training_run_pk))
 
 
+# A training that was cut off is not repeated by itself: hours of work are a person's decision.
+_TRAININGS = Work(
+    model=TrainingRun,
+    task=training_task,
+    waiting=Status.QUEUED,
+    running=Status.RUNNING,
+    name="training_run",
+    is_repeated=False,
+)
+
+
 def training_command(training_run: TrainingRun, out: Path) -> list[str]:
     """Return the command that trains: the method's own, starting from the model in service."""
     active = model_version_active()
@@ -162,12 +173,7 @@ def training_run_claim(*, training_run: TrainingRun) -> bool:
     """Take a queued run for this worker; say whether it is ours now. One trains at a time."""
     if TrainingRun.objects.filter(status=Status.RUNNING).exists():
         return False
-    now = timezone.now()
-    queued = TrainingRun.objects.filter(pk=training_run.pk, status=Status.QUEUED)
-    if not queued.update(status=Status.RUNNING, started_at=now, heartbeat_at=now):
-        return False
-    training_run.refresh_from_db()
-    return True
+    return row_claim(work=_TRAININGS, row=training_run, started_at=timezone.now())
 
 
 def training_run_succeed(*, training_run: TrainingRun, done: dict[str, Any]) -> ModelVersion | None:
@@ -209,24 +215,14 @@ def training_run_succeed(*, training_run: TrainingRun, done: dict[str, Any]) -> 
 
 
 def training_run_sweep() -> None:
-    """End the runs whose worker died, and enqueue the waiting ones whose task is gone.
+    """End the runs whose worker died, and enqueue the waiting ones whose task is gone."""
+    rows_sweep(work=_TRAININGS, give_up=_give_up)
 
-    A training that was cut off is not repeated by itself: hours of work are a person's decision.
-    """
-    for training_run in TrainingRun.objects.filter(
-        status=Status.RUNNING, heartbeat_at__lt=stale_before()
-    ):
-        rows = _running(training_run).filter(heartbeat_at=training_run.heartbeat_at)
-        if rows.update(status=Status.FAILED, message=_STOPPED, finished_at=timezone.now()):
-            # The child died with its worker and could not tidy up.
-            shutil.rmtree(_run_folder(training_run), ignore_errors=True)
-            logger.error("training had lost its worker", extra={"training_run": training_run.pk})
-    long_ago = timezone.now() - timedelta(seconds=LOST_SECONDS)
-    waiting = TrainingRun.objects.filter(status=Status.QUEUED, created_at__lt=long_ago)
-    pks = waiting.values_list("pk", flat=True)
-    for pk in sorted(pks_without_task(task=training_task, pks=pks)):
-        logger.warning("training run had lost its task", extra={"training_run": pk})
-        task_enqueue(task=training_task, pk=pk)
+
+def _give_up(training_run: TrainingRun) -> None:
+    _finish(training_run, Status.FAILED, message=_STOPPED)
+    # The child died with its worker and could not tidy up.
+    shutil.rmtree(_run_folder(training_run), ignore_errors=True)
 
 
 def _train(
@@ -371,7 +367,7 @@ def _finish(training_run: TrainingRun, status: str, **fields: Any) -> None:
 
 def _running(training_run: TrainingRun) -> QuerySet[TrainingRun]:
     """The row, as long as the run is under way."""
-    return TrainingRun.objects.filter(pk=training_run.pk, status=Status.RUNNING)
+    return rows_claimed(work=_TRAININGS, row=training_run)
 
 
 def _run_folder(training_run: TrainingRun) -> Path:
