@@ -1,18 +1,12 @@
 """Retraining: asked for by an administrator, carried out by a child of the training worker."""
 
-import json
 import logging
-import os
 import shutil
-import signal
-import subprocess
 import sys
-import threading
-import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
-from queue import Empty, SimpleQueue
-from typing import IO, Any
+from typing import Any
 
 from django.conf import settings
 from django.core.exceptions import ValidationError
@@ -29,22 +23,17 @@ from detection.selectors.registry import (
     model_version_path,
     training_data_folders,
 )
-from detection.services import training_child
 from detection.services.claims import Work, row_claim, rows_claimed, rows_sweep
 from detection.services.heartbeat import heartbeat
 from detection.services.queue import task_enqueue
 from detection.services.registry import model_version_register
+from detection.services.training_process import child_run
 
 logger = logging.getLogger(__name__)
 
 MAX_EPOCHS = 100
-_POLL_SECONDS = 1.0
-# What a child that was asked to end may take before it is killed.
-_GRACE_SECONDS = 15.0
 _UNEXPECTED = "The training ended with an unexpected error. Its log may say why."
 _STOPPED = "The training worker was stopped before the training ended. Please start it again."
-_TOLD_NAMES = frozenset({"HOME", "LANG", "LD_LIBRARY_PATH", "PATH", "PYTHONPATH", "TZ"})
-_TOLD_PREFIXES = ("CUDA_", "KERAS_", "LC_", "MKL_", "NVIDIA_", "OMP_", "OPENBLAS_", "TF_", "XLA_")
 Status = TrainingRun.Status
 # What the child is to run, for a run and the folder it may write to.
 BuildCommand = Callable[[TrainingRun, Path], list[str]]
@@ -154,8 +143,16 @@ def training_run_execute(
         with heartbeat(rows=_running(training_run)):
             shutil.rmtree(folder, ignore_errors=True)
             (folder / "tmp").mkdir(mode=0o700, parents=True)
-            last = _train(training_run, build_command=build_command, folder=folder)
-            if last.get("stage") == "done":
+            last = child_run(
+                build_command(training_run, folder / "out"),
+                scratch=folder / "tmp",
+                log_path=training_log_path(training_run),
+                tell=partial(_tell, training_run),
+                is_wanted=partial(_is_wanted, training_run),
+            )
+            if last is None:
+                _finish(training_run, Status.CANCELLED)
+            elif last.get("stage") == "done":
                 training_run_succeed(training_run=training_run, done=last)
             else:
                 _finish(training_run, Status.FAILED, message=last.get("message") or _UNEXPECTED)
@@ -225,137 +222,17 @@ def _give_up(training_run: TrainingRun) -> None:
     shutil.rmtree(_run_folder(training_run), ignore_errors=True)
 
 
-def _train(
-    training_run: TrainingRun, *, build_command: BuildCommand, folder: Path
-) -> dict[str, Any]:
-    """Run the child to its end and return the last thing it reported.
-
-    Its progress goes into the row at most once a second; its standard error and what it says
-    go to the log. A run that was cancelled, stopped or taken from us ends the child.
-    """
-    log_path = training_log_path(training_run)
-    log_path.parent.mkdir(parents=True, exist_ok=True)
-    command = build_command(training_run, folder / "out")
-    with log_path.open("ab") as log:
-        child = subprocess.Popen(
-            [sys.executable, training_child.__file__, str(os.getpid()), *command],
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=log,
-            cwd=settings.BASE_DIR,
-            env=_environment(folder),
-            process_group=0,
-        )
-        lines: SimpleQueue[dict[str, Any] | None] = SimpleQueue()
-        reader = threading.Thread(target=_read, args=(child.stdout, lines, log), daemon=True)
-        reader.start()
-        try:
-            last = _follow(training_run, child=child, lines=lines)
-        finally:
-            _end(child)
-            reader.join(timeout=_GRACE_SECONDS)
-    if child.returncode != 0 and last.get("stage") == "done":
-        return {}
-    return last
+def _tell(training_run: TrainingRun, news: dict[str, Any]) -> None:
+    training_run.progress = news
+    _running(training_run).update(progress=news)
 
 
-def _environment(folder: Path) -> dict[str, str]:
-    """What the child is told: where to work, and what Python and TensorFlow ask for.
-
-    Named, not left out: a secret that is added to the environment one day stays with the worker.
-    """
-    kept = {
-        name: value
-        for name, value in os.environ.items()
-        if name in _TOLD_NAMES or name.startswith(_TOLD_PREFIXES)
-    }
-    # Checkpoints go with the folder, whatever becomes of the child.
-    return {
-        **kept,
-        "TMPDIR": str(folder / "tmp"),
-        "PYTHONUNBUFFERED": "1",
-        "PYTHONWARNINGS": "ignore",
-    }
-
-
-def _follow(
-    training_run: TrainingRun,
-    *,
-    child: subprocess.Popen[bytes],
-    lines: SimpleQueue[dict[str, Any] | None],
-) -> dict[str, Any]:
-    last: dict[str, Any] = {}
-    while True:
-        is_over, news = _drain(lines, seconds=_POLL_SECONDS)
-        last = news or last
-        if news and "fraction" in news:
-            training_run.progress = news
-            _running(training_run).update(progress=news)
-        if is_over:
-            child.wait(timeout=_GRACE_SECONDS)
-            return last
-        if _stop["is_requested"]:
-            raise ValidationError(_STOPPED)
-        row = _running(training_run).only("cancel_requested").first()
-        if row is None or row.cancel_requested:
-            _end(child)
-            _finish(training_run, Status.CANCELLED)
-            return {}
-
-
-def _drain(
-    lines: SimpleQueue[dict[str, Any] | None], *, seconds: float
-) -> tuple[bool, dict[str, Any] | None]:
-    """Wait `seconds`, or for the end of the child; return whether it ended and the latest news."""
-    deadline = time.monotonic() + seconds
-    news = None
-    while (left := deadline - time.monotonic()) > 0:
-        try:
-            line = lines.get(timeout=left)
-        except Empty:
-            break
-        if line is None:
-            return True, news
-        news = line
-    return False, news
-
-
-def _read(pipe: IO[bytes], lines: SimpleQueue[dict[str, Any] | None], log: IO[bytes]) -> None:
-    """Pass on each JSON object the child prints, and tell the log what is worth reading there."""
-    told = ""
-    for line in pipe:
-        try:
-            news = json.loads(line)
-        except ValueError:
-            log.write(line)
-            continue
-        if not isinstance(news, dict):
-            continue
-        lines.put(news)
-        text = news.get("message") or _epoch_text(news)
-        if text and text != told:
-            log.write(f"{timezone.now():%Y-%m-%d %H:%M:%S} {text}\n".encode())
-            log.flush()
-            told = text
-    lines.put(None)
-
-
-def _epoch_text(news: dict[str, Any]) -> str:
-    if "epoch" not in news or news.get("step") != news.get("steps"):
-        return ""
-    return f"Epoch {news['epoch']} of {news['epochs']} ended, loss {news.get('loss')}."
-
-
-def _end(child: subprocess.Popen[bytes]) -> None:
-    """End the child and whatever it started: asked first, then killed."""
-    if child.poll() is not None:
-        return
-    os.killpg(child.pid, signal.SIGTERM)
-    try:
-        child.wait(timeout=_GRACE_SECONDS)
-    except subprocess.TimeoutExpired:
-        os.killpg(child.pid, signal.SIGKILL)
-        child.wait()
+def _is_wanted(training_run: TrainingRun) -> bool:
+    """Whether the run is still ours and not cancelled. Raises ValidationError if we are to stop."""
+    if _stop["is_requested"]:
+        raise ValidationError(_STOPPED)
+    row = _running(training_run).only("cancel_requested").first()
+    return row is not None and not row.cancel_requested
 
 
 def _finish(training_run: TrainingRun, status: str, **fields: Any) -> None:

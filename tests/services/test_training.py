@@ -1,4 +1,3 @@
-import os
 import shutil
 import signal
 import sys
@@ -12,7 +11,7 @@ from django_tasks_db.models import DBTaskResult
 
 from detection.models import ModelVersion, TrainingRun
 from detection.selectors.registry import model_version_active
-from detection.services import training
+from detection.services import training, training_process
 from detection.services.training import (
     training_command,
     training_log_path,
@@ -70,7 +69,7 @@ def training_run(administrator, model_version, data_folder):
 
 @pytest.fixture(autouse=True)
 def quick(monkeypatch):
-    monkeypatch.setattr(training, "_POLL_SECONDS", 0.05)
+    monkeypatch.setattr(training_process, "_POLL_SECONDS", 0.05)
     monkeypatch.setattr(training, "_stop", {"is_requested": False})
 
 
@@ -206,13 +205,13 @@ def test_waiting_training_is_cancelled_at_once(training_run, administrator):
 @pytest.fixture
 def children(monkeypatch):
     started = []
-    start = training.subprocess.Popen
+    start = training_process.subprocess.Popen
 
     def remember(*args, **kwargs):
         started.append(start(*args, **kwargs))
         return started[-1]
 
-    monkeypatch.setattr(training.subprocess, "Popen", remember)
+    monkeypatch.setattr(training_process.subprocess, "Popen", remember)
     return started
 
 
@@ -230,26 +229,6 @@ def test_running_training_is_cancelled(training_run, administrator, settings, ch
     assert leftovers(settings) == []
 
 
-def test_child_that_ignores_the_end_is_killed(training_run, administrator, children, monkeypatch):
-    monkeypatch.setattr(training, "_GRACE_SECONDS", 0.3)
-
-    # Cancelled once the child has told that it runs: by then it ignores the signal.
-    drain = training._drain
-
-    def drain_and_cancel(lines, *, seconds):
-        is_over, news = drain(lines, seconds=seconds)
-        if news:
-            training_run_cancel(training_run=training_run, cancelled_by=administrator)
-        return is_over, news
-
-    monkeypatch.setattr(training, "_drain", drain_and_cancel)
-
-    execute(training_run, child("import signal; signal.signal(15, signal.SIG_IGN)\n" + WAITING))
-
-    assert training_run.status == TrainingRun.Status.CANCELLED
-    assert children[0].returncode == -signal.SIGKILL
-
-
 def test_stopped_worker_ends_its_training(training_run, children):
     def build(run, out):
         training.training_stop()
@@ -260,22 +239,6 @@ def test_stopped_worker_ends_its_training(training_run, children):
     assert training_run.status == TrainingRun.Status.FAILED
     assert "worker was stopped" in training_run.message
     assert children[0].returncode == -signal.SIGTERM
-
-
-def test_child_gets_no_secrets_and_lower_priority(training_run, monkeypatch):
-    for name in ("DATABASE_URL", "SECRET_KEY", "EMAIL_URL", "A_SECRET_OF_LATER"):
-        monkeypatch.setenv(name, "mysql://user:password@host/name")
-    program = """
-import json, os
-told = {"nice": os.nice(0), "secrets": [n for n in os.environ if "password" in os.environ[n]],
-        "group": os.getpgid(0) == os.getpid()}
-print(json.dumps({"stage": "error", "message": json.dumps(told)}))
-"""
-
-    execute(training_run, child(program))
-
-    nice = min(19, os.nice(0) + 10)
-    assert training_run.message == '{"nice": %d, "secrets": [], "group": true}' % nice  # noqa: UP031
 
 
 def test_second_training_waits_for_the_first(training_run, administrator):
