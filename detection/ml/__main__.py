@@ -203,7 +203,9 @@ def _evaluate(options: argparse.Namespace) -> int:
         predictor = open_predictor(root=_ROOT, model=options.model)
         samples = split(load_dataset(options.data).samples, parts=PARTS)[options.part]
         scores = score(
-            samples, map_logits=predictor.map_logits, preprocessing=predictor.preprocessing
+            samples,
+            map_logits=predictor.network.map_logits,
+            preprocessing=predictor.preprocessing,
         )
     except MLError as error:
         return _fail(error)

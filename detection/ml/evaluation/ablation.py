@@ -29,6 +29,7 @@ from detection.ml.evaluation.readings import seeded
 from detection.ml.evaluation.robustness import MILD, corruption
 from detection.ml.evaluation.statistics import bootstrap, weighted_auc
 from detection.ml.preprocess import letterbox, network_input
+from detection.ml.serving import in_batches
 from detection.ml.training import OFF, Augmentation, augment, build_network, initialise
 
 Report = Callable[[str], None]
@@ -127,12 +128,13 @@ def _corrupted(canvas: NDArray[np.uint8], key: str) -> NDArray[np.uint8]:
 
 def _features(backbone: keras.Model, canvases: list[NDArray[np.uint8]]) -> Floats:
     """Average and maximum of every channel: float64 `(n, 2048)`."""
-    chunks = []
-    for start in range(0, len(canvases), _BATCH):
-        batch = network_input(np.stack(canvases[start : start + _BATCH]))
-        maps = np.asarray(backbone(batch, training=False))
-        chunks.append(np.concatenate([maps.mean((1, 2)), maps.max((1, 2))], axis=1))
-    return np.concatenate(chunks).astype(np.float64)
+
+    def summary(batch: NDArray[np.uint8]) -> NDArray[np.float32]:
+        maps = np.asarray(backbone(network_input(batch), training=False))
+        return np.concatenate([maps.mean((1, 2)), maps.max((1, 2))], axis=1)
+
+    chunks = in_batches(summary, canvases, canvas_of=lambda canvas: canvas, size=_BATCH)
+    return np.concatenate([chunk for _, chunk in chunks]).astype(np.float64)
 
 
 def _fold_scores(

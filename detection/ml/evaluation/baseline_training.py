@@ -15,6 +15,7 @@ from sklearn.metrics import roc_auc_score
 from detection.ml.data import PARTS, halved_sources, judged_items, load_dataset, split, thin
 from detection.ml.evaluation.baselines import FORMAT, body_brightness, bright_blobs, image_width
 from detection.ml.preprocess import Preprocessing, letterbox, network_input
+from detection.ml.serving import in_batches
 from detection.ml.training import RANDOM, build_network, choose_operating_points, initialise
 
 # Less than half the served canvas' side, so that all baselines together train in minutes.
@@ -202,19 +203,26 @@ def conv4_features(
     random weights, whose size is arbitrary, fit into half precision as well.
     """
     backbone = keras.Model(network.input, network.get_layer("conv4_block6_out").output)
+
+    def run(canvases: NDArray[np.uint8]) -> NDArray[np.float32]:
+        return np.asarray(backbone(network_input(canvases), training=False))
+
+    def canvas_of(picture: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        return letterbox(picture, REDUCED)[0]
+
     features: dict[str, NDArray[np.float16]] = {}
     mean = deviation = None
     for part, held in pictures.items():
-        chunks = []
-        for start in range(0, len(held), _BATCH):
-            canvases = np.stack([letterbox(p, REDUCED)[0] for p in held[start : start + _BATCH]])
-            chunk = np.asarray(backbone(network_input(canvases), training=False))
+        chunks: list[NDArray[np.float16]] = []
+        done = 0
+        for batch, chunk in in_batches(run, held, canvas_of=canvas_of, size=_BATCH):
             if mean is None or deviation is None:
                 mean = chunk.mean((0, 1, 2))
                 deviation = chunk.std((0, 1, 2)) + 1e-6 * (1 + np.abs(chunk).max())
             chunks.append(np.clip((chunk - mean) / deviation, -60, 60).astype(np.float16))
-            if start // _BATCH % 20 == 0:
-                report(f"features of {part}: {start + len(canvases)}/{len(held)}")
+            done += len(batch)
+            if len(chunks) % 20 == 1:
+                report(f"features of {part}: {done}/{len(held)}")
         features[part] = np.concatenate(chunks)
     return features
 

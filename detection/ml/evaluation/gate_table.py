@@ -19,12 +19,10 @@ from detection.imaging.formats import decode_file
 from detection.imaging.window import grey_slice
 from detection.ml.calibration import wilson_interval
 from detection.ml.data import Sample, thin
-from detection.ml.preprocess import letterbox
-from detection.ml.serving import Predictor, Refusal, slice_refusal
+from detection.ml.serving import Picture, Predictor, Refusal
 from detection.ml.training import WRONG_WAYS
 
 Grey = NDArray[np.uint8]
-_BATCH = 8
 
 
 @dataclass(frozen=True)
@@ -87,19 +85,10 @@ def judge(
     greys: Iterable[Grey], *, predictor: Predictor, colour_spread: float = 0.0
 ) -> list[Refusal | None]:
     """Judge pictures as the predictor does, without reading them for stones."""
-    pictures = list(greys)
-    judged: list[Refusal | None] = []
-    for start in range(0, len(pictures), _BATCH):
-        batch = [np.ascontiguousarray(grey) for grey in pictures[start : start + _BATCH]]
-        seen: Sequence[Refusal | None] = [None] * len(batch)
-        if predictor.gate:
-            canvases = [letterbox(grey, predictor.preprocessing)[0] for grey in batch]
-            seen = predictor.gate.refusals(predictor.run(np.stack(canvases))[1])
-        judged += [
-            slice_refusal(grey, colour_spread=colour_spread, seen=one)
-            for grey, one in zip(batch, seen, strict=True)
-        ]
-    return judged
+    pictures = (
+        Picture(grey=np.ascontiguousarray(grey), colour_spread=colour_spread) for grey in greys
+    )
+    return [read.refusal for read in predictor.read(pictures)]
 
 
 def ct_rows(samples: Sequence[Sample], *, predictor: Predictor) -> list[Row]:

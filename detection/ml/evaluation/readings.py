@@ -12,11 +12,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from detection.imaging.formats import decode_file
-from detection.imaging.window import Window, grey_slice
 from detection.ml.calibration import apply_platt
 from detection.ml.data import LEFT, RIGHT, Item, Sample
-from detection.ml.preprocess import letterbox
-from detection.ml.serving import CANNOT_ASSESS, Features, Located, Predictor, pool
+from detection.ml.serving import CANNOT_ASSESS, Located, Predictor, image_picture, pool
 
 Grey = NDArray[np.uint8]
 # From the pixels, the sample and a generator that depends on both alone, to changed pixels.
@@ -61,39 +59,21 @@ class Reading:
         return max(inside, default=0.0)
 
 
-class _Tapped(Predictor):
-    """The served predictor; it keeps the map's logits of the last call."""
-
-    logits: NDArray[np.float32] | None = None
-
-    def run(self, canvases: NDArray[np.uint8]) -> tuple[NDArray[np.float32], Features]:
-        self.logits, features = super().run(canvases)
-        return self.logits, features
-
-
 class Reader:
     """Reads images under named conditions, and stores each answer so that it is read once.
 
     Parameters
     ----------
     predictor : Predictor
-        Its bundle and threads are used.
+        What reads them.
     store : Path
         A folder; readings of another model, or of other code of the same name, are not mixed.
     """
 
-    def __init__(self, predictor: Predictor, *, store: Path, threads: int | None = None) -> None:
-        self._predictor = _Tapped(predictor.bundle, threads=threads)
+    def __init__(self, predictor: Predictor, *, store: Path) -> None:
+        self.predictor = predictor
         self._store = store
-        self._window = Window(
-            center_hu=predictor.preprocessing.window_center_hu,
-            width_hu=predictor.preprocessing.window_width_hu,
-        )
         self.images_read = 0
-
-    @property
-    def predictor(self) -> Predictor:
-        return self._predictor
 
     def read(
         self,
@@ -117,7 +97,7 @@ class Reader:
 
     def stone_map(self, sample: Sample) -> NDArray[np.float32]:
         """Return the map of probabilities over one unchanged image."""
-        assessment = self._predictor.assess(decode_file(sample.path))
+        assessment = self.predictor.assess(decode_file(sample.path))
         if assessment.stone_map is None:
             return np.zeros((1, 1), np.float32)
         return assessment.stone_map[0]
@@ -127,32 +107,27 @@ class Reader:
         if change:
             pixels = change(volume.pixels[0], sample, seeded(sample.image, condition))
             volume = replace(volume, pixels=pixels[None])
-        self._predictor.logits = None
-        assessment = self._predictor.assess(volume)
-        grey = grey_slice(volume, 0, window=self._window)
-        spacing_mm = volume.spacing_mm[1:] if volume.spacing_mm else None
-        canvas, box = letterbox(grey, self._predictor.preprocessing, spacing_mm=spacing_mm)
-        if self._predictor.logits is None:
-            self._predictor.map_logits(canvas[None])
-        assert self._predictor.logits is not None
-        cells = self._predictor.logits[0]
+        picture = image_picture(volume, preprocessing=self.predictor.preprocessing)
+        (read,) = self.predictor.read([picture])
+        assessment = self.predictor.assess_read(volume, read)
         self.images_read += 1
-        stride = self._predictor.preprocessing.width / cells.shape[1]
+        cells, box = read.cells, read.box
+        stride = self.predictor.preprocessing.width / cells.shape[1]
         column = round((box.offset_x + box.width / 2) / stride)
         pooled = np.array([pool(cells), pool(cells[:, :column]), pool(cells[:, column:])])
-        whole, left, right = apply_platt(pooled, self._predictor.bundle.calibration).tolist()
+        whole, left, right = apply_platt(pooled, self.predictor.bundle.calibration).tolist()
         is_refused = assessment.verdict == CANNOT_ASSESS
         return Reading(
             probability=whole,
             half_probabilities=(left, right),
             refusal=(assessment.reason or "refused") if is_refused else "",
             findings=tuple((f.box, float(f.probability)) for f in assessment.findings),
-            width=grey.shape[1],
-            height=grey.shape[0],
+            width=picture.grey.shape[1],
+            height=picture.grey.shape[0],
         )
 
     def _name(self, condition: str) -> str:
-        bundle = self._predictor.bundle
+        bundle = self.predictor.bundle
         key = hashlib.sha256(f"{_FORMAT}/{bundle.digest}/{condition}".encode()).hexdigest()
         return f"{key[:20]}.json"
 

@@ -109,9 +109,7 @@ def write_report(
     dataset = load_dataset(data)
     parts = split(dataset.samples, parts=PARTS)
     samples = parts[options.part]
-    reader = Reader(
-        Predictor(bundle, threads=options.threads), store=store, threads=options.threads
-    )
+    reader = Reader(Predictor(bundle, threads=options.threads), store=store)
     readings = _by_image(samples, reader.read(samples, report=report))
     items = judged_items(samples, halved=halved_sources(dataset.samples))
     points = bundle.manifest["operating_points"]
@@ -341,9 +339,7 @@ def _precision(
         export_float32(bundle.path / WEIGHTS_NAME, file, preprocessing=bundle.preprocessing)
     serving = {**bundle.manifest["serving"], "file": str(file.resolve())}
     exact = replace(bundle, manifest={**bundle.manifest, "serving": serving})
-    exact_reader = Reader(
-        Predictor(exact, threads=options.threads), store=store, threads=options.threads
-    )
+    exact_reader = Reader(Predictor(exact, threads=options.threads), store=store)
     drawn = spread(samples, options.float32_images)
     answers = exact_reader.read(drawn, condition="float32 weights", report=report)
     float32 = _by_image(drawn, answers)

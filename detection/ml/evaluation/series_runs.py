@@ -18,8 +18,7 @@ from detection.ml.bundle import (
 from detection.ml.calibration import sigmoid
 from detection.ml.data import NEIGHBOUR_SOURCES, Sample
 from detection.ml.errors import DatasetError
-from detection.ml.preprocess import letterbox
-from detection.ml.serving import SCOPE, Predictor, SeriesRule, pool, series_logit
+from detection.ml.serving import SCOPE, Picture, Predictor, SeriesRule, pool, series_logit
 from detection.ml.training import choose_operating_points
 
 # The threshold is set on these parts; the test part is only reported.
@@ -27,9 +26,6 @@ SET_PARTS = ("train", "validation")
 
 
 UNIT = "run of neighbouring slices"
-
-
-_BATCH = 8
 
 
 @dataclass(frozen=True)
@@ -63,11 +59,8 @@ def read_runs(samples: Iterable[Sample], predictor: Predictor) -> list[Run]:
     for group, held in groups.items():
         if len(held) < predictor.rule.top:
             continue
-        canvases = [letterbox(sample.read(), predictor.preprocessing)[0] for sample in held]
-        pooled: list[float] = []
-        for start in range(0, len(canvases), _BATCH):
-            cells = predictor.map_logits(np.stack(canvases[start : start + _BATCH]))
-            pooled.extend(pool(one) for one in cells)
+        pictures = (Picture(grey=sample.read()) for sample in held)
+        pooled = [pool(one) for batch in predictor.network.read(pictures) for one in batch.cells]
         calibration = predictor.bundle.calibration
         logits = tuple(calibration["slope"] * z + calibration["intercept"] for z in pooled)
         runs.append(Run(group=group, is_stone=held[0].is_stone, logits=logits))

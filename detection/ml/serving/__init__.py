@@ -6,19 +6,24 @@ from detection.ml.serving.findings import Located, Rectangle
 from detection.ml.serving.gate import (
     GATE_NAME,
     ORIENTATIONS,
-    Array,
     Depth,
-    Features,
     Gate,
     joined,
     unit_length,
     write_gate,
 )
+from detection.ml.serving.network import (
+    Array,
+    Features,
+    NetworkOutputs,
+    in_batches,
+    open_network,
+)
 from detection.ml.serving.picture_checks import Refusal, slice_refusal
+from detection.ml.serving.pictures import Picture, image_picture
 from detection.ml.serving.pooling import SHARPNESS, pool
 from detection.ml.serving.predictor import Predictor
 from detection.ml.serving.series_rule import SCOPE, SeriesRule, series_logit
-from detection.ml.serving.session import open_session
 from detection.ml.serving.stone_map import load_stone_map, save_stone_map
 from detection.ml.serving.stones import Stone
 
@@ -31,7 +36,9 @@ __all__ = [
     "GATE_NAME",
     "Gate",
     "Located",
+    "NetworkOutputs",
     "ORIENTATIONS",
+    "Picture",
     "Predictor",
     "Rectangle",
     "Refusal",
@@ -41,10 +48,12 @@ __all__ = [
     "SeriesRule",
     "Stone",
     "classify_paths",
+    "image_picture",
+    "in_batches",
     "joined",
     "load_stone_map",
+    "open_network",
     "open_predictor",
-    "open_session",
     "pool",
     "save_stone_map",
     "series_logit",

@@ -6,16 +6,16 @@ features lie from those of every image the model was trained on.
 """
 
 import zipfile
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from detection.ml.bundle import Bundle
 from detection.ml.errors import BundleError
+from detection.ml.serving.network import Array, Features
 from detection.ml.serving.picture_checks import Refusal, refused
 
 GATE_NAME = "gate.npz"
@@ -29,10 +29,6 @@ ORIENTATIONS = (UPRIGHT, "rotated_90", "rotated_180", "inverted")
 _DEPTH_ARRAYS = ("mean", "components", "whitening", "memory")
 _GATE_ARRAYS = ("center", "scale", "weights", "bias", "far")
 _LIMITS = ("max_score", "min_upright")
-
-Array = NDArray[np.float32]
-# Output of the network to its values, `(d,)` for one slice or `(n, d)` for several.
-Features = Mapping[str, Array]
 
 
 @dataclass(frozen=True, eq=False)
@@ -124,25 +120,28 @@ class Gate:
         odds = np.exp(logits - logits.max(axis=1, keepdims=True))
         return odds / odds.sum(axis=1, keepdims=True)
 
-    def refusals(self, features: Features, *, is_known_ct: bool = False) -> list[Refusal | None]:
+    def refusals(
+        self, features: Features, *, is_known_ct: bool | Sequence[bool] = False
+    ) -> list[Refusal | None]:
         """Judge slices by their features, `(n, d)` each; None where nothing speaks against one.
 
         Parameters
         ----------
-        is_known_ct : bool
+        is_known_ct : bool or sequence of bool
             Whether the file says that these are axial or coronal slices in Hounsfield units, and
-            which way up. They may then lie as far out as any turned slice of the abdomen does.
+            which way up; of all, or of each. They may then lie as far out as any turned slice of
+            the abdomen does.
         """
         scores, odds = self.scores(features), self.orientations(features)
-        if is_known_ct:
-            return [
-                refused("unlike_abdomen") if score > self._far_turned else None for score in scores
-            ]
+        known = np.broadcast_to(is_known_ct, scores.shape)
         return [
-            self._refusal(float(score), shares) for score, shares in zip(scores, odds, strict=True)
+            self._refusal(float(score), shares, is_known_ct=bool(one))
+            for score, shares, one in zip(scores, odds, known, strict=True)
         ]
 
-    def _refusal(self, score: float, odds: Array) -> Refusal | None:
+    def _refusal(self, score: float, odds: Array, *, is_known_ct: bool) -> Refusal | None:
+        if is_known_ct:
+            return refused("unlike_abdomen") if score > self._far_turned else None
         wrong = int(odds[1:].argmax()) + 1
         is_wrong = bool(odds[0] < self.min_upright)
         # What is farther out than any CT slice that lies so is no such slice.

@@ -1,6 +1,6 @@
 """From places the model marks to stones: measured where the volume allows it."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from detection.imaging.measure import (
@@ -12,7 +12,6 @@ from detection.imaging.measure import (
     size_class,
     to_lps,
 )
-from detection.imaging.trunk import Trunk
 from detection.imaging.volume import Volume
 from detection.ml.serving.findings import MAX_CANDIDATES, Rectangle
 from detection.ml.serving.marks import Cluster, Edges
@@ -23,6 +22,8 @@ _MAX_SEEDS = 4
 _MARGIN_PX = 1.0
 # What is smaller is noise around one voxel.
 _MIN_DIAMETER_MM = 1.0
+# From a slice to the column of the middle of the body, None where nothing tells it.
+Midline = Callable[[int], float | None]
 
 
 @dataclass(frozen=True)
@@ -52,7 +53,7 @@ def find_stones(
     volume: Volume,
     clusters: Sequence[Cluster],
     *,
-    trunk: Trunk | None,
+    midline: Midline,
     threshold: float,
     min_run: int,
 ) -> tuple[Stone, ...]:
@@ -79,10 +80,10 @@ def find_stones(
         if found is None and can_measure and not is_suspected:
             continue
         if found is None:
-            stones.append(_unmeasured(volume, cluster, trunk))
+            stones.append(_unmeasured(volume, cluster, midline))
         else:
             measured.extend(found)
-            stones.extend(_measured(volume, one, cluster, trunk) for one in found)
+            stones.extend(_measured(volume, one, cluster, midline) for one in found)
         if len(stones) >= MAX_CANDIDATES:
             break
     stones.sort(key=lambda stone: -stone.probability)
@@ -107,7 +108,7 @@ def _measure(
 
 
 def _measured(
-    volume: Volume, measurement: Measurement, cluster: Cluster, trunk: Trunk | None
+    volume: Volume, measurement: Measurement, cluster: Cluster, midline: Midline
 ) -> Stone:
     x0, y0, first, x1, y1, end = measurement.edges
     _, rows, columns = volume.pixels.shape
@@ -130,12 +131,12 @@ def _measured(
         mean_hu=measurement.mean_hu,
         peak_hu=measurement.peak_hu,
         size_class=size_class(measurement.diameter_mm),
-        side=side_of(volume, measurement.centre, midline=_midline(volume, trunk, index)),
+        side=side_of(volume, measurement.centre, midline=midline(index)),
         centre_lps_mm=to_lps(volume, measurement.centre),
     )
 
 
-def _unmeasured(volume: Volume, cluster: Cluster, trunk: Trunk | None) -> Stone:
+def _unmeasured(volume: Volume, cluster: Cluster, midline: Midline) -> Stone:
     slices = volume.pixels.shape[0]
     acquired = [mark for mark in cluster.marks if mark.is_acquired]
     x0, y0, first, x1, y1, end = (acquired[0] if acquired else cluster.best).edges
@@ -149,13 +150,9 @@ def _unmeasured(volume: Volume, cluster: Cluster, trunk: Trunk | None) -> Stone:
         slice_last=int(min(max(highest - 1, lowest), slices - 1)),
         box=(x0, y0, x1, y1),
         probability=cluster.probability,
-        side=side_of(volume, centre, midline=_midline(volume, trunk, index)),
+        side=side_of(volume, centre, midline=midline(index)),
         centre_lps_mm=to_lps(volume, centre),
     )
-
-
-def _midline(volume: Volume, trunk: Trunk | None, slice_index: int) -> float | None:
-    return trunk.midline(slice_index) if trunk and volume.affine_lps else None
 
 
 def _holds(edges: Edges, centre: tuple[float, float, float]) -> bool:

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from operator import itemgetter
 from typing import Any
 
 import numpy as np
@@ -11,7 +12,7 @@ from sklearn.metrics import roc_auc_score
 from detection.ml.calibration import apply_platt, wilson_interval
 from detection.ml.data import Sample
 from detection.ml.preprocess import Letterbox, Preprocessing, letterbox
-from detection.ml.serving import pool
+from detection.ml.serving import in_batches, pool
 from detection.ml.training.operating_points import expected_calibration_error
 
 UNIT = "image, or half image where a source has no stone-free images"
@@ -52,9 +53,10 @@ def score(
     groups: list[str] = []
     sources: list[str] = []
     pointing: list[bool] = []
-    for sample in samples:
-        canvas, box = letterbox(sample.read(), preprocessing)
-        cells = map_logits(canvas[None])[0]
+    fitted = ((sample, *letterbox(sample.read(), preprocessing)) for sample in samples)
+    # One at a time: the last bits of a logit depend on how many are computed together.
+    for (item,), (cells,) in in_batches(map_logits, fitted, canvas_of=itemgetter(1), size=1):
+        sample, _, box = item
         if sample.boxes and not sample.has_loose_boxes:
             pointing.append(_points_at_box(cells, box, sample))
         if sample.boxes and by_source[sample.source] == {True}:

@@ -26,9 +26,9 @@ from detection.ml.calibration import apply_platt
 from detection.ml.data import Dataset, Sample, thin
 from detection.ml.errors import MLError
 from detection.ml.preprocess import Preprocessing, letterbox, network_input
-from detection.ml.serving import Features, open_session
+from detection.ml.serving import open_network
 from detection.ml.training.evaluate import UNIT, MapLogits, Scores, measure, score
-from detection.ml.training.gate_fit import NetworkOutputs, fit_gate
+from detection.ml.training.gate_fit import fit_gate
 from detection.ml.training.network import FEATURE_BLOCKS, MAP_LAYER, build_network, serving_network
 from detection.ml.training.operating_points import (
     choose_operating_points,
@@ -125,7 +125,7 @@ def export_bundle(
             metrics["test"] = measure(tested, calibration=calibration, threshold=threshold)
         report({"stage": "gate", "fraction": 0.98, "message": "Fitting the input gate."})
         gate = fit_gate(
-            outputs=network_outputs(building / SERVING_NAME),
+            outputs=open_network(building / SERVING_NAME),
             parts=parts,
             preprocessing=preprocessing,
             folder=building,
@@ -204,21 +204,8 @@ def _name_outputs(path: Path, names: list[str]) -> None:
 
 def map_logits(path: Path) -> MapLogits:
     """Return an ONNX file as a function: uint8 `(n, h, w)` -> logits float32 `(n, h/8, w/8)`."""
-    outputs = network_outputs(path)
+    outputs = open_network(path)
     return lambda canvases: outputs(canvases)[0]
-
-
-def network_outputs(path: Path) -> NetworkOutputs:
-    """Return an ONNX file as a function from canvases to the map's logits and the features."""
-    session = open_session(path)
-    name = session.get_inputs()[0].name
-    outputs = [output.name for output in session.get_outputs()]
-
-    def run(canvases: NDArray[np.uint8]) -> tuple[NDArray[np.float32], Features]:
-        stone_map, *features = session.run(None, {name: network_input(canvases)})
-        return stone_map[..., 0], dict(zip(outputs[1:], features, strict=True))
-
-    return run
 
 
 def quantise(

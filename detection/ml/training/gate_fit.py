@@ -27,6 +27,8 @@ from detection.ml.serving import (
     Depth,
     Features,
     Gate,
+    NetworkOutputs,
+    in_batches,
     joined,
     slice_refusal,
     unit_length,
@@ -34,7 +36,6 @@ from detection.ml.serving import (
 )
 
 Grey = NDArray[np.uint8]
-NetworkOutputs = Callable[[Grey], tuple[Array, Features]]
 COMPONENTS = 64
 # With fewer images than this a distance says more about the few than about CT.
 MIN_TRAIN_IMAGES, MIN_VALIDATION_IMAGES = 200, 40
@@ -44,7 +45,6 @@ SCORE_PERCENTILE, UPRIGHT_PERCENTILE = 99.5, 0.5
 _SURE = 0.5
 _FAR_PERCENTILE = 99.0
 _TRAIN_PER_GROUP, _VALIDATION_PER_GROUP = 4, 8
-_BATCH = 8
 
 WRONG_WAYS: dict[str, Callable[[Grey], Grey]] = {
     "rotated_90": lambda grey: np.rot90(grey),
@@ -178,12 +178,12 @@ def read_features(
 ) -> Features:
     """Run pictures through the network: `(n, d)` for each of its feature outputs."""
     held: dict[str, list[Array]] = {}
-    for start in range(0, len(greys), _BATCH):
-        canvases = [
-            letterbox(np.ascontiguousarray(grey), preprocessing)[0]
-            for grey in greys[start : start + _BATCH]
-        ]
-        for name, values in outputs(np.stack(canvases))[1].items():
+
+    def canvas_of(grey: Grey) -> Grey:
+        return letterbox(np.ascontiguousarray(grey), preprocessing)[0]
+
+    for _, (_, features) in in_batches(outputs, greys, canvas_of=canvas_of):
+        for name, values in features.items():
             held.setdefault(name, []).append(values)
     return {name: np.concatenate(values) for name, values in held.items()}
 

@@ -28,25 +28,34 @@ from detection.ml.evaluation.series_runs import (
 )
 from detection.ml.preprocess import Preprocessing
 from detection.ml.serving import SCOPE, Assessment, SeriesRule
+from detection.ml.serving.network import ServedNetwork
 from detection.ml.serving.series_rule import SCOPE_OF_DEFAULT, rule_of
 
 MODELS = Path(__file__).resolve().parents[3] / "ml_models"
 RULE = SeriesRule(threshold=0.5)
 
 
+class BrightnessNetwork(ServedNetwork):
+    """Stands for a loaded network: the logit of a picture is its brightest grey value."""
+
+    def __init__(self):
+        self.preprocessing = Preprocessing()
+
+    def run(self, canvases):
+        brightest = canvases.reshape(len(canvases), -1).max(axis=1)
+        logits = np.full((1, 2, 2), -50, np.float32) + brightest[:, None, None].astype(np.float32)
+        return logits, {}
+
+
 class BrightnessPredictor:
-    """Stands for a loaded model: the logit of a picture is its brightest grey value."""
+    """Stands for a loaded model."""
 
     threshold = 0.5
-    preprocessing = Preprocessing()
+    network = BrightnessNetwork()
 
     def __init__(self):
         self.bundle = load_default_bundle(MODELS)
         self.rule = RULE
-
-    def map_logits(self, canvases):
-        brightest = canvases.reshape(len(canvases), -1).max(axis=1)
-        return np.full((1, 2, 2), -50, np.float32) + brightest[:, None, None].astype(np.float32)
 
 
 def run(group, *logits, is_stone):

@@ -54,7 +54,7 @@ def test_probability_comes_from_the_map(predictor):
     assessment = predictor.assess(volume)
 
     canvas, _ = letterbox(volume.pixels[0], predictor.preprocessing)
-    pooled = np.array(pool(predictor.map_logits(canvas[None])[0]))
+    pooled = np.array(pool(predictor.network.map_logits(canvas[None])[0]))
     expected = float(apply_platt(pooled, predictor.bundle.calibration))
     assert assessment.probability == pytest.approx(expected)
     assert assessment.verdict == ("stone" if expected >= predictor.threshold else "no_stone")

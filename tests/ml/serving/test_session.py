@@ -2,7 +2,7 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
-from detection.ml.serving import open_session
+from detection.ml.serving.session import open_session
 
 
 def test_large_int8_products_do_not_saturate(tmp_path):

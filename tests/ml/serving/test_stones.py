@@ -38,7 +38,7 @@ def marks(x, y, slices, *, probability=0.3, half=6.0):
 
 
 def stones_of(volume, held, **changes):
-    options = {"trunk": None, "threshold": 0.5, "min_run": 2} | changes
+    options = {"midline": lambda index: None, "threshold": 0.5, "min_run": 2} | changes
     return find_stones(volume, merge_marks(held), **options)
 
 

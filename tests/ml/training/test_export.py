@@ -9,11 +9,11 @@ from detection.imaging.phantoms import write_phantoms
 from detection.ml.bundle import load_bundle
 from detection.ml.data import PARTS, Sample, load_dataset, split
 from detection.ml.preprocess import Preprocessing, network_input
+from detection.ml.serving import open_network
 from detection.ml.training import build_network, export_float32, score
 from detection.ml.training.export import (
     export_bundle,
     map_logits,
-    network_outputs,
     quantise,
     store_as_float16,
 )
@@ -53,7 +53,7 @@ def test_onnx_gives_the_features_that_keras_gives(exported, canvases):
 
     _, *expected = serving_network(network).predict(network_input(canvases), verbose=0)
 
-    features = network_outputs(exported / "float32.onnx")(canvases)[1]
+    features = open_network(exported / "float32.onnx")(canvases)[1]
     assert list(features) == ["features_conv3", "features_conv4"]
     for ours, theirs in zip(features.values(), expected, strict=True):
         assert ours.shape == theirs.shape
@@ -66,7 +66,7 @@ def test_batch_and_single_image_agree(exported, canvases):
     singly = np.concatenate([run(canvas[None]) for canvas in canvases])
 
     assert np.abs(run(canvases) - singly).max() < 1e-4
-    outputs = network_outputs(exported / "float32.onnx")
+    outputs = open_network(exported / "float32.onnx")
     together = outputs(canvases)[1]
     alone = outputs(canvases[1:2])[1]
     for name in together:
@@ -96,7 +96,7 @@ def test_int8_file_loads_and_is_a_quarter(exported, canvases, tmp_path):
 
     assert target.stat().st_size < 0.3 * (exported / "float32.onnx").stat().st_size
     onnxruntime.InferenceSession(str(target), providers=["CPUExecutionProvider"])
-    logits, features = network_outputs(target)(canvases)
+    logits, features = open_network(target)(canvases)
     assert np.isfinite(logits).all()
     # Averages that were quantised themselves would take at most 256 values.
     assert len(np.unique(features["features_conv4"])) > 256

@@ -1,0 +1,165 @@
+"""From a volume to the pictures that the network reads, each with its place in the volume."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from detection.imaging.coronal import PIXEL_MM, CoronalPlan, CoronalSlab, plan_coronal
+from detection.imaging.trunk import Trunk, find_trunk
+from detection.imaging.volume import Plane, Volume
+from detection.imaging.window import Window, apply_window, grey_slice
+from detection.ml.preprocess import Preprocessing
+from detection.ml.serving.findings import Rectangle
+from detection.ml.serving.marks import Edges
+
+
+@dataclass(frozen=True, eq=False)
+class Picture:
+    """One picture as it is read, and where it comes from.
+
+    Attributes
+    ----------
+    grey : np.ndarray
+        uint8 `(rows, columns)`, windowed.
+    spacing_mm : tuple of float or None
+        Distance between its rows and between its columns.
+    colour_spread : float
+        As in `Volume`.
+    is_known_ct : bool
+        Whether the file says that it is an axial or coronal slice in Hounsfield units, and which
+        way up.
+    plane, slice_index :
+        Which slice of its plane: of the volume as acquired, or a cut of the coronal plan.
+    image, origin : tuple of int
+        Size of the slice of which it is a part, and row and column where that part begins; without
+        `image` it is the whole.
+    slab : CoronalSlab or None
+        Where it was cut, for a coronal reformat; its pixels are let go.
+    """
+
+    grey: NDArray[np.uint8]
+    spacing_mm: tuple[float, float] | None = None
+    colour_spread: float = 0.0
+    is_known_ct: bool = False
+    plane: Plane = "unknown"
+    slice_index: int = 0
+    image: tuple[int, int] | None = None
+    origin: tuple[int, int] = (0, 0)
+    slab: CoronalSlab | None = None
+
+    @property
+    def is_acquired(self) -> bool:
+        """Whether it is a slice of the volume, or a part of one, rather than a reformat."""
+        return self.slab is None
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Rows and columns of the whole slice, in whose pixels boxes are told."""
+        rows, columns = self.image or self.grey.shape
+        return rows, columns
+
+    def to_volume(self, box: Rectangle) -> Edges:
+        """Turn a box of the slice into edges in the volume: column, row, slice, first then end."""
+        if self.slab:
+            return self.slab.to_volume(box)
+        x0, y0, x1, y1 = box
+        return (x0, y0, float(self.slice_index), x1, y1, float(self.slice_index + 1))
+
+
+@dataclass(frozen=True, eq=False)
+class VolumePictures:
+    """The pictures of a volume, each made when it is asked for.
+
+    An axial volume in HU is cut to the trunk and, where its slices allow it, cut once more into
+    coronal slabs; of any other one every slice is a picture.
+    """
+
+    volume: Volume
+    window: Window
+    trunk: Trunk | None
+    plan: CoronalPlan | None
+
+    @property
+    def count(self) -> int:
+        """How many pictures `acquired` and `coronal` make together."""
+        return len(self._indices) + (self.plan.pictures if self.plan else 0)
+
+    @property
+    def coronal_positions_mm(self) -> tuple[float, ...]:
+        """LPS y of each coronal cut; empty where none is made."""
+        return self.plan.positions_mm if self.plan else ()
+
+    @property
+    def coronal_cuts(self) -> int:
+        """How many coronal cuts there are; a tall one is several pictures."""
+        return len(self.plan.rows) if self.plan else 0
+
+    def midline(self, slice_index: int) -> float | None:
+        """Return the column of the middle of the body in a slice, where anything tells it."""
+        return self.trunk.midline(slice_index) if self.trunk and self.volume.affine_lps else None
+
+    def acquired(self) -> Iterator[Picture]:
+        """Make a picture of each slice that shows a body."""
+        if self.trunk is None:
+            for index in self._indices:
+                yield _whole_slice(self.volume, index, self.window)
+            return
+        _, rows, columns = self.volume.pixels.shape
+        top, _, left, _ = self.trunk.box
+        for index in self._indices:
+            pixels_hu = self.trunk.cut(self.volume.pixels[index], index)
+            part = _slice_picture(self.volume, index, apply_window(pixels_hu, self.window))
+            yield replace(part, image=(rows, columns), origin=(top, left))
+
+    def coronal(self) -> Iterator[Picture]:
+        """Make the pictures of the coronal cuts, if there are any."""
+        for slab in self.plan.slabs() if self.plan else ():
+            yield Picture(
+                grey=apply_window(slab.pixels_hu, self.window),
+                spacing_mm=(PIXEL_MM, PIXEL_MM),
+                is_known_ct=True,
+                plane="coronal",
+                slice_index=slab.position,
+                slab=replace(slab, pixels_hu=np.zeros((0, 0), np.int16)),
+            )
+
+    @property
+    def _indices(self) -> list[int]:
+        return self.trunk.slices if self.trunk else list(range(self.volume.pixels.shape[0]))
+
+
+def volume_pictures(volume: Volume, *, preprocessing: Preprocessing) -> VolumePictures:
+    """Find the trunk and plan the coronal cuts of a volume; no picture is made yet."""
+    trunk = find_trunk(volume)
+    return VolumePictures(
+        volume=volume,
+        window=_window(preprocessing),
+        trunk=trunk,
+        plan=plan_coronal(volume, trunk) if trunk else None,
+    )
+
+
+def image_picture(volume: Volume, *, preprocessing: Preprocessing) -> Picture:
+    """Make the picture of a single image: all of its first slice."""
+    return _whole_slice(volume, 0, _window(preprocessing))
+
+
+def _whole_slice(volume: Volume, index: int, window: Window) -> Picture:
+    return _slice_picture(volume, index, grey_slice(volume, index, window=window))
+
+
+def _slice_picture(volume: Volume, index: int, grey: NDArray[np.uint8]) -> Picture:
+    return Picture(
+        grey=grey,
+        spacing_mm=volume.spacing_mm[1:] if volume.spacing_mm else None,
+        colour_spread=volume.colour_spread,
+        is_known_ct=volume.is_hu and volume.plane in ("axial", "coronal"),
+        plane=volume.plane,
+        slice_index=index,
+    )
+
+
+def _window(preprocessing: Preprocessing) -> Window:
+    return Window(center_hu=preprocessing.window_center_hu, width_hu=preprocessing.window_width_hu)
