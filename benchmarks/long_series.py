@@ -60,7 +60,7 @@ def read(path: Path) -> dict[str, float]:
     return {
         "seconds": time.perf_counter() - start,
         "pictures": pictures,
-        "stones": len(assessment.stones),
+        "stones": len(assessment.findings),
         "peak_mib": memory_kib("VmHWM") / 1024,
         "peak_anonymous_mib": peak_anonymous / 1024,
     }

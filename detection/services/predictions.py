@@ -19,11 +19,12 @@ from detection.imaging.errors import ImageError
 from detection.imaging.volume import Volume, load_volume
 from detection.ml.bundle import load_bundle
 from detection.ml.errors import MLError
-from detection.ml.serving import CANNOT_ASSESS, Assessment, Predictor, Stone, save_stone_map
+from detection.ml.serving import CANNOT_ASSESS, Assessment, Predictor, save_stone_map
 from detection.models import Finding, ModelVersion, Prediction, Series, Study
 from detection.selectors.registry import model_version_active, model_version_path
 from detection.selectors.studies import series_volume_path
 from detection.services.claims import Work, row_claim, rows_claimed, rows_sweep
+from detection.services.findings import finding_rows
 from detection.services.heartbeat import heartbeat
 from detection.services.queue import task_enqueue
 
@@ -139,7 +140,7 @@ def prediction_store(*, prediction: Prediction, volume: Volume, assessment: Asse
         verdict=assessment.verdict,
         probability=assessment.probability,
         message=assessment.reason,
-        findings=_findings(prediction, assessment),
+        findings=finding_rows(prediction=prediction, findings=assessment.findings),
         caveats=list(dict.fromkeys([*volume.caveats, *assessment.caveats])),
         slice_probabilities=list(assessment.slice_probabilities),
         coronal_probabilities=list(assessment.coronal_probabilities),
@@ -176,56 +177,6 @@ def _progress(prediction: Prediction) -> Callable[[int, int], None]:
             _claimed(prediction).update(slices_done=done, slices_total=total)
 
     return progress
-
-
-def _findings(prediction: Prediction, assessment: Assessment) -> list[Finding]:
-    """The stones of a volume, measured and most probable first, or the places on a picture."""
-    if assessment.stones:
-        return [
-            _stone(prediction, rank, stone) for rank, stone in enumerate(assessment.stones, start=1)
-        ]
-    return [
-        Finding(
-            prediction=prediction,
-            rank=rank,
-            plane=candidate.plane,
-            slice_index=candidate.slice_index,
-            x0=candidate.box[0],
-            y0=candidate.box[1],
-            x1=candidate.box[2],
-            y1=candidate.box[3],
-            probability=candidate.probability,
-            extent_mm=candidate.extent_mm,
-        )
-        for rank, candidate in enumerate(assessment.findings, start=1)
-    ]
-
-
-def _stone(prediction: Prediction, rank: int, stone: Stone) -> Finding:
-    x0, y0, x1, y1 = stone.box
-    x_mm, y_mm, z_mm = stone.centre_lps_mm or (None, None, None)
-    return Finding(
-        prediction=prediction,
-        rank=rank,
-        plane=stone.plane,
-        slice_index=stone.slice_index,
-        slice_first=stone.slice_first,
-        slice_last=stone.slice_last,
-        x0=x0,
-        y0=y0,
-        x1=x1,
-        y1=y1,
-        probability=stone.probability,
-        diameter_mm=stone.diameter_mm,
-        volume_mm3=stone.volume_mm3,
-        mean_hu=stone.mean_hu,
-        peak_hu=stone.peak_hu,
-        size_class=stone.size_class or "",
-        side=stone.side or "",
-        x_mm=x_mm,
-        y_mm=y_mm,
-        z_mm=z_mm,
-    )
 
 
 def _give_up(prediction: Prediction) -> None:

@@ -9,8 +9,7 @@ from django.utils import timezone
 from django_tasks_db.models import DBTaskResult
 
 from detection.ml.errors import BundleError, MLError
-from detection.ml.serving import Assessment, Stone, load_stone_map
-from detection.ml.serving.findings import Candidate
+from detection.ml.serving import Assessment, Finding, load_stone_map
 from detection.models import Prediction, Study
 from detection.services.predictions import (
     CRASHED,
@@ -28,8 +27,8 @@ STONE = Assessment(
     verdict="stone",
     probability=0.9,
     findings=(
-        Candidate("axial", 0, (10.0, 20.0, 30.0, 40.0), 0.9, 12.5),
-        Candidate("axial", 0, (50.0, 60.0, 70.0, 80.0), 0.2),
+        Finding("axial", 0, (10.0, 20.0, 30.0, 40.0), 0.9, 12.5),
+        Finding("axial", 0, (50.0, 60.0, 70.0, 80.0), 0.2),
     ),
     stone_map=np.full((1, 8, 8), 0.25, np.float32),
     caveats=("Few such images were seen.",),
@@ -137,8 +136,8 @@ def test_stones_of_a_volume_are_stored_and_the_largest_stands_in_the_history(pre
         "side": "left",
     }
     stones = (
-        Stone(slice_index=4, probability=0.9, diameter_mm=4.5, size_class="< 5 mm", **known),
-        Stone(
+        Finding(slice_index=4, probability=0.9, diameter_mm=4.5, size_class="< 5 mm", **known),
+        Finding(
             slice_index=5,
             probability=0.8,
             diameter_mm=7.5,
@@ -150,12 +149,12 @@ def test_stones_of_a_volume_are_stored_and_the_largest_stands_in_the_history(pre
             **known,
         ),
         # Below the operating point: no stone that the verdict speaks of.
-        Stone(slice_index=5, probability=0.2, diameter_mm=19.0, size_class="10-20 mm", **known),
+        Finding(slice_index=5, probability=0.2, diameter_mm=19.0, size_class="10-20 mm", **known),
     )
     assessment = Assessment(
         verdict="stone",
         probability=0.9,
-        stones=stones,
+        findings=stones,
         slice_probabilities=(None, 0.2, 0.9),
         coronal_probabilities=(0.1, None),
         coronal_positions_mm=(-3.0, 0.0),

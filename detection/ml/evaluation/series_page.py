@@ -184,7 +184,7 @@ def _alarms(read: Sequence[tuple[str, Volume, Assessment]], predictor: Predictor
         lines.append(
             f"| {plane}, plain maximum at the image threshold | {_proportion(by_maximum, total)} |"
         )
-    listed = sum(len(one.stones) for _, _, one in read)
+    listed = sum(len(one.findings) for _, _, one in read)
     lines.append(f"| stones listed, in all volumes together | {listed} |")
     return lines
 
@@ -205,7 +205,7 @@ def _counts(read: Sequence[tuple[str, Volume, Assessment]], rule: SeriesRule) ->
         shown = "" if one.probability is None else f" ({one.probability:.2f})"
         lines.append(
             f"| {name} | {volume.pixels.shape[0]} | {len(held)} | {above} | {above_cuts} "
-            f"| {one.verdict}{shown} | {len(one.stones)} |"
+            f"| {one.verdict}{shown} | {len(one.findings)} |"
         )
     return lines
 

@@ -2,7 +2,7 @@
 
 from detection.ml.serving.assessment import CANNOT_ASSESS, STONE, Assessment
 from detection.ml.serving.classify import classify_paths, open_predictor
-from detection.ml.serving.findings import Located, Rectangle
+from detection.ml.serving.findings import Finding, Located, Rectangle
 from detection.ml.serving.gate import (
     GATE_NAME,
     ORIENTATIONS,
@@ -25,7 +25,6 @@ from detection.ml.serving.pooling import SHARPNESS, pool
 from detection.ml.serving.predictor import Predictor
 from detection.ml.serving.series_rule import SCOPE, SeriesRule, series_logit
 from detection.ml.serving.stone_map import load_stone_map, save_stone_map
-from detection.ml.serving.stones import Stone
 
 __all__ = [
     "Array",
@@ -33,6 +32,7 @@ __all__ = [
     "CANNOT_ASSESS",
     "Depth",
     "Features",
+    "Finding",
     "GATE_NAME",
     "Gate",
     "Located",
@@ -46,7 +46,6 @@ __all__ = [
     "SHARPNESS",
     "STONE",
     "SeriesRule",
-    "Stone",
     "classify_paths",
     "image_picture",
     "in_batches",

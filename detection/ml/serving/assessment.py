@@ -7,8 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from detection.ml.serving.findings import Candidate
-from detection.ml.serving.stones import Stone
+from detection.ml.serving.findings import Finding
 
 STONE = "stone"
 NO_STONE = "no_stone"
@@ -23,20 +22,19 @@ class Assessment:
     `stone_map` is floating `(slices, rows, columns)`, probabilities, covering exactly the image.
     `slice_probabilities` has one entry for each slice, None where it was not read;
     `coronal_probabilities` one for each coronal cut at the LPS y of `coronal_positions_mm`, and is
-    empty where none was made. `stones` and `key_slices` are of volumes only; the findings of a
-    volume are its stones, in the same order. `operating_point` is the one that decided; empty
-    where nothing was.
+    empty where none was made. `findings` are the most probable first: the places on a picture,
+    or the stones of a volume. `key_slices` are of volumes only. `operating_point` is the one that
+    decided; empty where nothing was.
     """
 
     verdict: str
     probability: float | None
     reason: str = ""
-    findings: tuple[Candidate, ...] = ()
+    findings: tuple[Finding, ...] = ()
     stone_map: NDArray[np.floating[Any]] | None = None
     caveats: tuple[str, ...] = ()
     slice_probabilities: tuple[float | None, ...] = ()
     coronal_probabilities: tuple[float | None, ...] = ()
     coronal_positions_mm: tuple[float, ...] = ()
-    stones: tuple[Stone, ...] = ()
     key_slices: tuple[int, ...] = ()
     operating_point: Mapping[str, Any] = field(default_factory=dict)

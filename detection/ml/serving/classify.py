@@ -13,9 +13,8 @@ from detection.imaging.ingest import FileReport, IngestedSeries, IngestResult, S
 from detection.imaging.volume import Volume, load_volume
 from detection.ml.bundle import load_bundle, load_default_bundle
 from detection.ml.errors import MLError
-from detection.ml.serving.assessment import CANNOT_ASSESS, Assessment
+from detection.ml.serving.assessment import CANNOT_ASSESS
 from detection.ml.serving.predictor import Predictor
-from detection.ml.serving.stones import Stone
 
 logger = logging.getLogger(__name__)
 ERROR = "error"
@@ -129,40 +128,5 @@ def _assess(result: dict[str, Any], volume: Volume, *, predictor: Predictor) -> 
         result["slices"] = [
             None if p is None else round(float(p), 6) for p in assessment.slice_probabilities
         ]
-    result["findings"] = _findings(assessment)
+    result["findings"] = [finding.to_json() for finding in assessment.findings]
     return result
-
-
-def _findings(assessment: Assessment) -> list[dict[str, Any]]:
-    # Those of a volume are its stones, in the same order.
-    stones: list[Stone | None] = [*assessment.stones]
-    stones += [None] * (len(assessment.findings) - len(stones))
-    return [
-        {
-            "plane": finding.plane,
-            "slice": finding.slice_index,
-            "box": [round(side, 1) for side in finding.box],
-            "probability": round(finding.probability, 6),
-            **(_measured(stone) if stone else {}),
-        }
-        for finding, stone in zip(assessment.findings, stones, strict=False)
-    ]
-
-
-def _measured(stone: Stone) -> dict[str, Any]:
-    centre = stone.centre_lps_mm
-    return {
-        "slice_first": stone.slice_first,
-        "slice_last": stone.slice_last,
-        "diameter_mm": _rounded(stone.diameter_mm),
-        "volume_mm3": _rounded(stone.volume_mm3),
-        "mean_hu": _rounded(stone.mean_hu),
-        "peak_hu": _rounded(stone.peak_hu),
-        "size_class": stone.size_class,
-        "side": stone.side,
-        "centre_lps_mm": [_rounded(x) for x in centre] if centre else None,
-    }
-
-
-def _rounded(value: float | None) -> float | None:
-    return None if value is None else round(float(value), 1)

@@ -1,28 +1,53 @@
-"""Stone candidates: the peaks of a stone map, each with the box around it."""
+"""Findings: the record of a stone candidate, and how a stone map gives those of a picture."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
+from typing import Any
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from detection.imaging.measure import UNKNOWN
+
 MIN_PROBABILITY = 0.05
 MAX_CANDIDATES = 20
 # Of a peak's height: the rim of the box drawn around it.
 _RIM = 0.5
-
+# What the JSON object calls otherwise than the record.
+_JSON_NAMES = {"slice_index": "slice"}
 
 Rectangle = tuple[float, float, float, float]
 Located = tuple[Rectangle, float]
 
 
 @dataclass(frozen=True)
-class Candidate:
-    """One located stone candidate.
+class Finding:
+    """One located stone candidate, of a picture or of a volume.
 
-    `box` is x0, y0, x1, y1 in pixels of the slice; `extent_mm` the longer side of the box where
-    the pixel spacing is known. The box comes from the map: it marks a place and measures
-    no stone.
+    What is not known is None or "unknown". The JSON object and the database row are made of the
+    fields as they stand here: a field that is added needs a column, and a place that shows it.
+
+    Attributes
+    ----------
+    plane : str
+        That of the slices.
+    slice_index : int
+        The slice that shows it best.
+    box : tuple of float
+        x0, y0, x1, y1 in pixels of that slice.
+    probability : float
+        Of the model, 0 to 1.
+    extent_mm : float or None
+        On a picture of known pixel spacing the longer side of the box. It comes from the map: it
+        marks a place and measures no stone.
+    slice_first, slice_last : int or None
+        In a volume the slices that show it, both inside.
+    diameter_mm, volume_mm3, mean_hu, peak_hu : float or None
+        As in `imaging.measure.Measurement`, in a volume that can be measured.
+    size_class, side : str
+        As in `imaging.measure`.
+    centre_lps_mm : tuple of float or None
+        The centre in the patient's coordinates: to the left, to the back, to the head.
     """
 
     plane: str
@@ -30,9 +55,33 @@ class Candidate:
     box: Rectangle
     probability: float
     extent_mm: float | None = None
+    slice_first: int | None = None
+    slice_last: int | None = None
+    diameter_mm: float | None = None
+    volume_mm3: float | None = None
+    mean_hu: float | None = None
+    peak_hu: float | None = None
+    size_class: str = UNKNOWN
+    side: str = UNKNOWN
+    centre_lps_mm: tuple[float, float, float] | None = None
+
+    def to_json(self) -> dict[str, Any]:
+        """Return every field as `classify` writes it: tenths, and a probability to six digits."""
+        told = {
+            _JSON_NAMES.get(f.name, f.name): _rounded(getattr(self, f.name)) for f in fields(self)
+        }
+        return {**told, "probability": round(self.probability, 6)}
 
 
-def locate(stone_map: NDArray[np.float32], *, width: int, height: int) -> list[Located]:
+def locate(
+    stone_map: NDArray[np.float32],
+    *,
+    width: int,
+    height: int,
+    plane: str = UNKNOWN,
+    slice_index: int = 0,
+    spacing_mm: tuple[float, float] | None = None,
+) -> list[Finding]:
     """Find the candidates of one slice.
 
     Parameters
@@ -41,10 +90,14 @@ def locate(stone_map: NDArray[np.float32], *, width: int, height: int) -> list[L
         float32 `(rows, columns)`, probabilities, covering exactly the slice.
     width, height : int
         Size of the slice in pixels.
+    plane, slice_index :
+        Which slice it is.
+    spacing_mm : tuple of float, optional
+        Distance between its rows and between its columns.
 
     Returns
     -------
-    list of (box, probability)
+    list of Finding
         Sorted by probability, at most `MAX_CANDIDATES`, none below `MIN_PROBABILITY`; the
         boxes, in pixels of the slice, do not overlap: overlapping ones are merged.
     """
@@ -67,7 +120,16 @@ def locate(stone_map: NDArray[np.float32], *, width: int, height: int) -> list[L
         left, top, right, bottom = (int(side) for side in (left, top, right, bottom))
         box = (left * scale_x, top * scale_y, right * scale_x, bottom * scale_y)
         boxes.append((box, probability))
-    return _merge(boxes)[:MAX_CANDIDATES]
+    return [
+        Finding(
+            plane=plane,
+            slice_index=slice_index,
+            box=box,
+            probability=probability,
+            extent_mm=_extent_mm(box, spacing_mm),
+        )
+        for box, probability in _merge(boxes)[:MAX_CANDIDATES]
+    ]
 
 
 def _peaks(stone_map: NDArray[np.float32]) -> list[tuple[int, int]]:
@@ -98,9 +160,15 @@ def _merge(boxes: list[Located]) -> list[Located]:
     return sorted(merged, key=lambda item: -item[1])
 
 
-def extent_mm(box: Rectangle, spacing_mm: tuple[float, float, float] | None) -> float | None:
-    """Return the longer side of a box in mm, by spacing (slice, row, column); None without one."""
+def _extent_mm(box: Rectangle, spacing_mm: tuple[float, float] | None) -> float | None:
+    """Return the longer side of a box in mm, by spacing (row, column); None without one."""
     if spacing_mm is None:
         return None
-    _, row_mm, column_mm = spacing_mm
+    row_mm, column_mm = spacing_mm
     return round(max((box[2] - box[0]) * column_mm, (box[3] - box[1]) * row_mm), 1)
+
+
+def _rounded(value: Any) -> Any:
+    if isinstance(value, tuple):
+        return [_rounded(one) for one in value]
+    return round(float(value), 1) if isinstance(value, (float, np.floating)) else value

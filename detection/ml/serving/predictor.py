@@ -11,7 +11,7 @@ from detection.ml.bundle import Bundle
 from detection.ml.calibration import apply_platt, sigmoid
 from detection.ml.preprocess import Letterbox
 from detection.ml.serving.assessment import CANNOT_ASSESS, NO_STONE, STONE, Assessment
-from detection.ml.serving.findings import Candidate, extent_mm, locate
+from detection.ml.serving.findings import Finding, locate
 from detection.ml.serving.gate import Gate, load_gate
 from detection.ml.serving.marks import Mark, merge_marks
 from detection.ml.serving.network import ServedNetwork
@@ -33,7 +33,7 @@ from detection.ml.serving.series_rule import (
     series_logit,
 )
 from detection.ml.serving.stone_map import image_map
-from detection.ml.serving.stones import Stone, find_stones
+from detection.ml.serving.stones import find_stones
 
 # Slices farther apart than this average a small stone away.
 _THICK_MM = 3.0
@@ -131,23 +131,12 @@ class Predictor:
         reason = _unreadable(volume) or read.reason or _chest_reason(volume, read.picture)
         if reason:
             return _refused(reason)
-        rows, columns = read.picture.size
         stone_map = self._image_map(read)
         probability = float(apply_platt(np.array(read.logit), self.bundle.calibration))
-        findings = [
-            Candidate(
-                plane=volume.plane,
-                slice_index=0,
-                box=place,
-                probability=height,
-                extent_mm=extent_mm(place, volume.spacing_mm),
-            )
-            for place, height in locate(stone_map, width=columns, height=rows)
-        ]
         return Assessment(
             verdict=STONE if probability >= self.threshold else NO_STONE,
             probability=probability,
-            findings=tuple(findings),
+            findings=tuple(_located(stone_map, read.picture)),
             stone_map=stone_map[None],
             slice_probabilities=(probability,),
             operating_point=self.bundle.operating_point,
@@ -200,7 +189,7 @@ class Predictor:
             caveats.append(_THICK)
         if volume.spacing_mm and max(volume.spacing_mm[1:]) > _COARSE_MM:
             caveats.append(_COARSE)
-        stones = find_stones(
+        findings = find_stones(
             volume,
             merge_marks([*acquired.marks, *coronal.marks]),
             midline=pictures.midline,
@@ -210,13 +199,12 @@ class Predictor:
         return Assessment(
             verdict=STONE if probability >= self.rule.threshold else NO_STONE,
             probability=probability,
-            findings=tuple(_candidate(stone, volume) for stone in stones),
+            findings=findings,
             stone_map=acquired.stone_map,
             caveats=tuple(caveats),
             slice_probabilities=acquired.probabilities,
             coronal_probabilities=coronal.probabilities,
             coronal_positions_mm=pictures.coronal_positions_mm,
-            stones=stones,
             key_slices=key_slices(acquired.logits, self.rule),
             operating_point=operating_point_of(self.bundle),
         )
@@ -241,15 +229,14 @@ class Predictor:
             logit, before = self._calibrated(read.logit), reading.logits[index]
             # Of a cut in parts, the most suspicious part counts.
             reading.logits[index] = logit if before is None else max(before, logit)
-            rows, columns = picture.size
             reading.marks += [
                 Mark(
-                    edges=picture.to_volume(box),
-                    probability=probability,
+                    edges=picture.to_volume(found.box),
+                    probability=found.probability,
                     step=index,
                     is_acquired=picture.is_acquired,
                 )
-                for box, probability in locate(stone_map, width=columns, height=rows)
+                for found in _located(stone_map, picture)
             ]
         return reading
 
@@ -287,14 +274,15 @@ class _PlaneReading:
         return tuple(None if z is None else float(sigmoid(np.array(z))) for z in self.logits)
 
 
-def _candidate(stone: Stone, volume: Volume) -> Candidate:
-    widest_mm = stone.diameter_mm or extent_mm(stone.box, volume.spacing_mm)
-    return Candidate(
-        plane=stone.plane,
-        slice_index=stone.slice_index,
-        box=stone.box,
-        probability=stone.probability,
-        extent_mm=round(widest_mm, 1) if widest_mm else None,
+def _located(stone_map: NDArray[np.float32], picture: Picture) -> list[Finding]:
+    rows, columns = picture.size
+    return locate(
+        stone_map,
+        width=columns,
+        height=rows,
+        plane=picture.plane,
+        slice_index=picture.slice_index,
+        spacing_mm=picture.spacing_mm,
     )
 
 

@@ -1,10 +1,10 @@
 """From places the model marks to stones: measured where the volume allows it."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import fields
+from typing import Any
 
 from detection.imaging.measure import (
-    UNKNOWN,
     Measurement,
     bright_seeds,
     measure_stone,
@@ -13,7 +13,7 @@ from detection.imaging.measure import (
     to_lps,
 )
 from detection.imaging.volume import Volume
-from detection.ml.serving.findings import MAX_CANDIDATES, Rectangle
+from detection.ml.serving.findings import MAX_CANDIDATES, Finding
 from detection.ml.serving.marks import Cluster, Edges
 
 # A mark may hold several stones; more than this many bright spots are not stones.
@@ -24,29 +24,8 @@ _MARGIN_PX = 1.0
 _MIN_DIAMETER_MM = 1.0
 # From a slice to the column of the middle of the body, None where nothing tells it.
 Midline = Callable[[int], float | None]
-
-
-@dataclass(frozen=True)
-class Stone:
-    """One stone candidate of a volume, whatever the number of slices that show it.
-
-    `slice_index`, `slice_first` and `slice_last` (inclusive) are slices of the volume, `box` is
-    x0, y0, x1, y1 in pixels of `slice_index`. What is not known is None or "unknown".
-    """
-
-    plane: str
-    slice_index: int
-    slice_first: int
-    slice_last: int
-    box: Rectangle
-    probability: float
-    diameter_mm: float | None = None
-    volume_mm3: float | None = None
-    mean_hu: float | None = None
-    peak_hu: float | None = None
-    size_class: str = UNKNOWN
-    side: str = UNKNOWN
-    centre_lps_mm: tuple[float, float, float] | None = None
+# What measuring and the record call alike goes from the one to the other.
+_MEASURED = {f.name for f in fields(Measurement)} & {f.name for f in fields(Finding)}
 
 
 def find_stones(
@@ -56,7 +35,7 @@ def find_stones(
     midline: Midline,
     threshold: float,
     min_run: int,
-) -> tuple[Stone, ...]:
+) -> tuple[Finding, ...]:
     """Turn places into stones, the most probable first, at most `MAX_CANDIDATES`.
 
     A place on fewer than `min_run` neighbouring pictures is kept only if its probability reaches
@@ -70,7 +49,7 @@ def find_stones(
         and min(volume.spacing_mm) > 0
         and volume.is_evenly_spaced
     )
-    stones: list[Stone] = []
+    stones: list[Finding] = []
     measured: list[Measurement] = []
     for cluster in clusters:
         is_suspected = cluster.probability >= threshold
@@ -109,12 +88,13 @@ def _measure(
 
 def _measured(
     volume: Volume, measurement: Measurement, cluster: Cluster, midline: Midline
-) -> Stone:
+) -> Finding:
     x0, y0, first, x1, y1, end = measurement.edges
     _, rows, columns = volume.pixels.shape
     index = int(min(max(round(measurement.centre[2]), first), end - 1))
     holding = [mark for mark in cluster.marks if _holds(mark.edges, measurement.centre)]
-    return Stone(
+    measured: dict[str, Any] = {name: getattr(measurement, name) for name in _MEASURED}
+    return Finding(
         plane=volume.plane,
         slice_index=index,
         slice_first=int(first),
@@ -126,24 +106,21 @@ def _measured(
             min(float(rows), y1 + _MARGIN_PX),
         ),
         probability=(holding or list(cluster.marks))[0].probability,
-        diameter_mm=measurement.diameter_mm,
-        volume_mm3=measurement.volume_mm3,
-        mean_hu=measurement.mean_hu,
-        peak_hu=measurement.peak_hu,
         size_class=size_class(measurement.diameter_mm),
         side=side_of(volume, measurement.centre, midline=midline(index)),
         centre_lps_mm=to_lps(volume, measurement.centre),
+        **measured,
     )
 
 
-def _unmeasured(volume: Volume, cluster: Cluster, midline: Midline) -> Stone:
+def _unmeasured(volume: Volume, cluster: Cluster, midline: Midline) -> Finding:
     slices = volume.pixels.shape[0]
     acquired = [mark for mark in cluster.marks if mark.is_acquired]
     x0, y0, first, x1, y1, end = (acquired[0] if acquired else cluster.best).edges
     index = int(min(max((first + end) / 2, 0), slices - 1))
     _, _, lowest, _, _, highest = cluster.edges
     centre = ((x0 + x1 - 1) / 2, (y0 + y1 - 1) / 2, (first + end - 1) / 2)
-    return Stone(
+    return Finding(
         plane=volume.plane,
         slice_index=index,
         slice_first=int(max(lowest, 0)),

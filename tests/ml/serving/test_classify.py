@@ -8,13 +8,12 @@ import pytest
 from PIL import Image
 
 from detection.imaging.ingest import Sandbox
-from detection.ml.serving import Assessment, Stone, classify_paths
-from detection.ml.serving.findings import Candidate
+from detection.ml.serving import Assessment, Finding, classify_paths
 from tests.imaging.synthetic import enhanced_dataset, write_ct, write_series
 
 PIXELS_HU = np.arange(3 * 40 * 50, dtype=np.int16).reshape(3, 40, 50) % 1000
 KEYS = ["path", "status", "probability", "reason", "model_version", "size", "findings"]
-STONE = Stone(
+STONE = Finding(
     plane="axial",
     slice_index=1,
     slice_first=0,
@@ -38,14 +37,10 @@ class FakePredictor:
         slices = volume.pixels.shape[0]
         if slices == 1:
             return Assessment(verdict="no_stone", probability=0.1, slice_probabilities=(0.1,))
-        finding = Candidate(
-            plane="axial", slice_index=1, box=STONE.box, probability=STONE.probability
-        )
         return Assessment(
             verdict="stone",
             probability=0.9,
-            findings=(finding,),
-            stones=(STONE,),
+            findings=(STONE,),
             slice_probabilities=(0.25, 0.9, *[None] * (slices - 2)),
         )
 
@@ -84,6 +79,9 @@ def test_series_is_one_object_with_its_slices_and_stones(tmp_path, kind):
     assert finding["diameter_mm"] == 5.0
     assert finding["volume_mm3"] is None
     assert (finding["side"], finding["centre_lps_mm"]) == ("left", [1.0, 2.0, 3.0])
+    assert set(finding) >= {
+        "slice_first", "slice_last", "mean_hu", "peak_hu", "size_class", "extent_mm",
+    }  # fmt: skip
 
 
 def test_file_is_one_object_without_the_keys_of_a_series(tmp_path):

@@ -32,7 +32,7 @@ def test_slices_of_an_axial_volume_are_cut_to_the_trunk(volume, pictures):
     for picture in held[::20]:
         top, left = picture.origin
         height, width = picture.grey.shape
-        assert picture.is_acquired and picture.is_known_ct
+        assert (picture.is_acquired, picture.is_known_ct) == (True, True)
         assert picture.size == (rows, columns) > picture.grey.shape
         assert (picture.plane, picture.spacing_mm) == ("axial", (2.0, 2.0))
         # Inside the trunk the picture is the slice, in its window.

@@ -62,7 +62,7 @@ def test_progress_counts_every_picture_to_the_end(assessment, steps):
 
 
 def test_stone_of_the_body_comes_first_and_is_measured(assessment):
-    stone = assessment.stones[0]
+    stone = assessment.findings[0]
 
     assert stone.centre_lps_mm == pytest.approx(STONE.centre_lps_mm, abs=1.0)
     assert stone.diameter_mm == pytest.approx(STONE.diameter_mm, abs=1.0)
@@ -74,7 +74,7 @@ def test_stone_of_the_body_comes_first_and_is_measured(assessment):
 
 
 def test_box_of_the_stone_lies_on_it_in_its_slice(assessment, phantom):
-    stone = assessment.stones[0]
+    stone = assessment.findings[0]
     x0, y0, x1, y1 = (int(side) for side in stone.box)
 
     inside = phantom.volume.pixels[stone.slice_index, y0:y1, x0:x1]
@@ -83,14 +83,18 @@ def test_box_of_the_stone_lies_on_it_in_its_slice(assessment, phantom):
     assert max(x1 - x0, y1 - y0) < 15
 
 
-def test_findings_are_the_stones_in_the_same_order(assessment):
-    assert [(f.slice_index, f.box, f.probability) for f in assessment.findings] == [
-        (s.slice_index, s.box, s.probability) for s in assessment.stones
-    ]
+def test_findings_of_a_volume_are_its_stones_and_the_most_probable_come_first(assessment):
+    probabilities = [finding.probability for finding in assessment.findings]
+
+    assert probabilities == sorted(probabilities, reverse=True)
+    for finding in assessment.findings:
+        # A box measured on the map says nothing beside a stone that is measured in the volume.
+        assert finding.extent_mm is None
+        assert finding.slice_first <= finding.slice_index <= finding.slice_last
 
 
 def test_key_slices_show_the_stone(assessment):
-    stone = assessment.stones[0]
+    stone = assessment.findings[0]
 
     assert stone.slice_first - 1 <= assessment.key_slices[0] <= stone.slice_last + 1
 
@@ -140,7 +144,7 @@ def test_volume_without_hu_has_unmeasured_stones_of_unknown_side(predictor, phan
 
     assessment = predictor.assess(Volume(pixels=grey, is_hu=False, plane="axial"))
 
-    for stone in assessment.stones:
+    for stone in assessment.findings:
         assert (stone.diameter_mm, stone.mean_hu, stone.centre_lps_mm) == (None, None, None)
         assert (stone.side, stone.size_class) == ("unknown", "unknown")
 

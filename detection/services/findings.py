@@ -1,0 +1,31 @@
+"""From the findings of a reading to their rows."""
+
+from collections.abc import Sequence
+from dataclasses import fields
+from typing import Any
+
+from detection.ml.serving import Finding as Found
+from detection.models import Finding, Prediction
+
+# A field of several numbers has a column for each; every other one that of its own name.
+_COLUMNS = {"box": ("x0", "y0", "x1", "y1"), "centre_lps_mm": ("x_mm", "y_mm", "z_mm")}
+
+
+def finding_rows(*, prediction: Prediction, findings: Sequence[Found]) -> list[Finding]:
+    """Make the rows of a reading's findings, which are the most probable first; none is stored."""
+    return [
+        Finding(prediction=prediction, rank=rank, **finding_columns(finding))
+        for rank, finding in enumerate(findings, start=1)
+    ]
+
+
+def finding_columns(finding: Found) -> dict[str, Any]:
+    """Return every field of a finding by the name of its column."""
+    columns: dict[str, Any] = {}
+    for field in fields(finding):
+        value = getattr(finding, field.name)
+        if names := _COLUMNS.get(field.name):
+            columns |= zip(names, value or [None] * len(names), strict=True)
+        else:
+            columns[field.name] = value
+    return columns
