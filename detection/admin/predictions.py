@@ -2,7 +2,7 @@
 
 from django.contrib import admin
 from django.utils import timezone
-from django.utils.html import format_html
+from django.utils.html import format_html, format_html_join
 
 from detection.admin.permissions import never
 from detection.models import Finding, Prediction
@@ -62,7 +62,7 @@ class PredictionAdmin(admin.ModelAdmin):
         "uploaded_by",
         "outcome_words",
         "probability_percent",
-        "caveats",
+        "notices_text",
         "model_version",
         "operating_point",
         "created_at",
@@ -85,6 +85,11 @@ class PredictionAdmin(admin.ModelAdmin):
     def outcome_words(self, prediction):
         words = outcome(prediction)["words"]
         return f"{words}: {prediction.message}" if prediction.message else words
+
+    @admin.display(description="notices")
+    def notices_text(self, prediction):
+        notices = [*prediction.series.notices, *prediction.notices]
+        return format_html_join("", "<p>{}</p>", ([notice["text"]] for notice in notices)) or "-"
 
     @admin.display(description="asked for", ordering="created_at")
     def asked_at(self, prediction):

@@ -1,11 +1,12 @@
 """What can go wrong with an image file, named: each name stands for one kind of sentence."""
 
 import errno
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 
 # Slices farther apart than this average a small stone away.
-THICK_MM = 3.0
+_THICK_MM = 3.0
 
 
 class Code(StrEnum):
@@ -65,6 +66,15 @@ class Code(StrEnum):
     ORIENTATION_CONFLICT = "orientation_conflict"
     HU_DOUBTFUL = "hu_doubtful"
     SLICES_LEFT_OUT = "slices_left_out"
+    # Of the pixels: it is read all the same.
+    EIGHT_BIT = "eight_bit"
+    SIXTEEN_BIT = "sixteen_bit"
+    EIGHT_BIT_HU = "eight_bit_hu"
+    HU_UNKNOWN = "hu_unknown"
+    LOSSY = "lossy"
+    CONTRAST_MEDIUM = "contrast_medium"
+    # Of an image that was stored before notices had codes.
+    EARLIER = "earlier"
 
 
 class ImageError(Exception):
@@ -98,8 +108,52 @@ def is_of_the_machine(error: Exception) -> bool:
 
 @dataclass(frozen=True)
 class Notice:
-    """Something odd about a series: its name, what it is, and what to do, "" if nothing."""
+    """One fact that must stand beside an answer.
+
+    Attributes
+    ----------
+    code : str
+        The name of the fact: a `Code`, or one of `detection.ml.errors.ReadingCode`.
+    text : str
+        What it is and, from "Please" on, what to do.
+    """
 
     code: str
-    sentence: str
-    advice: str = ""
+    text: str
+
+    @property
+    def reason(self) -> str:
+        """What it is, without what to do."""
+        return split_advice(self.text)[0]
+
+
+def once(notices: Iterable[Notice]) -> tuple[Notice, ...]:
+    """Keep the first notice of each code: a fact is told once."""
+    first: dict[str, Notice] = {}
+    for notice in notices:
+        first.setdefault(notice.code, notice)
+    return tuple(first.values())
+
+
+def notices_json(notices: Iterable[Notice]) -> list[dict[str, str]]:
+    """Return notices in plain JSON types, as `notices_told` reads them."""
+    return [{"code": str(notice.code), "text": notice.text} for notice in notices]
+
+
+def notices_told(told: Iterable[Mapping[str, str]]) -> tuple[Notice, ...]:
+    """Return the notices that `notices_json` wrote."""
+    return tuple(Notice(one["code"], one["text"]) for one in told)
+
+
+def thick_slices(slice_mm: float) -> tuple[Notice, ...]:
+    """Say that slices so far apart, in mm, may hide a small stone; nothing if they are thin."""
+    if slice_mm <= _THICK_MM:
+        return ()
+    return (
+        Notice(
+            Code.THICK_SLICES,
+            f"The slices are {slice_mm:.1f} mm apart: a small stone may lie between them, be "
+            "averaged away, or show on one slice alone, which the series rule does not count. "
+            "Please upload a series of thinner slices if there is one.",
+        ),
+    )

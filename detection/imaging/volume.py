@@ -16,7 +16,7 @@ from typing import Any, BinaryIO, Literal, get_args
 import numpy as np
 from numpy.typing import NDArray
 
-from detection.imaging.errors import ImageError
+from detection.imaging.errors import Code, ImageError, Notice, notices_json, notices_told
 
 Plane = Literal["axial", "coronal", "sagittal", "unknown"]
 # Four rows of a matrix; (column, row, slice, 1) in, LPS millimetres out.
@@ -61,8 +61,8 @@ class Volume:
         Distance between slices, rows and columns in mm; None where the file does not say.
     plane : str
         "axial", "coronal", "sagittal" or "unknown".
-    caveats : tuple of str
-        Sentences that must stand beside every result got from this image.
+    notices : tuple of Notice
+        What must stand beside every answer about this image.
     colour_spread : float
         Mean over pixels of the largest minus the smallest colour channel, of 255; 0 for grey.
     affine_lps : tuple of tuple of float, optional
@@ -81,7 +81,7 @@ class Volume:
     is_hu: bool
     spacing_mm: tuple[float, float, float] | None = None
     plane: Plane = "unknown"
-    caveats: tuple[str, ...] = ()
+    notices: tuple[Notice, ...] = ()
     colour_spread: float = 0.0
     affine_lps: Affine | None = None
     is_evenly_spaced: bool = True
@@ -108,7 +108,7 @@ class Volume:
             "is_hu": self.is_hu,
             "plane": self.plane,
             "spacing_mm": list(self.spacing_mm) if self.spacing_mm else None,
-            "caveats": list(self.caveats),
+            "notices": notices_json(self.notices),
             "colour_spread": self.colour_spread,
             "affine_lps": [list(row) for row in self.affine_lps] if self.affine_lps else None,
             "is_evenly_spaced": self.is_evenly_spaced,
@@ -231,7 +231,7 @@ def load_volume(path: Path) -> Volume:
             is_hu=header["is_hu"],
             spacing_mm=(spacing[0], spacing[1], spacing[2]) if spacing else None,
             plane=header["plane"],
-            caveats=tuple(header["caveats"]),
+            notices=_notices(header),
             colour_spread=header["colour_spread"],
             affine_lps=tuple((x, y, z, w) for x, y, z, w in affine) if affine else None,
             is_evenly_spaced=header.get("is_evenly_spaced", True),
@@ -240,6 +240,13 @@ def load_volume(path: Path) -> Volume:
         raise ImageError("The stored image is missing. Please upload the file again.") from error
     except _UNREADABLE as error:
         raise ImageError(_DAMAGED) from error
+
+
+def _notices(header: dict[str, Any]) -> tuple[Notice, ...]:
+    if "notices" in header:
+        return notices_told(header["notices"])
+    # Volumes stored before notices had codes hold bare sentences.
+    return tuple(Notice(Code.EARLIER, str(sentence)) for sentence in header["caveats"])
 
 
 def _read(path: Path, file: BinaryIO) -> tuple[dict[str, Any], NDArray[Any]]:

@@ -33,7 +33,8 @@ class Prediction(models.Model):
     probability = models.FloatField(null=True, blank=True, editable=False)
     # Why there is no verdict (cannot assess, failed), in a sentence for the reader.
     message = models.CharField(max_length=255, blank=True)
-    caveats = models.JSONField(default=list, blank=True)
+    # [{"code": "series_rule", "text": "..."}]: what the model says; the series has its own.
+    notices = models.JSONField(default=list, blank=True)
     # How far a running reading has come; both 0 until the first slices are read.
     slices_done = models.PositiveIntegerField(default=0, editable=False)
     slices_total = models.PositiveIntegerField(default=0, editable=False)

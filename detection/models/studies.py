@@ -136,11 +136,10 @@ class Series(models.Model):
     row_spacing_mm = models.FloatField(null=True, blank=True)
     column_spacing_mm = models.FloatField(null=True, blank=True)
     slice_spacing_mm = models.FloatField(null=True, blank=True)
-    caveats = models.JSONField(default=list, blank=True)
     # Our own words, such as "axial, 300 slices, 1.0 mm": never the file's description.
     description = models.CharField(max_length=255, blank=True, default="")
-    # [{"code": "gap", "sentence": "Two slices are missing ..."}]
-    warnings = models.JSONField(default=list, blank=True)
+    # [{"code": "missing_slices", "text": "About 2 slices are missing ..."}]: what the import found.
+    notices = models.JSONField(default=list, blank=True)
     # The series that speaks for its study: by rule, or because somebody picked it. One a study.
     is_chosen = models.BooleanField(default=True)
     # By which method everything that names a person was left out of the stored volume.

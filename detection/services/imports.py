@@ -224,10 +224,7 @@ def _series_store(study: Study, ingested: IngestedSeries, *, is_chosen: bool) ->
         description=ingested.description,
         is_dicom=ingested.kind == Kind.DICOM,
         is_chosen=is_chosen,
-        warnings=[
-            {"code": str(notice.code), "sentence": f"{notice.sentence} {notice.advice}".strip()}
-            for notice in ingested.warnings
-        ],
+        notices=ingested.notices,
     )
     os.replace(ingested.volume_path, Path(settings.MEDIA_ROOT) / volume_path)
     return series

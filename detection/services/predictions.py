@@ -15,8 +15,8 @@ from django.utils import timezone
 from django.utils.text import Truncator
 from django_tasks import task
 
-from detection.imaging.errors import ImageError
-from detection.imaging.volume import Volume, load_volume
+from detection.imaging.errors import ImageError, notices_json
+from detection.imaging.volume import load_volume
 from detection.ml.bundle import load_bundle
 from detection.ml.errors import MLError
 from detection.ml.serving import CANNOT_ASSESS, Assessment, Predictor, save_stone_map
@@ -103,7 +103,7 @@ def prediction_run(
             assessment = load_predictor(prediction.model_version).assess(
                 volume, progress=_progress(prediction)
             )
-            prediction_store(prediction=prediction, volume=volume, assessment=assessment)
+            prediction_store(prediction=prediction, assessment=assessment)
         except (MLError, ImageError) as error:
             prediction_fail(prediction=prediction, message=str(error))
         except Exception:
@@ -126,7 +126,7 @@ def prediction_claim(*, prediction: Prediction) -> bool:
     return is_ours
 
 
-def prediction_store(*, prediction: Prediction, volume: Volume, assessment: Assessment) -> None:
+def prediction_store(*, prediction: Prediction, assessment: Assessment) -> None:
     """Store what the model said, with its findings and its map, if the claim still holds."""
     map_path = ""
     if assessment.stone_map is not None:
@@ -141,7 +141,7 @@ def prediction_store(*, prediction: Prediction, volume: Volume, assessment: Asse
         probability=assessment.probability,
         message=assessment.reason,
         findings=finding_rows(prediction=prediction, findings=assessment.findings),
-        caveats=list(dict.fromkeys([*volume.caveats, *assessment.caveats])),
+        notices=notices_json(assessment.notices),
         slice_probabilities=list(assessment.slice_probabilities),
         coronal_probabilities=list(assessment.coronal_probabilities),
         coronal_positions_mm=list(assessment.coronal_positions_mm),

@@ -5,6 +5,7 @@ from typing import Any
 
 from django.db import transaction
 
+from detection.imaging.errors import Notice, notices_json
 from detection.models import Prediction, Series, Study
 from detection.selectors.registry import model_version_active
 from detection.services.predictions import prediction_create, prediction_speak
@@ -25,7 +26,7 @@ def series_create(
     description: str,
     is_dicom: bool,
     is_chosen: bool = True,
-    warnings: Sequence[Mapping[str, str]] = (),
+    notices: Sequence[Notice],
 ) -> Series:
     """Store a decoded series by the header of its volume file. The file itself is there already."""
     slice_mm, row_mm, column_mm = header["spacing_mm"] or (None, None, None)
@@ -41,9 +42,8 @@ def series_create(
         slice_spacing_mm=slice_mm or None,
         row_spacing_mm=row_mm,
         column_spacing_mm=column_mm,
-        caveats=header["caveats"],
         description=description,
-        warnings=list(warnings),
+        notices=notices_json(notices),
         is_chosen=is_chosen,
         deidentification=DEIDENTIFIED_DICOM if is_dicom else DEIDENTIFIED_OTHER,
     )

@@ -16,6 +16,7 @@ from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_POST, require_safe
 
 from detection.filters import StudyFilter
+from detection.imaging.errors import Code, notices_told, once
 from detection.models.encryption import Unreadable, decrypt, encrypt
 from detection.selectors.studies import has_identifiers, import_report, series_list, study_list
 from detection.services.identifiers import identifiers_reveal
@@ -148,7 +149,7 @@ def _result_context(request, study):
     readings = series.readings if series else []
     prediction = readings[-1] if readings else None
     is_chosen = series is None or series == chosen
-    caveats = [*(series.caveats if series else []), *(prediction.caveats if prediction else [])]
+    notices = [*(series.notices if series else []), *(prediction.notices if prediction else [])]
     findings = list(prediction.findings.all()) if prediction else []
     # The study says what its chosen series says; any other series speaks for itself alone.
     reading = study if is_chosen else prediction
@@ -161,7 +162,10 @@ def _result_context(request, study):
         "series_of_study": series_of_study,
         "is_chosen": is_chosen,
         "is_final": is_final,
-        "caveats": list(dict.fromkeys(caveats)),
+        # The list of the study's series says itself that there are several.
+        "notices": [
+            notice for notice in once(notices_told(notices)) if notice.code != Code.SEVERAL_SERIES
+        ],
         "findings": findings,
         "state": _state(reading, prediction, study),
         "is_slow": is_slow(study.created_at),

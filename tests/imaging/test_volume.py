@@ -4,7 +4,7 @@ import os
 import numpy as np
 import pytest
 
-from detection.imaging.errors import ImageError
+from detection.imaging.errors import Code, ImageError, Notice
 from detection.imaging.volume import Volume, load_volume, save_volume, write_volume
 
 HU = Volume(
@@ -12,7 +12,7 @@ HU = Volume(
     is_hu=True,
     spacing_mm=(3.0, 0.7, 0.8),
     plane="coronal",
-    caveats=("lossy, at least a little",),
+    notices=(Notice(Code.LOSSY, "lossy, at least a little"),),
     affine_lps=((0.8, 0, 0, -5.5), (0, 0, 3.0, 7), (0, -0.7, 0, 9), (0, 0, 0, 1)),
     is_evenly_spaced=False,
 )
@@ -28,7 +28,7 @@ def test_what_is_saved_is_loaded(tmp_path, volume):
     assert loaded.pixels.dtype == volume.pixels.dtype
     assert loaded.header() == volume.header()
     assert loaded.spacing_mm == volume.spacing_mm
-    assert loaded.caveats == volume.caveats
+    assert loaded.notices == volume.notices
     assert loaded.affine_lps == volume.affine_lps
     assert not loaded.pixels.flags.writeable
     assert [path.name for path in tmp_path.iterdir()] == ["volume.npz"]
@@ -81,7 +81,8 @@ def test_changed_byte_never_passes_as_another_image(tmp_path):
 
 def test_volume_of_the_first_version_is_read(tmp_path):
     path = tmp_path / "volume.npz"
-    header = {"format": 1, **HU.header()}
+    header = {"format": 1, **HU.header(), "caveats": ["lossy, at least a little"]}
+    del header["notices"]
     del header["affine_lps"], header["is_evenly_spaced"]
     np.savez_compressed(path, pixels=HU.pixels, header=np.array(json.dumps(header)))
     loaded = load_volume(path)
@@ -89,6 +90,7 @@ def test_volume_of_the_first_version_is_read(tmp_path):
     assert np.array_equal(loaded.pixels, HU.pixels)
     assert loaded.spacing_mm == HU.spacing_mm
     assert loaded.affine_lps is None
+    assert [notice.code for notice in loaded.notices] == [Code.EARLIER]
     assert not loaded.pixels.flags.writeable
 
 

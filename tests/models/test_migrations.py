@@ -4,7 +4,7 @@ import pytest
 from django.db import connection
 from django.db.migrations.executor import MigrationExecutor
 
-from detection.models import SourceFile, Study
+from detection.models import Prediction, Series, SourceFile, Study
 from detection.models.encryption import blind_index
 
 
@@ -50,7 +50,7 @@ def test_names_of_earlier_files_are_encrypted_and_found_again(migrate):
             status="accepted",
         )
 
-    migrate(("detection", "0007_identifier_roles"))
+    migrate(("detection", "0008_notices"))
 
     assert not {"Doe^Jane.dcm", ".png"} & set(stored_names())
     first, second = SourceFile.objects.order_by("pk")
@@ -60,3 +60,48 @@ def test_names_of_earlier_files_are_encrypted_and_found_again(migrate):
     now = Study.objects.get()
     assert (now.name, now.slices, now.plane) == ("Doe^Jane.dcm", 1, "axial")
     assert now.series.get().is_chosen
+
+
+def test_caveats_and_warnings_become_notices(migrate):
+    apps = migrate(("detection", "0007_identifier_roles"))
+    user = apps.get_model("accounts", "User").objects.create(username="ada")
+    upload = apps.get_model("detection", "Upload").objects.create(uploaded_by=user)
+    study = apps.get_model("detection", "Study").objects.create(upload=upload, uploaded_by=user)
+    lossy = "The file was compressed with a lossy method: fine detail may be changed."
+    unknown = "A sentence that nobody remembers."
+    rule = "The rule that turns slices into one answer was set on runs."
+    series = apps.get_model("detection", "Series").objects.create(
+        study=study,
+        volume_path="volumes/x.npz",
+        slices=1,
+        rows=2,
+        columns=2,
+        is_hu=True,
+        plane="axial",
+        caveats=[lossy, unknown],
+        warnings=[{"code": "thick_slices", "sentence": "The slices are 5.0 mm apart: ..."}],
+    )
+    version = apps.get_model("detection", "ModelVersion").objects.create(
+        name="m", origin="shipped", digest="d", operating_point={}
+    )
+    apps.get_model("detection", "Prediction").objects.create(
+        series=series,
+        model_version=version,
+        operating_point={},
+        caveats=[lossy, unknown, rule],
+    )
+
+    migrate(("detection", "0008_notices"))
+
+    assert Series.objects.get().notices == [
+        {"code": "lossy", "text": lossy},
+        {"code": "earlier", "text": unknown},
+        {"code": "thick_slices", "text": "The slices are 5.0 mm apart: ..."},
+    ]
+    # What the image says stands with its series alone.
+    assert Prediction.objects.get().notices == [{"code": "series_rule", "text": rule}]
+
+    before = migrate(("detection", "0007_identifier_roles"))
+
+    assert len(before.get_model("detection", "Series").objects.get().warnings) == 3
+    assert before.get_model("detection", "Prediction").objects.get().caveats[0] == lossy

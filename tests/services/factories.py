@@ -10,6 +10,7 @@ from django.core.files.uploadedfile import SimpleUploadedFile
 from PIL import Image
 
 from accounts.models import User
+from detection.imaging.errors import notices_json
 from detection.imaging.volume import Volume, save_volume
 from detection.ml.bundle import write_manifest
 from detection.models import ModelActivation, ModelVersion, Series, Study, Upload
@@ -88,7 +89,7 @@ def series_make(*, uploaded_by: User, volume: Volume | None = None) -> Series:
         columns=columns,
         is_hu=volume.is_hu,
         plane=volume.plane,
-        caveats=list(volume.caveats),
+        notices=notices_json(volume.notices),
     )
     if volume.spacing_mm:
         series.slice_spacing_mm, series.row_spacing_mm, series.column_spacing_mm = volume.spacing_mm

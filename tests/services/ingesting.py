@@ -25,7 +25,7 @@ class FakeIngest:
     report: Sequence[FileReport]
     kind: str = "dicom"
     identifiers: Identifiers = Identifiers()
-    warnings: tuple[Notice, ...] = ()
+    notices: tuple[Notice, ...] = ()
     seen: list[list[Path]] = field(default_factory=list)
 
     def __call__(
@@ -48,7 +48,7 @@ class FakeIngest:
             ingested_series(folder, volume, rows=rows, study=study),
             kind=self.kind,
             description=f"axial, {slices} slices, 1.5 mm",
-            warnings=self.warnings,
+            notices=self.notices,
             identifiers=self.identifiers,
         )
 
@@ -67,7 +67,7 @@ def ingested_series(
         group=uuid4().hex,
         description="picture",
         is_original=True,
-        warnings=(),
+        notices=volume.notices,
         rows=rows,
         source_indices=rows,
     )

@@ -9,7 +9,7 @@ from django.utils import timezone
 from django_tasks_db.models import DBTaskResult
 from PIL import Image
 
-from detection.imaging.errors import Code
+from detection.imaging.errors import Code, Notice
 from detection.imaging.ingest import ingest
 from detection.models import Prediction, Series, SourceFile, Study, Upload
 from detection.selectors.studies import series_volume_path
@@ -29,7 +29,9 @@ pytestmark = pytest.mark.usefixtures("model_version")
 
 @pytest.fixture
 def pictures():
-    return FakePictures(volume_make(spacing_mm=(1.0, 0.5, 0.7), plane="axial", caveats=("Lossy.",)))
+    return FakePictures(
+        volume_make(spacing_mm=(1.0, 0.5, 0.7), plane="axial", notices=(Notice("lossy", "Lossy."),))
+    )
 
 
 def file_make(name="slice.png", *, is_good=True):
@@ -50,7 +52,7 @@ def test_import_stores_the_outcome_of_each_file(send, pictures):
     assert series_volume_path(series=series).is_file()
     assert (series.rows, series.columns, series.plane) == (160, 160, "axial")
     assert (series.row_spacing_mm, series.column_spacing_mm) == (0.5, 0.7)
-    assert series.caveats == ["Lossy."]
+    assert series.notices == [{"code": "lossy", "text": "Lossy."}]
     assert series.predictions.get().status == Prediction.Status.QUEUED
     assert (bad.status, bad.reason) == (SourceFile.Status.REFUSED, "The file is damaged.")
     assert bad.study.status == Study.Status.NOT_IMPORTED

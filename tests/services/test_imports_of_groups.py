@@ -23,7 +23,7 @@ def test_series_of_one_study_are_stored_and_the_best_one_is_read(send, settings)
         series=[("study", 2, (0,)), ("study", 40, (1,))],
         report=[report_row(0), report_row(1), report_row(2, "skipped", code="localiser")],
         identifiers=Identifiers(patient_id="P1", patient_name="Doe^Jane"),
-        warnings=(Notice("gap", "Two slices are missing.", "Please look."),),
+        notices=(Notice("gap", "Two slices are missing. Please look."),),
     )
 
     upload_import_run(upload=upload, ingest=ingest)
@@ -37,7 +37,7 @@ def test_series_of_one_study_are_stored_and_the_best_one_is_read(send, settings)
     assert study.file_count == 2
     assert Prediction.objects.get().series == large
     assert large.description == "axial, 40 slices, 1.5 mm"
-    assert large.warnings == [{"code": "gap", "sentence": "Two slices are missing. Please look."}]
+    assert large.notices == [{"code": "gap", "text": "Two slices are missing. Please look."}]
     assert (large.slice_spacing_mm, large.row_spacing_mm) == (1.5, 0.7)
     assert "PS3.15" in large.deidentification
     assert load_volume(series_volume_path(series=large)).pixels.shape == (40, 16, 16)

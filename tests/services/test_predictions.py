@@ -8,6 +8,7 @@ from django.core.exceptions import ValidationError
 from django.utils import timezone
 from django_tasks_db.models import DBTaskResult
 
+from detection.imaging.errors import Notice
 from detection.ml.errors import BundleError, MLError
 from detection.ml.serving import Assessment, Finding, load_stone_map
 from detection.models import Prediction, Study
@@ -31,7 +32,7 @@ STONE = Assessment(
         Finding("axial", 0, (50.0, 60.0, 70.0, 80.0), 0.2),
     ),
     stone_map=np.full((1, 8, 8), 0.25, np.float32),
-    caveats=("Few such images were seen.",),
+    notices=(Notice("series_rule", "Few such images were seen."),),
 )
 REFUSED = Assessment(verdict="cannot_assess", probability=None, reason="The image is blank.")
 
@@ -113,8 +114,9 @@ def test_the_point_that_decided_is_stored(prediction):
     assert prediction.operating_point == point != of_images
 
 
-def test_findings_map_and_caveats_are_stored(radiologist, model_version, settings):
-    series = series_make(uploaded_by=radiologist, volume=volume_make(caveats=("Lossy.",)))
+def test_findings_map_and_notices_are_stored(radiologist, model_version, settings):
+    lossy = Notice("lossy", "Lossy.")
+    series = series_make(uploaded_by=radiologist, volume=volume_make(notices=(lossy,)))
     prediction = prediction_create(series=series)
 
     run(prediction, STONE)
@@ -122,7 +124,9 @@ def test_findings_map_and_caveats_are_stored(radiologist, model_version, setting
     first, second = prediction.findings.all()
     assert (first.rank, first.x0, first.y1, first.extent_mm) == (1, 10.0, 40.0, 12.5)
     assert (second.rank, second.probability, second.extent_mm) == (2, 0.2, None)
-    assert prediction.caveats == ["Lossy.", "Few such images were seen."]
+    # What the import found stands with the series, what the model says with its reading.
+    assert series.notices == [{"code": "lossy", "text": "Lossy."}]
+    assert prediction.notices == [{"code": "series_rule", "text": "Few such images were seen."}]
     stored = load_stone_map(Path(settings.MEDIA_ROOT) / prediction.map_path)
     np.testing.assert_array_equal(stored, STONE.stone_map)
 

@@ -4,6 +4,8 @@ import re
 import pytest
 from django.urls import reverse
 
+from detection.imaging.errors import Code, Notice, notices_json
+from detection.ml.errors import ReadingCode
 from detection.models import Finding, IdentifierAccess, Prediction, Series, Study
 from detection.services.identifiers import identifiers_store
 from tests.services.factories import model_version_make, series_make, volume_make
@@ -194,7 +196,10 @@ def test_pages_keep_the_filters(radiologist_client, radiologist):
 
 
 def test_result_stands_with_everything_a_reader_needs(radiologist_client, radiologist):
-    study = study_make(uploaded_by=radiologist, volume=volume_make(caveats=("Lossy compression.",)))
+    study = study_make(
+        uploaded_by=radiologist,
+        volume=volume_make(notices=(Notice("lossy", "Lossy compression."),)),
+    )
 
     page = text(radiologist_client.get(study.get_absolute_url()))
     for words in (
@@ -415,3 +420,21 @@ def test_file_names_are_for_who_may_see_identifiers(
         assert "Doe^Jane" in text(radiologist_client.get(url))
         assert "Doe^Jane" not in text(administrator_client.get(url))
         assert "Doe^Jane" not in text(auditor_client.get(url))
+
+
+def test_every_notice_is_told_once_with_its_code(radiologist_client, radiologist):
+    thick = Notice(Code.THICK_SLICES, "The slices are 5.0 mm apart.")
+    study = study_make(uploaded_by=radiologist, volume=volume_make(notices=(thick,)))
+    series = study.series.get()
+    several = Notice(Code.SEVERAL_SERIES, "The study holds 2 series.")
+    series.notices = notices_json([thick, several])
+    series.save(update_fields=["notices"])
+    again = Notice(Code.THICK_SLICES, "Thick, says a reading of an earlier version.")
+    rule = Notice(ReadingCode.SERIES_RULE, "The rule was set on runs.")
+    series.predictions.update(notices=notices_json([again, rule]))
+
+    page = radiologist_client.get(study.get_absolute_url()).content.decode()
+
+    # The list of the study's series says itself that there are several.
+    assert re.findall(r'data-notice="(\w+)"', page) == ["thick_slices", "series_rule"]
+    assert "The slices are 5.0 mm apart." in page

@@ -14,7 +14,7 @@ from pydicom.encaps import encapsulate, generate_frames
 from pydicom.pixels import apply_modality_lut
 from pydicom.uid import UID
 
-from detection.imaging.errors import Code, ImageError
+from detection.imaging.errors import Code, ImageError, Notice
 from detection.imaging.formats.codestream import Codestream, read_codestream
 from detection.imaging.formats.dicom_header import (
     AGAIN,
@@ -26,15 +26,22 @@ from detection.imaging.formats.dicom_header import (
     tells_hu,
 )
 from detection.imaging.formats.dicom_place import first_number
-from detection.imaging.formats.picture import EIGHT_BIT_CAVEAT
+from detection.imaging.formats.picture import EIGHT_BIT
 from detection.imaging.window import Window, apply_window
 
 # CT values below this are air or the outside of the field of view.
 _AIR_HU = -1024
 _VALUES_AT_ONCE = 4_000_000
-_LOSSY_CAVEAT = "The file was compressed with a lossy method: fine detail may be changed."
-_CONTRAST_CAVEAT = (
-    "Contrast medium was given: it may hide a stone, or look like one where it fills the kidney."
+_LOSSY = Notice(
+    Code.LOSSY, "The file was compressed with a lossy method: fine detail may be changed."
+)
+_CONTRAST_MEDIUM = Notice(
+    Code.CONTRAST_MEDIUM,
+    "Contrast medium was given: it may hide a stone, or look like one where it fills the kidney.",
+)
+_HU_UNKNOWN = Notice(
+    Code.HU_UNKNOWN,
+    "The file does not say how its values become Hounsfield units: they are lost.",
 )
 _LAYOUT = (
     "Rows",
@@ -91,7 +98,7 @@ def _incomplete() -> ImageError:
 
 def decode_frame(
     dataset: Dataset, frame: bytes, *, syntax: UID
-) -> tuple[NDArray[Any], bool, tuple[str, ...]]:
+) -> tuple[NDArray[Any], bool, tuple[Notice, ...]]:
     """Decode one frame.
 
     Parameters
@@ -108,15 +115,15 @@ def decode_frame(
         Rescale Intercept (0028,1052), rounded and clipped; or uint8 grey, white for the highest
         value shown, of a file that does not say how its values become HU.
     is_hu : bool
-    caveats : tuple of str
+    notices : tuple of Notice
     """
     rows, columns = int(dataset.Rows), int(dataset.Columns)
     codestream = _check_pixel_data(dataset, frame, syntax=syntax)
-    caveats = []
+    notices = []
     if _is_lossy(dataset, syntax, codestream):
-        caveats.append(_LOSSY_CAVEAT)
+        notices.append(_LOSSY)
     if _is_enhanced(dataset):
-        caveats.append(_CONTRAST_CAVEAT)
+        notices.append(_CONTRAST_MEDIUM)
     stored = _stored_values(dataset, frame, syntax=syntax)
     if stored.shape != (rows, columns):
         raise ImageError(
@@ -126,18 +133,16 @@ def decode_frame(
     if tells_hu(dataset):
         slope = abs(float(dataset.get("RescaleSlope") or 1.0))
         if int(dataset.BitsStored) <= 8:
-            caveats.append(
+            notice = Notice(
+                Code.EIGHT_BIT_HU,
                 f"The file holds 8 bits only: one grey step is {slope:.0f} Hounsfield units, "
-                "and faint stones may be lost."
+                "and faint stones may be lost.",
             )
-        return _to_hu(dataset, stored), True, tuple(caveats)
+            notices.append(notice)
+        return _to_hu(dataset, stored), True, tuple(notices)
     grey = _to_grey(dataset, stored)
-    caveats.append(
-        EIGHT_BIT_CAVEAT
-        if int(dataset.BitsStored) <= 8
-        else "The file does not say how its values become Hounsfield units: they are lost."
-    )
-    return grey, False, tuple(caveats)
+    notices.append(EIGHT_BIT if int(dataset.BitsStored) <= 8 else _HU_UNKNOWN)
+    return grey, False, tuple(notices)
 
 
 def _is_enhanced(dataset: Dataset) -> bool:

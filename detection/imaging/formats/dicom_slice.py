@@ -26,7 +26,7 @@ def decode_dicom(path: Path, *, limits: Limits = LIMITS) -> Volume:
         One slice in Hounsfield units. This holds for MONOCHROME1 too: the Photometric
         Interpretation (0028,0004) says how stored values are displayed, not what they measure,
         and bone is white in every window made from HU. A file that does not say how its values
-        become HU comes as a uint8 picture with a caveat, inverted if MONOCHROME1.
+        become HU comes as a uint8 picture with a notice, inverted if MONOCHROME1.
 
     Raises
     ------
@@ -45,7 +45,7 @@ def decode_dicom(path: Path, *, limits: Limits = LIMITS) -> Volume:
             )
         (dataset,) = frame_datasets(dicom)
         frame = next(frames_of(dicom))
-        pixels, is_hu, caveats = decode_frame(dataset, frame, syntax=dicom.syntax)
+        pixels, is_hu, notices = decode_frame(dataset, frame, syntax=dicom.syntax)
         plane = plane_of(dataset.get("ImageOrientationPatient"))
         spacing_mm = spacing_mm_of(dataset)
         rows, columns = pixels.shape
@@ -59,6 +59,6 @@ def decode_dicom(path: Path, *, limits: Limits = LIMITS) -> Volume:
             is_hu=is_hu,
             spacing_mm=spacing_mm,
             plane=plane,
-            caveats=caveats,
+            notices=notices,
             affine_lps=arrangement.affine_lps if arrangement else None,
         )

@@ -13,8 +13,15 @@ import nibabel
 import numpy as np
 from numpy.typing import NDArray
 
-from detection.imaging.errors import THICK_MM, Code, ImageError, Notice, is_of_the_machine
-from detection.imaging.formats.picture import EIGHT_BIT_CAVEAT
+from detection.imaging.errors import (
+    Code,
+    ImageError,
+    Notice,
+    is_of_the_machine,
+    notices_json,
+    thick_slices,
+)
+from detection.imaging.formats.picture import EIGHT_BIT
 from detection.imaging.geometry import Arrangement, arrange
 from detection.imaging.limits import LIMITS, Limits
 from detection.imaging.volume import write_volume
@@ -39,18 +46,16 @@ _NOT_HU = (
 _NO_ORIENTATION = Notice(
     Code.NO_ORIENTATION,
     "The NIfTI volume does not say how it lies in the body: its side is not known and the slices "
-    "may be upside down.",
-    "Please export it with its orientation (sform or qform).",
+    "may be upside down. Please export it with its orientation (sform or qform).",
 )
 _CONFLICT = Notice(
     Code.ORIENTATION_CONFLICT,
     "The NIfTI volume says in two ways how it lies in the body (sform and qform), and they differ: "
-    "the first was believed.",
-    "Please check the side against the original images.",
+    "the first was believed. Please check the side against the original images.",
 )
 _DOUBTFUL = Notice(
     Code.HU_DOUBTFUL,
-    "The values of this NIfTI volume look like Hounsfield units, but no air is seen to prove it.",
+    "The values of this NIfTI volume look like Hounsfield units, but no air is seen to prove it. "
     "Please check densities against the original images.",
 )
 
@@ -86,7 +91,7 @@ def convert_nifti(
     *,
     limits: Limits = LIMITS,
     progress: Callable[[int, int], None] | None = None,
-) -> tuple[dict[str, Any], tuple[Notice, ...]]:
+) -> dict[str, Any]:
     """Write the volume of a NIfTI file (.nii or .nii.gz) in canonical order.
 
     Voxel (i, j, k) lies at `affine @ (i, j, k, 1)`, RAS millimetres; the sform is believed before
@@ -101,9 +106,8 @@ def convert_nifti(
 
     Returns
     -------
-    header : dict
+    dict
         As `Volume.header` gives it.
-    notices : tuple of Notice
 
     Raises
     ------
@@ -203,7 +207,7 @@ def _find_orientation(
             continue
         if code and affine is not None and _is_usable(affine):
             affines.append(np.array(affine, np.float64))
-    notices = []
+    notices: list[Notice] = []
     if len(affines) == 2 and _is_conflict(affines[0], affines[1], shape):
         notices.append(_CONFLICT)
     is_oriented = bool(affines)
@@ -225,15 +229,8 @@ def _find_orientation(
     arrangement = arrange(
         origin_mm=_RAS_TO_LPS @ affine[:3, 3], steps_mm=steps, shape=shape, slice_axis=slice_axis
     )
-    if arrangement.spacing_mm[0] > THICK_MM and is_oriented:
-        notices.append(
-            Notice(
-                Code.THICK_SLICES,
-                f"The slices are {arrangement.spacing_mm[0]:.1f} mm apart: small stones may lie "
-                "between them or be averaged away.",
-                "Please upload a series of thinner slices if there is one.",
-            )
-        )
+    if is_oriented:
+        notices += thick_slices(arrangement.spacing_mm[0])
     return arrangement, is_oriented, tuple(notices)
 
 
@@ -258,7 +255,7 @@ def _convert(
     layout: _Layout,
     target: Path,
     progress: Callable[[int, int], None] | None,
-) -> tuple[dict[str, Any], tuple[Notice, ...]]:
+) -> dict[str, Any]:
     columns, rows, planes = layout.shape
     first, second, third = (layout.shape[axis] for axis in layout.arrangement.order)
     seen = _Seen()
@@ -274,13 +271,11 @@ def _convert(
             in_file_order[:, :, plane] = seen.to_hu(stored, layout) if is_hu else stored
             if progress:
                 progress(plane + 1, planes)
-        notices = layout.notices
-        if is_hu:
-            notices += seen.judge()
-        header = _header(layout, shape=(first, second, third))
+        notices = (*layout.notices, *(seen.judge() if is_hu else (EIGHT_BIT,)))
+        header = _header(layout, shape=(first, second, third), notices=notices)
         del in_file_order
         writer.finish(header)
-    return header, notices
+    return header
 
 
 def _as_in_file(pixels: NDArray[Any], arrangement: Arrangement) -> NDArray[Any]:
@@ -289,7 +284,9 @@ def _as_in_file(pixels: NDArray[Any], arrangement: Arrangement) -> NDArray[Any]:
     return pixels[first, second, third].transpose(np.argsort(arrangement.order))
 
 
-def _header(layout: _Layout, *, shape: tuple[int, int, int]) -> dict[str, Any]:
+def _header(
+    layout: _Layout, *, shape: tuple[int, int, int], notices: tuple[Notice, ...]
+) -> dict[str, Any]:
     arrangement = layout.arrangement
     affine = arrangement.affine_lps if layout.is_oriented else None
     return {
@@ -299,7 +296,7 @@ def _header(layout: _Layout, *, shape: tuple[int, int, int]) -> dict[str, Any]:
         "is_hu": not layout.is_eight_bit,
         "plane": arrangement.plane if layout.is_oriented else "unknown",
         "spacing_mm": list(arrangement.spacing_mm),
-        "caveats": [EIGHT_BIT_CAVEAT] if layout.is_eight_bit else [],
+        "notices": notices_json(notices),
         "colour_spread": 0.0,
         "affine_lps": [list(row) for row in affine] if affine else None,
         "is_evenly_spaced": True,

@@ -9,17 +9,20 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageOps, UnidentifiedImageError
 
-from detection.imaging.errors import Code, ImageError, is_of_the_machine
+from detection.imaging.errors import Code, ImageError, Notice, is_of_the_machine
 from detection.imaging.formats.kinds import Kind
 from detection.imaging.limits import LIMITS, Limits
 from detection.imaging.volume import Volume
 
-EIGHT_BIT_CAVEAT = "8-bit picture: Hounsfield units are lost."
-_SIXTEEN_BIT_CAVEAT = (
+EIGHT_BIT = Notice(Code.EIGHT_BIT, "8-bit picture: Hounsfield units are lost.")
+_SIXTEEN_BIT = Notice(
+    Code.SIXTEEN_BIT,
     "16-bit picture: read at 8 bits, from its darkest to its brightest value; "
-    "Hounsfield units are lost."
+    "Hounsfield units are lost.",
 )
-_SIXTEEN_BIT_COLOUR_CAVEAT = "16-bit colour picture: read at 8 bits; Hounsfield units are lost."
+_SIXTEEN_BIT_COLOUR = Notice(
+    Code.SIXTEEN_BIT, "16-bit colour picture: read at 8 bits; Hounsfield units are lost."
+)
 _ROWS_AT_ONCE = 512
 
 
@@ -109,7 +112,7 @@ def _to_volume(loaded: Image.Image, *, is_sixteen_bit: bool) -> Volume:
         return Volume(
             pixels=_stretch(np.asarray(image))[np.newaxis],
             is_hu=False,
-            caveats=(_SIXTEEN_BIT_CAVEAT,),
+            notices=(_SIXTEEN_BIT,),
         )
     if image.has_transparency_data:
         upright = image.convert("RGBA")
@@ -122,7 +125,7 @@ def _to_volume(loaded: Image.Image, *, is_sixteen_bit: bool) -> Volume:
     return Volume(
         pixels=np.asarray(image.convert("L"), np.uint8)[np.newaxis],
         is_hu=False,
-        caveats=(_SIXTEEN_BIT_COLOUR_CAVEAT if is_sixteen_bit else EIGHT_BIT_CAVEAT,),
+        notices=(_SIXTEEN_BIT_COLOUR if is_sixteen_bit else EIGHT_BIT,),
         colour_spread=colour_spread,
     )
 

@@ -3,13 +3,13 @@
 from pathlib import Path
 from typing import Any, get_args
 
-from detection.imaging.errors import Code, ImageError
+from detection.imaging.errors import Code, ImageError, Notice, notices_json, once
 from detection.imaging.formats import Identifiers, SeriesKeys, SliceFacts
 from detection.imaging.ingest.plan import SliceRef
 from detection.imaging.volume import Plane, load_volume
 
 _HEADER_KEYS = frozenset(
-    {"slices", "rows", "columns", "is_hu", "plane", "spacing_mm", "caveats", "colour_spread"}
+    {"slices", "rows", "columns", "is_hu", "plane", "spacing_mm", "notices", "colour_spread"}
 )
 _MAX_TEXT = 255
 
@@ -22,8 +22,17 @@ def checked(target: Path, header: Any) -> dict[str, Any]:
         except ImageError as error:
             raise _not_believed() from error
         if {key: header.get(key) for key in stored} == stored:
-            return stored
+            return {**stored, "notices": notices_json(notices_believed(stored["notices"]))}
     raise _not_believed()
+
+
+def notices_believed(told: Any) -> tuple[Notice, ...]:
+    """Take the notices of the decoding process that bear a known code, shortened."""
+    if not isinstance(told, list):
+        return ()
+    known = {code.value for code in Code}
+    texts = [one for one in told if isinstance(one, dict) and one.get("code") in known]
+    return once(Notice(Code(one["code"]), str(one.get("text"))[:_MAX_TEXT]) for one in texts)
 
 
 def believed(answer: dict[str, Any], *, row: int) -> tuple[Identifiers, list[SliceRef]]:

@@ -7,9 +7,17 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from detection.imaging.errors import Code, ImageError, Notice, split_advice
+from detection.imaging.errors import (
+    Code,
+    ImageError,
+    Notice,
+    notices_json,
+    notices_told,
+    once,
+    split_advice,
+)
 from detection.imaging.formats import PICTURE_KINDS, Identifiers, Kind, is_system_file
-from detection.imaging.ingest.answers import believed, checked
+from detection.imaging.ingest.answers import believed, checked, notices_believed
 from detection.imaging.ingest.jobs import Worker
 from detection.imaging.ingest.plan import LeftOut, SeriesPlan, SliceRef, plan_series
 from detection.imaging.ingest.result import (
@@ -204,7 +212,7 @@ class Ingestion:
                 group=group,
                 description=describe(header, kind=kind),
                 is_original=False,
-                warnings=tuple(Notice(**notice) for notice in answer.get("notices") or ()),
+                notices=notices_told(header["notices"]),
                 rows=(row.index,),
                 source_indices=(row.source_index,),
                 is_single_image=kind in PICTURE_KINDS,
@@ -265,18 +273,18 @@ class Ingestion:
     def _accept(
         self, plan: SeriesPlan, target: Path, answer: dict[str, Any], left_out: int
     ) -> None:
-        caveats = answer.get("caveats")
         header = plan.header()
-        header["caveats"] = [str(c)[:_MAX_TEXT] for c in caveats or ()][:8]
+        found = notices_believed(answer.get("notices"))
+        header["notices"] = notices_json(once((*plan.notices, *found)))
         header = checked(target, header)
-        warnings = plan.notices
+        notices = notices_told(header["notices"])
         if left_out:
             notice = Notice(
                 Code.SLICES_LEFT_OUT,
-                f"{left_out} files of this series could not be read and were left out.",
+                f"{left_out} files of this series could not be read and were left out. "
                 "Please look at the import report and export these slices again.",
             )
-            warnings += (notice,)
+            notices += (notice,)
         rows = tuple(sorted({ref.row for ref in plan.slices}))
         self.series.append(
             IngestedSeries(
@@ -287,7 +295,7 @@ class Ingestion:
                 group=plan.group,
                 description=describe(header, kind=str(Kind.DICOM)),
                 is_original=all(ref.facts.is_original for ref in plan.slices),
-                warnings=warnings,
+                notices=notices,
                 rows=rows,
                 source_indices=tuple(sorted({self._rows[row].source_index for row in rows})),
                 is_single_image=len(plan.slices) == plan.slices[0].facts.frames == 1,
@@ -301,9 +309,8 @@ class Ingestion:
 
     def _leave_out(self, left_out: list[LeftOut]) -> None:
         for one in left_out:
-            sentence = " ".join(filter(None, (one.notice.sentence, one.notice.advice)))
             status: Status = "refused" if one.is_refused else "skipped"
-            self._rows[one.ref.row].answer(status, one.notice.code, sentence)
+            self._rows[one.ref.row].answer(status, one.notice.code, one.notice.text)
 
     def _tell_of_several(self) -> None:
         counts: dict[str, int] = {}
@@ -314,10 +321,10 @@ class Ingestion:
                 notice = Notice(
                     Code.SEVERAL_SERIES,
                     f"The study holds {counts[one.study]} series: the one that suits best is read "
-                    "first.",
+                    "first. "
                     "Please pick another one if you want it to be read.",
                 )
-                self.series[index] = replace(one, warnings=(*one.warnings, notice))
+                self.series[index] = replace(one, notices=(*one.notices, notice))
 
     def _new_path(self) -> Path:
         self._names += 1

@@ -8,7 +8,14 @@ from typing import Any, Protocol
 
 from numpy.typing import NDArray
 
-from detection.imaging.errors import Code, ImageError
+from detection.imaging.errors import (
+    Code,
+    ImageError,
+    Notice,
+    notices_json,
+    notices_told,
+    once,
+)
 from detection.imaging.formats import (
     HEAD_BYTES,
     Kind,
@@ -132,10 +139,10 @@ def _picture(job: dict[str, Any], limits: Limits, tell: Tell) -> dict[str, Any]:
 
 
 def _nifti(job: dict[str, Any], limits: Limits, tell: Tell) -> dict[str, Any]:
-    header, notices = convert_nifti(
+    header = convert_nifti(
         Path(job["source"]), Path(job["target"]), limits=limits, progress=lambda done, _: tell(done)
     )
-    return {"header": header, "notices": [asdict(notice) for notice in notices]}
+    return {"header": header}
 
 
 def _stack(job: dict[str, Any], limits: Limits, tell: Tell) -> dict[str, Any]:
@@ -146,7 +153,8 @@ def _stack(job: dict[str, Any], limits: Limits, tell: Tell) -> dict[str, Any]:
     """
     header = job["header"]
     shape = (header["slices"], header["rows"], header["columns"])
-    caveats: dict[str, None] = {}
+    told = notices_told(header["notices"])
+    found: tuple[Notice, ...] = ()
     bad: list[dict[str, Any]] = []
     target = Path(job["target"])
     with write_volume(target, shape=shape, is_hu=header["is_hu"]) as writer:
@@ -154,33 +162,33 @@ def _stack(job: dict[str, Any], limits: Limits, tell: Tell) -> dict[str, Any]:
             tell(number)
             try:
                 with damage_named():
-                    for place, pixels, found in _read_frames(Path(path), dict(wanted), job, limits):
+                    for place, pixels, new in _read_frames(Path(path), dict(wanted), job, limits):
                         writer.write_slice(place, pixels)
-                        caveats.update(dict.fromkeys(found))
+                        found = once((*found, *new))
                         tell(number)
             except ImageError as error:
                 bad.append({"file": number, "code": error.code, "error": str(error)})
-        writer.finish({**header, "caveats": [*header["caveats"], *caveats]})
+        writer.finish({**header, "notices": notices_json(once((*told, *found)))})
     if bad:
         target.unlink()
         return {"bad": bad}
-    return {"caveats": list(caveats)}
+    return {"notices": notices_json(found)}
 
 
 def _read_frames(
     path: Path, places: dict[int, int], job: dict[str, Any], limits: Limits
-) -> Iterator[tuple[int, NDArray[Any], tuple[str, ...]]]:
+) -> Iterator[tuple[int, NDArray[Any], tuple[Notice, ...]]]:
     dicom = open_dicom(path, limits=limits)
     datasets = frame_datasets(dicom)
     rows, columns = (slice(None, None, -1 if flip else None) for flip in job["flips"])
     for frame, stored in enumerate(frames_of(dicom)):
         if frame not in places:
             continue
-        pixels, is_hu, caveats = decode_frame(datasets[frame], stored, syntax=dicom.syntax)
+        pixels, is_hu, notices = decode_frame(datasets[frame], stored, syntax=dicom.syntax)
         turned = pixels.T if job["is_turned"] else pixels
         if is_hu != job["header"]["is_hu"]:
             break
-        yield places.pop(frame), turned[rows, columns], caveats
+        yield places.pop(frame), turned[rows, columns], notices
         if not places:
             return
     raise ImageError(

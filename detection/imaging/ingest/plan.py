@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from detection.imaging.errors import THICK_MM, Code, Notice
+from detection.imaging.errors import Code, Notice, notices_json, thick_slices
 from detection.imaging.formats import SeriesKeys, SliceFacts, opaque
 from detection.imaging.geometry import Arrangement, arrange
 from detection.imaging.limits import Limits
@@ -80,7 +80,7 @@ class SeriesPlan:
             "is_hu": facts.is_hu,
             "plane": self.plane,
             "spacing_mm": list(self.spacing_mm) if self.spacing_mm else None,
-            "caveats": [],
+            "notices": notices_json(self.notices),
             "colour_spread": 0.0,
             "affine_lps": affine,
             "is_evenly_spaced": self.is_evenly_spaced,
@@ -140,7 +140,7 @@ def plan_series(
 
 _MIXED = Notice(
     Code.MIXED_ORIENTATIONS,
-    "The slices of this series point in many directions, as in a curved or rotating view.",
+    "The slices of this series point in many directions, as in a curved or rotating view. "
     "Please upload the series from which it was made.",
 )
 
@@ -148,7 +148,7 @@ _MIXED = Notice(
 # Positions or distances so large that no step from slice to slice is left.
 _AT_NO_PLACE = Notice(
     Code.DAMAGED,
-    "The DICOM file is damaged or was not copied completely.",
+    "The DICOM file is damaged or was not copied completely. "
     "Please export it again or upload it again.",
 )
 
@@ -156,7 +156,7 @@ _AT_NO_PLACE = Notice(
 _NO_SERIES_UID = Notice(
     Code.NO_SERIES_UID,
     "The files do not say to which series they belong: those that share a frame of reference and "
-    "the way of reconstruction were put together.",
+    "the way of reconstruction were put together. "
     "Please check that the slices belong together.",
 )
 
@@ -173,7 +173,7 @@ def _too_many(part: list[SliceRef], limits: Limits) -> Notice:
     return Notice(
         Code.TOO_MANY_SLICES,
         f"The series is too large ({len(part)} slices; at most {limits.max_slices} slices and "
-        f"{limits.max_voxels // 1_000_000} million voxels are read).",
+        f"{limits.max_voxels // 1_000_000} million voxels are read). "
         "Please upload a series of thicker slices or a part of it.",
     )
 
@@ -251,7 +251,7 @@ def _one_per_place(
         left_out.append(LeftOut(ref, Notice(Code.DUPLICATE_SLICE, sentence), is_refused=False))
     notice = Notice(
         Code.DUPLICATE_SLICE,
-        f"{len(repeated)} slices lie where another slice of the series lies and were left out.",
+        f"{len(repeated)} slices lie where another slice of the series lies and were left out. "
         "Please check that the export holds one series only.",
     )
     part = [ref for index, ref in enumerate(sorted_) if index not in repeated]
@@ -306,7 +306,7 @@ def _plan(part: list[SliceRef], notices: tuple[Notice, ...]) -> SeriesPlan:
         notice = Notice(
             Code.NO_POSITION,
             "The slice does not say where it lies in the body: it is read by itself, and its side "
-            "is not known.",
+            "is not known. "
             "Please export the series from the scanner's archive for a reading in millimetres.",
         )
         return replace(plan, notices=(*notices, notice))
@@ -322,21 +322,13 @@ def _plan(part: list[SliceRef], notices: tuple[Notice, ...]) -> SeriesPlan:
     if len(part) == 1:
         # The step is invented if the file tells none.
         slice_mm = facts.spacing_mm[0]
-    if slice_mm > THICK_MM:
-        thick = Notice(
-            Code.THICK_SLICES,
-            f"The slices are {slice_mm:.1f} mm apart: small stones may lie between them or be "
-            "averaged away.",
-            "Please upload a series of thinner slices if there is one.",
-        )
-        found = (*found, thick)
     return replace(
         plan,
         arrangement=arrangement,
         spacing_mm=(slice_mm, row_mm, column_mm),
         plane=arrangement.plane,
         is_evenly_spaced=is_even,
-        notices=(*notices, *found),
+        notices=(*notices, *found, *thick_slices(slice_mm)),
     )
 
 
@@ -362,7 +354,7 @@ def _step(part: list[SliceRef]) -> tuple[NDArray[np.float64], bool, tuple[Notice
             Notice(
                 Code.MISSING_SLICES,
                 f"About {missing} slices are missing within the series: each slice is read, but "
-                "nothing is measured across slices.",
+                "nothing is measured across slices. "
                 "Please check that the export is complete and upload it again.",
             )
         )
@@ -371,7 +363,7 @@ def _step(part: list[SliceRef]) -> tuple[NDArray[np.float64], bool, tuple[Notice
             Notice(
                 Code.UNEVEN_SPACING,
                 "The slices do not lie at even distances in a straight line: each slice is read, "
-                "but nothing is measured across slices.",
+                "but nothing is measured across slices. "
                 "Please upload the series as the scanner reconstructed it.",
             )
         )

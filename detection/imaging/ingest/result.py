@@ -53,7 +53,8 @@ class IngestedSeries:
         Opaque names (hashes) of the study and of the series within it.
     description : str
         In our own words; nothing of the file's descriptions.
-    warnings : tuple of Notice
+    notices : tuple of Notice
+        Each fact once, those of the volume first.
     rows, source_indices : tuple of int
         The rows of the report, and the given paths, from which it was made.
     is_single_image : bool
@@ -69,7 +70,7 @@ class IngestedSeries:
     group: str
     description: str
     is_original: bool
-    warnings: tuple[Notice, ...]
+    notices: tuple[Notice, ...]
     rows: tuple[int, ...]
     source_indices: tuple[int, ...]
     is_single_image: bool = False

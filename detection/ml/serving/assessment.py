@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from detection.imaging.errors import Notice
 from detection.ml.serving.findings import Finding
 
 STONE = "stone"
@@ -32,7 +33,7 @@ class Assessment:
     reason: str = ""
     findings: tuple[Finding, ...] = ()
     stone_map: NDArray[np.floating[Any]] | None = None
-    caveats: tuple[str, ...] = ()
+    notices: tuple[Notice, ...] = ()
     slice_probabilities: tuple[float | None, ...] = ()
     coronal_probabilities: tuple[float | None, ...] = ()
     coronal_positions_mm: tuple[float, ...] = ()

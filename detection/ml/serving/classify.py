@@ -8,7 +8,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, TextIO
 
-from detection.imaging.errors import ImageError
+from detection.imaging.errors import ImageError, Notice, notices_json, once
 from detection.imaging.ingest import FileReport, IngestedSeries, IngestResult, Sandbox, ingest
 from detection.imaging.volume import Volume, load_volume
 from detection.ml.bundle import load_bundle, load_default_bundle
@@ -56,6 +56,7 @@ def _classify(
         "model_version": predictor.bundle.name,
         "size": None,
         "findings": [],
+        "notices": [],
     }
     try:
         source = Path(path)
@@ -68,7 +69,7 @@ def _classify(
         for number, series in enumerate(found.series, start=1):
             told = result | _told(series, number, found)
             volume = load_volume(series.volume_path)
-            yield _assess(told, volume, predictor=predictor)
+            yield _assess(told, volume, predictor=predictor, notices=series.notices)
             series.volume_path.unlink(missing_ok=True)
     except ImageError as error:
         yield {**result, "reason": str(error)}
@@ -101,17 +102,23 @@ def _told(series: IngestedSeries, number: int, found: IngestResult) -> dict[str,
     if member:
         told["member"] = member
     told["slices"] = []
-    if series.warnings:
-        told["warnings"] = [warning.sentence for warning in series.warnings]
+    if series.notices:
+        told["warnings"] = [notice.reason for notice in series.notices]
     if refused := sum(row.status == "refused" for row in found.report):
         told["files_refused"] = refused
     return told
 
 
-def _assess(result: dict[str, Any], volume: Volume, *, predictor: Predictor) -> dict[str, Any]:
+def _assess(
+    result: dict[str, Any],
+    volume: Volume,
+    *,
+    predictor: Predictor,
+    notices: tuple[Notice, ...],
+) -> dict[str, Any]:
     """Add what the model says of a volume; see the README for the keys."""
     _, rows, columns = volume.pixels.shape
-    result = {**result, "size": [columns, rows]}
+    result = {**result, "size": [columns, rows], "notices": notices_json(notices)}
     try:
         assessment = predictor.assess(volume)
     except (ImageError, MLError) as error:
@@ -129,4 +136,5 @@ def _assess(result: dict[str, Any], volume: Volume, *, predictor: Predictor) -> 
             None if p is None else round(float(p), 6) for p in assessment.slice_probabilities
         ]
     result["findings"] = [finding.to_json() for finding in assessment.findings]
+    result["notices"] = notices_json(once((*notices, *assessment.notices)))
     return result

@@ -6,9 +6,11 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
+from detection.imaging.errors import Notice
 from detection.imaging.volume import Volume
 from detection.ml.bundle import Bundle
 from detection.ml.calibration import apply_platt, sigmoid
+from detection.ml.errors import ReadingCode
 from detection.ml.preprocess import Letterbox
 from detection.ml.serving.assessment import CANNOT_ASSESS, NO_STONE, STONE, Assessment
 from detection.ml.serving.findings import Finding, locate
@@ -35,22 +37,19 @@ from detection.ml.serving.series_rule import (
 from detection.ml.serving.stone_map import image_map
 from detection.ml.serving.stones import find_stones
 
-# Slices farther apart than this average a small stone away.
-_THICK_MM = 3.0
-_THICK = (
-    "The slices are more than 3 mm apart: a small stone may lie between them or show on one slice "
-    "alone, which the series rule does not count."
-)
 _COARSE_MM = 1.5
-_COARSE = "The pixels are larger than 1.5 mm: small stones cannot be seen."
+_COARSE = Notice(
+    ReadingCode.COARSE_PIXELS, "The pixels are larger than 1.5 mm: small stones cannot be seen."
+)
 # At 3 mm a pixel, vessels and bowel full of contrast medium look like the training's stones.
 _TOO_COARSE_MM = 2.0
 _TOO_COARSE = (
     "The pixels are {mm:.1f} mm wide: too coarse to show a stone. Please send the original slices, "
     "not a reduced copy (at most 2 mm a pixel)."
 )
-_DISAGREE = (
-    "The axial slices and the coronal reformats do not agree: please look at the key slices."
+_DISAGREE = Notice(
+    ReadingCode.PLANES_DISAGREE,
+    "The axial slices and the coronal reformats do not agree. Please look at the key slices.",
 )
 
 
@@ -180,15 +179,13 @@ class Predictor:
         # The more suspicious plane decides: some stones show well in one of them only.
         highest = logit if logit_coronal is None else max(logit, logit_coronal)
         probability = float(sigmoid(np.array(highest)))
-        caveats = [self.rule.scope]
+        notices = [Notice(ReadingCode.SERIES_RULE, self.rule.scope)]
         if logit_coronal is not None:
             called = [float(sigmoid(np.array(one))) for one in (logit, logit_coronal)]
             if len({one >= self.rule.threshold for one in called}) == 2:
-                caveats.append(_DISAGREE)
-        if volume.is_hu and volume.spacing_mm and volume.spacing_mm[0] > _THICK_MM:
-            caveats.append(_THICK)
+                notices.append(_DISAGREE)
         if volume.spacing_mm and max(volume.spacing_mm[1:]) > _COARSE_MM:
-            caveats.append(_COARSE)
+            notices.append(_COARSE)
         findings = find_stones(
             volume,
             merge_marks([*acquired.marks, *coronal.marks]),
@@ -201,7 +198,7 @@ class Predictor:
             probability=probability,
             findings=findings,
             stone_map=acquired.stone_map,
-            caveats=tuple(caveats),
+            notices=tuple(notices),
             slice_probabilities=acquired.probabilities,
             coronal_probabilities=coronal.probabilities,
             coronal_positions_mm=pictures.coronal_positions_mm,

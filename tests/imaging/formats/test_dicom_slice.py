@@ -108,7 +108,7 @@ def test_8_bit_picture_in_dicom_is_grey_without_hu(tmp_path, photometric, grey):
 
     assert not volume.is_hu
     assert volume.pixels[0, 0, :3].tolist() == grey
-    assert "Hounsfield units are lost" in volume.caveats[0]
+    assert "Hounsfield units are lost" in volume.notices[0].text
 
 
 def test_16_bits_without_scale_are_shown_by_the_window_of_the_file(tmp_path):
@@ -123,7 +123,8 @@ def test_16_bits_without_scale_are_shown_by_the_window_of_the_file(tmp_path):
 
     assert not volume.is_hu
     assert volume.pixels.tolist() == [[[0, 128, 255]]]
-    assert "lost" in volume.caveats[0]
+    assert "lost" in volume.notices[0].text
+    assert volume.notices[0].code == Code.HU_UNKNOWN
 
 
 def test_padding_that_would_shine_is_air(tmp_path):
@@ -187,8 +188,9 @@ def test_spacing_is_believed_if_it_can_be(tmp_path, changes, spacing_mm):
 def test_once_lossy_is_lossy_for_good(tmp_path):
     volume = decode_file(write_ct(tmp_path / "x", LossyImageCompression="01"))
 
-    assert len(volume.caveats) == 1
-    assert "lossy" in volume.caveats[0]
+    assert len(volume.notices) == 1
+    assert "lossy" in volume.notices[0].text
+    assert volume.notices[0].code == Code.LOSSY
 
 
 @pytest.mark.parametrize(
@@ -302,10 +304,11 @@ def test_folder_is_refused(tmp_path):
 @pytest.mark.parametrize(
     ("agent", "is_enhanced"), [("APPLIED", True), ("NON IONIC", True), ("NONE", False), ("", False)]
 )
-def test_contrast_medium_is_a_caveat(tmp_path, agent, is_enhanced):
+def test_contrast_medium_is_a_notice(tmp_path, agent, is_enhanced):
     volume = decode_file(write_ct(tmp_path / "a.dcm", ContrastBolusAgent=agent))
 
-    assert any("Contrast medium" in caveat for caveat in volume.caveats) is is_enhanced
+    codes = [notice.code for notice in volume.notices]
+    assert (Code.CONTRAST_MEDIUM in codes) is is_enhanced
 
 
 def test_what_is_no_single_image_is_told_by_name(tmp_path):

@@ -41,10 +41,10 @@ def write(path, image, *, code="sform"):
 
 
 def converted(path, **limits):
-    header, notices = convert_nifti(path, path.parent / "volume", limits=Limits(**limits))
+    header = convert_nifti(path, path.parent / "volume", limits=Limits(**limits))
     volume = load_volume(path.parent / "volume")
     assert volume.header() == header
-    return volume, [notice.code for notice in notices]
+    return volume, [notice.code for notice in volume.notices]
 
 
 def refused(path, **limits):
@@ -177,7 +177,7 @@ def test_bytes_stay_a_picture_without_hu(tmp_path):
 
     assert not volume.is_hu
     assert volume.pixels.dtype == np.uint8
-    assert "lost" in volume.caveats[0]
+    assert "lost" in volume.notices[0].text
 
 
 def test_what_is_no_number_is_air(tmp_path):

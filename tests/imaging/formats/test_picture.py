@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from detection.imaging.errors import ImageError
+from detection.imaging.errors import Code, ImageError, Notice
 from detection.imaging.formats import decode_file
 from detection.imaging.limits import Limits
 from tests.imaging.synthetic import png_bytes
@@ -32,7 +32,7 @@ def test_grey_png_passes_unchanged(tmp_path):
     assert np.array_equal(volume.pixels, GREY[np.newaxis])
     assert not volume.is_hu
     assert (volume.plane, volume.spacing_mm, volume.colour_spread) == ("unknown", None, 0.0)
-    assert volume.caveats == ("8-bit picture: Hounsfield units are lost.",)
+    assert volume.notices == (Notice(Code.EIGHT_BIT, "8-bit picture: Hounsfield units are lost."),)
 
 
 @pytest.mark.parametrize("mode", ["RGB", "RGBA", "LA", "P"])
@@ -83,13 +83,14 @@ def test_transparent_palette_entry_is_black(tmp_path):
     assert decode_file(saved(tmp_path / "x", image, transparency=2)).pixels.tolist() == [[[90, 0]]]
 
 
-def test_16_bits_are_stretched_with_a_caveat(tmp_path):
+def test_16_bits_are_stretched_with_a_notice(tmp_path):
     # 12 bits in a 16-bit file would be black if only the high byte were taken.
     pixels = np.array([[0, 1024, 2048, 4095]], np.uint16)
     volume = decode_file(saved(tmp_path / "x", Image.fromarray(pixels)))
 
     assert volume.pixels.tolist() == [[[0, 64, 128, 255]]]
-    assert "16-bit picture" in volume.caveats[0]
+    assert "16-bit picture" in volume.notices[0].text
+    assert volume.notices[0].code == Code.SIXTEEN_BIT
 
 
 def test_uniform_16_bits_are_black(tmp_path):
@@ -99,14 +100,14 @@ def test_uniform_16_bits_are_black(tmp_path):
 
 
 @pytest.mark.parametrize(("colour_type", "channels"), [(2, 3), (4, 2), (6, 4)])
-def test_16_bits_of_colour_or_alpha_have_a_caveat(tmp_path, colour_type, channels):
+def test_16_bits_of_colour_or_alpha_have_a_notice(tmp_path, colour_type, channels):
     row = b"\x00" + b"\xff\xff" * channels * 2
     data = png_bytes(width=2, height=1, bit_depth=16, colour_type=colour_type, rows=row)
     (tmp_path / "x").write_bytes(data)
     volume = decode_file(tmp_path / "x")
 
     assert volume.pixels.tolist() == [[[255, 255]]]
-    assert "16-bit" in volume.caveats[0]
+    assert "16-bit" in volume.notices[0].text
 
 
 @pytest.mark.parametrize("mode", ["L", "RGB", "CMYK"])

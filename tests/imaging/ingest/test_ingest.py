@@ -77,7 +77,7 @@ def only(result):
 
 
 def codes(series):
-    return [warning.code for warning in series.warnings]
+    return [notice.code for notice in series.notices]
 
 
 def answers(result):
@@ -127,7 +127,7 @@ def test_seven_encodings_give_the_same_voxels(tmp_path, read):
         _, volume = only(read(tmp_path / str(number)))
 
         assert np.array_equal(volume.pixels, PIXELS_HU), syntax.name
-        assert volume.caveats == ()
+        assert volume.notices == ()
 
 
 def test_rescale_is_that_of_each_slice(tmp_path, read):
@@ -261,7 +261,7 @@ def test_identifiers_come_in_a_record_of_their_own_and_nowhere_else(tmp_path, re
         "PLANTED-ACC",
         "1.2.3",
     )
-    elsewhere = repr((series.header, series.group, series.study, series.warnings))
+    elsewhere = repr((series.header, series.group, series.study, series.notices))
     elsewhere += series.description + repr(result.report)
     stored = series.volume_path.read_bytes()
     for word in ("PLANTED", "19510203", "1.2.3"):
@@ -329,7 +329,7 @@ def series_of(**header):
         group="",
         description="",
         is_original=is_original,
-        warnings=(),
+        notices=(),
         rows=(),
         source_indices=(),
     )

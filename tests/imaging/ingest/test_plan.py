@@ -62,7 +62,7 @@ def test_missing_slices_are_counted_and_nothing_is_measured_across():
     (plan,), _ = planned([ref(z, z * 2.0) for z in range(10) if z not in (4, 5)])
 
     assert codes(plan) == [Code.MISSING_SLICES]
-    assert "2 slices" in plan.notices[0].sentence
+    assert "2 slices" in plan.notices[0].text
     assert not plan.is_evenly_spaced
     assert plan.spacing_mm[0] == 2
 
@@ -94,7 +94,7 @@ def test_gantry_tilt_is_named_and_kept_in_the_affine():
     (plan,), _ = planned([ref(z, z * 2.0, orientation=tilted) for z in range(5)])
 
     assert codes(plan) == [Code.GANTRY_TILT]
-    assert "15 degrees" in plan.notices[0].sentence
+    assert "15 degrees" in plan.notices[0].text
     assert plan.is_evenly_spaced
     assert plan.spacing_mm[0] == pytest.approx(2 * c)
     assert np.array(plan.arrangement.affine_lps)[:3, 2] == pytest.approx([0, 0, 2])
@@ -107,8 +107,8 @@ def test_repeated_slice_is_left_out():
     assert [one.row for one in plan.slices] == [0, 1]
     assert codes(plan) == [Code.DUPLICATE_SLICE]
     assert [(one.ref.row, one.is_refused) for one in left_out] == [(2, False), (3, False)]
-    assert "twice" in left_out[0].notice.sentence
-    assert "Another slice" in left_out[1].notice.sentence
+    assert "twice" in left_out[0].notice.text
+    assert "Another slice" in left_out[1].notice.text
 
 
 @pytest.mark.parametrize("key", ["acquisition", "variant"])

@@ -110,7 +110,7 @@ def test_each_file_gets_its_volume_or_its_sentence(tmp_path):
     assert result.report[0].reason == ""
     assert "text" in result.report[1].reason
     assert "No such file" in result.report[2].reason
-    assert "lossy" in by_simpleitk.header["caveats"][0]
+    assert Code.LOSSY in [notice.code for notice in by_simpleitk.notices]
     assert decoders() == []
 
 

@@ -7,12 +7,14 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from detection.imaging.errors import Code, Notice
 from detection.imaging.ingest import Sandbox
+from detection.ml.errors import ReadingCode
 from detection.ml.serving import Assessment, Finding, classify_paths
 from tests.imaging.synthetic import enhanced_dataset, write_ct, write_series
 
 PIXELS_HU = np.arange(3 * 40 * 50, dtype=np.int16).reshape(3, 40, 50) % 1000
-KEYS = ["path", "status", "probability", "reason", "model_version", "size", "findings"]
+KEYS = ["path", "status", "probability", "reason", "model_version", "size", "findings", "notices"]
 STONE = Finding(
     plane="axial",
     slice_index=1,
@@ -42,6 +44,7 @@ class FakePredictor:
             probability=0.9,
             findings=(STONE,),
             slice_probabilities=(0.25, 0.9, *[None] * (slices - 2)),
+            notices=(Notice(ReadingCode.SERIES_RULE, "The rule was set on runs."),),
         )
 
 
@@ -168,3 +171,14 @@ def test_faults_of_one_path_leave_the_others(tmp_path):
     assert not answered
     assert [result["status"] for result in results] == ["error", "no_stone"]
     assert "No such file" in results[0]["reason"]
+
+
+def test_notices_of_import_and_reading_are_told_with_their_codes(tmp_path):
+    write_series(tmp_path / "in", PIXELS_HU, step=(0, 0, 5.0))
+    (result,), _ = classify(tmp_path / "in")
+
+    codes = [notice["code"] for notice in result["notices"]]
+    assert codes == [Code.THICK_SLICES, ReadingCode.SERIES_RULE]
+    assert all(set(notice) == {"code", "text"} for notice in result["notices"])
+    # The sentences of the import under their key of before, without what to do.
+    assert result["warnings"][0] == result["notices"][0]["text"].partition(" Please ")[0]

@@ -4,9 +4,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from detection.imaging.errors import Notice
 from detection.imaging.phantoms import KnownStone, make_phantom_volume
 from detection.imaging.volume import Volume
 from detection.ml.bundle import load_default_bundle
+from detection.ml.errors import ReadingCode
 from detection.ml.serving import SCOPE, Predictor, series_logit
 
 MODELS = Path(__file__).resolve().parents[3] / "ml_models"
@@ -39,7 +41,7 @@ def test_volume_is_read_in_both_planes(assessment, phantom):
     assert len(assessment.slice_probabilities) == phantom.volume.pixels.shape[0]
     assert len(assessment.coronal_probabilities) == len(assessment.coronal_positions_mm) > 30
     assert assessment.stone_map.shape[0] == phantom.volume.pixels.shape[0]
-    assert SCOPE in assessment.caveats
+    assert Notice(ReadingCode.SERIES_RULE, SCOPE) in assessment.notices
 
 
 def test_a_series_is_decided_by_a_point_of_its_own(assessment, predictor):
@@ -131,10 +133,12 @@ def test_slices_without_a_body_are_not_read(predictor, phantom):
     assert None not in assessment.slice_probabilities[1:]
 
 
-def test_thick_slices_are_a_caveat(predictor, phantom):
-    thick = replace(phantom.volume, pixels=phantom.volume.pixels[:2], spacing_mm=(5.0, 1.0, 1.0))
+def test_coarse_pixels_are_a_notice(predictor, phantom):
+    coarse = replace(phantom.volume, pixels=phantom.volume.pixels[:2], spacing_mm=(2.0, 1.8, 1.8))
 
-    assert any("3 mm apart" in caveat for caveat in predictor.assess(thick).caveats)
+    codes = [notice.code for notice in predictor.assess(coarse).notices]
+    # That slices are thick is told by the import, once.
+    assert codes == [ReadingCode.SERIES_RULE, ReadingCode.COARSE_PIXELS]
 
 
 def test_volume_without_hu_has_unmeasured_stones_of_unknown_side(predictor, phantom):
