@@ -1,4 +1,4 @@
-"""NIfTI volumes: header by nibabel, voxels streamed plane by plane into a canonical volume file."""
+"""NIfTI volumes: nibabel reads header and planes, which go one by one into a canonical volume."""
 
 import gzip
 import math
@@ -11,6 +11,7 @@ from typing import IO, Any
 
 import nibabel
 import numpy as np
+from nibabel.arrayproxy import ArrayProxy
 from numpy.typing import NDArray
 
 from detection.imaging.errors import (
@@ -21,13 +22,14 @@ from detection.imaging.errors import (
     notices_json,
     thick_slices,
 )
+from detection.imaging.formats.kinds import HEAD_BYTES, Kind, sniff
 from detection.imaging.formats.picture import EIGHT_BIT
 from detection.imaging.geometry import Arrangement, arrange
 from detection.imaging.limits import LIMITS, Limits
 from detection.imaging.volume import write_volume
 
-_HEADER_BYTES = 540
-_SIZES = {348: nibabel.Nifti1Header, 540: nibabel.Nifti2Header}
+_HEADERS = (nibabel.Nifti1Header, nibabel.Nifti2Header)
+_LONGEST_HEADER = max(header.sizeof_hdr for header in _HEADERS)
 # RAS+ millimetres, as NIfTI counts them, to the LPS of DICOM.
 _RAS_TO_LPS = np.diag([-1.0, -1.0, 1.0])
 _AIR_HU, _INT16 = -1024, np.iinfo(np.int16)
@@ -64,25 +66,25 @@ _DOUBTFUL = Notice(
 class _Layout:
     """How the voxels of the file become slices."""
 
-    shape: tuple[int, int, int]
-    dtype: np.dtype[Any]
-    offset: int
-    slope: float
-    intercept: float
+    planes: ArrayProxy
     arrangement: Arrangement
     is_oriented: bool
     is_eight_bit: bool
     notices: tuple[Notice, ...]
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """Columns, rows, planes."""
+        return self.planes.shape
 
 
 def is_nifti_gzip(path: Path) -> bool:
     """Whether a gzip file holds a NIfTI volume; unpacks a few hundred bytes and no more."""
     try:
         with gzip.open(path) as file:
-            head = file.read(_HEADER_BYTES)
-    except (OSError, EOFError, zlib.error):
+            return sniff(file.read(HEAD_BYTES)) is Kind.NIFTI
+    except (ImageError, OSError, EOFError, zlib.error):
         return False
-    return head[344:348] == b"n+1\x00" or head[4:8] == b"n+2\x00"
 
 
 def convert_nifti(
@@ -122,7 +124,7 @@ def convert_nifti(
                 raw.seek(0)
                 file: IO[bytes] = gzip.GzipFile(fileobj=raw) if is_gzip else raw  # type: ignore[assignment]
                 layout = _read_layout(file, limits)
-                return _convert(file, layout, target, progress)
+                return _convert(layout, target, progress)
     except (ImageError, MemoryError):
         raise
     except Exception as error:
@@ -139,13 +141,7 @@ def _damaged() -> ImageError:
 
 
 def _read_layout(file: IO[bytes], limits: Limits) -> _Layout:
-    start = file.read(_HEADER_BYTES)
-    size = int.from_bytes(start[:4], "little")
-    if size not in _SIZES:
-        size = int.from_bytes(start[:4], "big")
-    if size not in _SIZES or len(start) < size:
-        raise _damaged()
-    header = _SIZES[size](start[:size], check=True)
+    header = _read_header(file)
     dtype = header.get_data_dtype()
     if dtype.kind not in "iuf" or dtype.itemsize > 8:
         raise ImageError(
@@ -178,21 +174,30 @@ def _read_layout(file: IO[bytes], limits: Limits) -> _Layout:
     if not math.isfinite(slope) or not math.isfinite(intercept) or not slope:
         raise _damaged()
     offset = int(header.get_data_offset())
-    if not size <= offset <= 2**24:
+    if not header.sizeof_hdr <= offset <= 2**24:
         raise _damaged()
     arrangement, is_oriented, notices = _find_orientation(header, shape)
-    file.seek(offset)
     return _Layout(
-        shape=shape,
-        dtype=dtype,
-        offset=offset,
-        slope=slope,
-        intercept=intercept,
+        planes=ArrayProxy(file, (shape, dtype, offset, slope, intercept)),
         arrangement=arrangement,
         is_oriented=is_oriented,
         is_eight_bit=dtype == np.uint8 and (slope, intercept) == (1.0, 0.0),
         notices=notices,
     )
+
+
+def _read_header(file: IO[bytes]) -> Any:
+    """Read the header alone: its extensions may be of any length and say nothing of the voxels."""
+    start = file.read(_LONGEST_HEADER)
+    of_this_kind = next((each for each in _HEADERS if each.may_contain_header(start)), None)
+    if of_this_kind is None:
+        raise _damaged()
+    header = of_this_kind(start[: of_this_kind.sizeof_hdr], check=False)
+    # What follows would be mended silently: the number by which the byte order can be proved.
+    if header["sizeof_hdr"] != header.sizeof_hdr:
+        raise _damaged()
+    header.check_fix()
+    return header
 
 
 def _find_orientation(
@@ -251,12 +256,11 @@ def _is_conflict(
 
 
 def _convert(
-    file: IO[bytes],
     layout: _Layout,
     target: Path,
     progress: Callable[[int, int], None] | None,
 ) -> dict[str, Any]:
-    columns, rows, planes = layout.shape
+    planes = layout.shape[2]
     first, second, third = (layout.shape[axis] for axis in layout.arrangement.order)
     seen = _Seen()
     is_hu = not layout.is_eight_bit
@@ -264,11 +268,8 @@ def _convert(
         # The same voxels, counted as in the file: filled plane by plane.
         in_file_order = _as_in_file(writer.mapped(), layout.arrangement)
         for plane in range(planes):
-            data = file.read(columns * rows * layout.dtype.itemsize)
-            if len(data) < columns * rows * layout.dtype.itemsize:
-                raise _damaged()
-            stored = np.frombuffer(data, layout.dtype).reshape(rows, columns).T
-            in_file_order[:, :, plane] = seen.to_hu(stored, layout) if is_hu else stored
+            values = layout.planes[:, :, plane]
+            in_file_order[:, :, plane] = seen.to_hu(values) if is_hu else values
             if progress:
                 progress(plane + 1, planes)
         notices = (*layout.notices, *(seen.judge() if is_hu else (EIGHT_BIT,)))
@@ -310,10 +311,8 @@ class _Seen:
         self.lowest, self.highest = math.inf, -math.inf
         self.voxels = self.too_high = 0
 
-    def to_hu(self, stored: NDArray[Any], layout: _Layout) -> NDArray[np.int16]:
-        values = stored.astype(np.float64)
-        if (layout.slope, layout.intercept) != (1.0, 0.0):
-            values = values * layout.slope + layout.intercept
+    def to_hu(self, plane: NDArray[Any]) -> NDArray[np.int16]:
+        values = plane.astype(np.float64)
         # Outside of the field of view some tools write what is no number.
         values[~np.isfinite(values)] = _AIR_HU
         self.lowest = min(self.lowest, float(values.min()))

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from detection.imaging.errors import Code, ImageError
-from detection.imaging.formats import convert_nifti
+from detection.imaging.formats import convert_nifti, is_nifti_gzip
 from detection.imaging.limits import Limits
 from detection.imaging.volume import load_volume
 
@@ -220,3 +220,34 @@ def test_truncated_file_is_refused(tmp_path, name, share):
     path.write_bytes(data[: int(len(data) * share)])
 
     assert refused(path) is Code.DAMAGED
+
+
+def test_voxels_behind_extensions_of_the_header_are_read(tmp_path):
+    image = canonical_image()
+    image.header.extensions.append(nibabel.nifti1.Nifti1Extension("comment", b"x" * 1000))
+
+    assert np.array_equal(converted(write(tmp_path / "x.nii", image))[0].pixels, PIXELS_HU)
+
+
+def test_extension_that_promises_two_gigabytes_is_not_followed(tmp_path):
+    image = canonical_image()
+    image.header.extensions.append(nibabel.nifti1.Nifti1Extension("comment", b"x" * 24))
+    data = bytearray(write(tmp_path / "x.nii", image).read_bytes())
+    data[352:356] = (2**31 - 16).to_bytes(4, "little")
+    (tmp_path / "x.nii").write_bytes(data)
+
+    assert np.array_equal(converted(tmp_path / "x.nii")[0].pixels, PIXELS_HU)
+
+
+@pytest.mark.parametrize("size", [0, 347, 540, 2**31 - 1])
+def test_header_of_a_wrong_size_is_refused(tmp_path, size):
+    path = write(tmp_path / "x.nii", canonical_image())
+    path.write_bytes(size.to_bytes(4, "little") + path.read_bytes()[4:])
+
+    assert refused(path) is Code.DAMAGED
+
+
+def test_gzip_of_a_nifti_header_without_its_image_is_no_volume(tmp_path):
+    for header in (nibabel.nifti1.Nifti1PairHeader(), nibabel.nifti2.Nifti2PairHeader()):
+        (tmp_path / "x.hdr.gz").write_bytes(gzip.compress(header.binaryblock))
+        assert not is_nifti_gzip(tmp_path / "x.hdr.gz")
