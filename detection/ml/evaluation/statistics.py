@@ -1,12 +1,16 @@
 """Figures with their uncertainty: proportions, areas and calibration, with 95 % intervals."""
 
 import math
+import warnings
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.stats import spearmanr
+from sklearn import metrics
+from sklearn.exceptions import UndefinedMetricWarning
 
 from detection.ml.calibration import sigmoid, wilson_interval
 from detection.ml.training import expected_calibration_error
@@ -103,7 +107,11 @@ def group_weights(groups: Groups, *, seed: int, resamples: int = RESAMPLES) -> F
 
 
 def weighted_auc(scores: Floats, labels: Flags, weights: Floats) -> float | None:
-    """Area under the ROC curve of weighted items, ties counted half; None without both classes."""
+    """Area under the ROC curve of weighted items, ties counted half; None without both classes.
+
+    By hand, since every resample asks: scikit-learn's `roc_auc_score` gives the same figure and
+    takes 10 ms where this takes 0.1 (400 items): 20 s more for each interval.
+    """
     positive, negative = weights * labels, weights * ~labels
     total = positive.sum() * negative.sum()
     if total == 0:
@@ -121,17 +129,14 @@ def auc(scores: Floats, labels: Flags, groups: Groups, *, unit: str) -> Figure:
 
 
 def roc_curve(scores: Floats, labels: Flags) -> tuple[Floats, Floats, Floats]:
-    """False-positive rate, true-positive rate and threshold, from (0, 0) to (1, 1)."""
-    thresholds = np.unique(scores)[::-1]
-    positives, negatives = max(1, int(labels.sum())), max(1, int((~labels).sum()))
-    hit = np.array([(labels & (scores >= t)).sum() / positives for t in thresholds])
-    false = np.array([(~labels & (scores >= t)).sum() / negatives for t in thresholds])
-    start = np.zeros(1)
-    return (
-        np.concatenate([start, false]),
-        np.concatenate([start, hit]),
-        np.concatenate([[np.inf], thresholds]),
-    )
+    """False-positive rate, true-positive rate and threshold, from (0, 0) to (1, 1).
+
+    The rate of a class that has no items is 0 throughout.
+    """
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UndefinedMetricWarning)
+        false, true, thresholds = metrics.roc_curve(labels, scores, drop_intermediate=False)
+    return np.nan_to_num(false), np.nan_to_num(true), thresholds
 
 
 def best_accuracy(scores: Floats, labels: Flags) -> tuple[float, float]:
@@ -241,10 +246,10 @@ def rank_correlation(x: Floats, y: Floats, groups: Groups, *, unit: str) -> Figu
         drawn = np.repeat(np.arange(len(x)), weights.astype(int))
         if len(drawn) < 3:
             return None
-        a, b = _ranks(x[drawn]), _ranks(y[drawn])
-        if a.std() == 0 or b.std() == 0:
+        a, b = x[drawn], y[drawn]
+        if np.ptp(a) == 0 or np.ptp(b) == 0:
             return None
-        return float(np.corrcoef(a, b)[0, 1])
+        return float(spearmanr(a, b).statistic)
 
     return bootstrap(spearman, groups, unit=unit)
 
@@ -260,9 +265,3 @@ def difference(
         return float((weights * gaps).sum() / total) if total else None
 
     return bootstrap(mean, groups, unit=unit, seed=seed)
-
-
-def _ranks(values: Floats) -> Floats:
-    _, inverse, counts = np.unique(values, return_inverse=True, return_counts=True)
-    ends = np.cumsum(counts)
-    return ((ends - counts + ends + 1) / 2)[inverse].astype(np.float64)

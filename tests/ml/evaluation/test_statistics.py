@@ -140,6 +140,14 @@ def test_roc_curve_encloses_the_area():
     assert np.trapezoid(true, false) == pytest.approx(roc_auc_score(labels, scores))
 
 
+@pytest.mark.parametrize("label", [True, False])
+def test_roc_curve_of_one_class_has_no_rate_of_the_other(label):
+    false, true, _ = roc_curve(np.array([0.2, 0.2, 0.7]), np.full(3, label))
+
+    assert (false[-1], true[-1]) == ((0, 1) if label else (1, 0))
+    assert np.isfinite([false, true]).all()
+
+
 def test_best_accuracy_is_the_best_of_all_thresholds():
     scores, labels = scored()
 
@@ -198,6 +206,12 @@ def test_rank_correlation_is_spearmans():
 
     assert measured.value == pytest.approx(spearmanr(x, y).statistic)
     assert measured.low < measured.value < measured.high
+
+
+def test_rank_correlation_with_what_never_changes_is_not_measured():
+    measured = rank_correlation(np.arange(9.0), np.ones(9), groups_of(9, each=1), unit="image")
+
+    assert measured.value is None
 
 
 def test_paired_difference_is_that_of_the_means():
