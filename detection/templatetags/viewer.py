@@ -1,20 +1,15 @@
-"""What the viewer of a study must know before it shows the first slice."""
+"""The viewer of a study: what its markup shows, and what its script is told as JSON."""
 
 import json
-import math
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
 from django import template
 from django.urls import reverse
 
-from detection.imaging.display import as_plane, is_oriented, letters_of, planes_of, shown_axes
-from detection.imaging.errors import ImageError
-from detection.imaging.volume import Plane, Volume
 from detection.models import Finding, Prediction, Series, Study
-from detection.selectors.volumes import volume_opened
+from detection.selectors.viewer import FindingPlace, PlaneShown, Scores, series_opened
 from detection.templatetags.reading import percent
 
 register = template.Library()
@@ -24,7 +19,7 @@ register = template.Library()
 class Viewer:
     """What the viewer's markup and its script are told: `config` is for the script, as JSON."""
 
-    planes: tuple[Plane, ...]
+    planes: tuple[str, ...]
     is_hu: bool
     has_spacing: bool
     is_oriented: bool
@@ -34,120 +29,61 @@ class Viewer:
     config: str
 
 
-@dataclass(frozen=True)
-class Scores:
-    """A probability for each slice of a plane, None where none was read."""
-
-    plane: Plane
-    values: list[float | None]
-
-
 @register.simple_tag
 def viewer_of(
     study: Study, series: Series, prediction: Prediction | None, findings: Sequence[Finding]
 ) -> Viewer | None:
-    """Return what is known of a series and its reading, or None if its file is missing."""
-    try:
-        volume = volume_opened(series=series)
-    except ImageError:
+    """Return what the page shows of a series and its reading, or None if its file is missing."""
+    shown = series_opened(series=series, prediction=prediction, findings=findings)
+    if shown is None:
         return None
-    own = prediction if prediction is not None and prediction.series_id == series.pk else None
-    planes = planes_of(volume)
-    scores = _scores(own, volume, planes) if own and volume.pixels.shape[0] > 1 else []
-    threshold = own.operating_point.get("threshold") if own else None
-    has_map = bool(own and own.map_path)
+    has_planes = len(shown.planes) > 1
     config = {
         "series": str(series.uuid),
-        "isHu": volume.is_hu,
-        "planes": [_plane(volume, plane) for plane in planes],
+        "isHu": shown.is_hu,
+        "planes": [_plane(plane) for plane in shown.planes],
         "urls": {
             "slice": reverse("study-slice", args=[study.uuid]),
-            "map": reverse("study-map", args=[study.uuid]) if has_map else None,
-            "volume": reverse("study-volume", args=[study.uuid]) if len(planes) > 1 else None,
+            "map": reverse("study-map", args=[study.uuid]) if shown.has_map else None,
+            "volume": reverse("study-volume", args=[study.uuid]) if has_planes else None,
         },
-        "threshold": threshold,
-        "scores": {each.plane: _rounded(each.values) for each in scores},
-        "findings": [_finding(finding, volume, threshold) for finding in findings] if own else [],
+        "threshold": shown.threshold,
+        "scores": {each.plane: _rounded(each.values) for each in shown.scores},
+        "findings": [_finding(place) for place in shown.findings],
     }
     return Viewer(
-        planes=planes,
-        is_hu=volume.is_hu,
-        has_spacing=volume.spacing_mm is not None,
-        is_oriented=is_oriented(volume),
-        is_stack=volume.pixels.shape[0] > 1,
-        has_map=has_map,
-        score_words=tuple(_words(each, threshold) for each in scores),
+        planes=tuple(plane.name for plane in shown.planes),
+        is_hu=shown.is_hu,
+        has_spacing=shown.planes[0].spacing_mm is not None,
+        is_oriented=shown.is_oriented,
+        is_stack=shown.is_stack,
+        has_map=shown.has_map,
+        score_words=tuple(_words(each, shown.threshold) for each in shown.scores),
         config=json.dumps(config, separators=(",", ":")),
     )
 
 
-def _plane(volume: Volume, plane: Plane) -> dict[str, Any]:
-    axes = shown_axes(volume.plane, plane)
-    spacing_mm = volume.spacing_mm
-    letters = letters_of(plane) if is_oriented(volume) else None
+def _plane(plane: PlaneShown) -> dict[str, Any]:
     return {
-        "name": plane,
-        "size": as_plane(volume.pixels, volume.plane, plane).shape,
-        "axes": [[axis.index, axis.is_flipped] for axis in axes],
-        "mm": [spacing_mm[axis.index] for axis in axes] if spacing_mm else None,
-        "letters": asdict(letters) if letters else None,
+        "name": plane.name,
+        "size": plane.size,
+        "axes": plane.axes,
+        "mm": plane.spacing_mm,
+        "letters": plane.letters,
     }
 
 
-def _scores(prediction: Prediction, volume: Volume, planes: Sequence[Plane]) -> list[Scores]:
-    """Return the score of each acquired slice, and of each coronal cut if those were read."""
-    scores = [Scores(plane=volume.plane, values=prediction.slice_probabilities)]
-    if volume.plane == "axial" and "coronal" in planes and prediction.coronal_positions_mm:
-        scores.append(Scores(plane="coronal", values=_coronal_scores(prediction, volume)))
-    is_known = [any(value is not None for value in each.values) for each in scores]
-    return [each for each, known in zip(scores, is_known, strict=True) if known]
-
-
-def _coronal_scores(prediction: Prediction, volume: Volume) -> list[float | None]:
-    """Give every coronal cut the score of the slab that was read around it."""
-    affine = np.array(volume.affine_lps)
-    slices, rows, columns = volume.pixels.shape
-    # Positions are those of the middle of a cut: LPS y, which grows with the row.
-    in_front_mm = float((affine @ ((columns - 1) / 2, 0.0, (slices - 1) / 2, 1.0))[1])
-    middles = (np.array(prediction.coronal_positions_mm) - in_front_mm) / affine[1, 1]
-    reach = abs(float(np.median(np.diff(middles)))) / 2 if len(middles) > 1 else 0.5
-    scores: list[float | None] = []
-    for row in range(rows):
-        nearest = int(np.abs(middles - row).argmin())
-        is_read = abs(middles[nearest] - row) <= reach + 0.5
-        scores.append(prediction.coronal_probabilities[nearest] if is_read else None)
-    return scores
+def _finding(place: FindingPlace) -> dict[str, Any]:
+    return {
+        "rank": place.rank,
+        "centre": place.centre,
+        "edges": place.edges,
+        "isFaint": place.is_faint,
+    }
 
 
 def _rounded(values: Iterable[float | None]) -> list[float | None]:
     return [None if value is None else round(value, 4) for value in values]
-
-
-def _finding(finding: Finding, volume: Volume, threshold: float | None) -> dict[str, Any]:
-    first = finding.slice_index if finding.slice_first is None else finding.slice_first
-    last = finding.slice_index if finding.slice_last is None else finding.slice_last
-    return {
-        "rank": finding.rank,
-        "centre": _centre(finding, volume),
-        # Slices, rows and columns that it takes, each from its first edge to its last.
-        "edges": [[first, last + 1], [finding.y0, finding.y1], [finding.x0, finding.x1]],
-        "isFaint": threshold is not None and finding.probability < threshold,
-    }
-
-
-def _centre(finding: Finding, volume: Volume) -> list[int]:
-    """Return the voxel at the middle of a finding: slice, row, column."""
-    centre_mm = (finding.x_mm, finding.y_mm, finding.z_mm)
-    if volume.affine_lps is not None and None not in centre_mm:
-        column, row, index, _ = np.linalg.solve(np.array(volume.affine_lps), [*centre_mm, 1.0])
-        centre = [round(index), round(row), round(column)]
-    else:
-        column, row = (finding.x0 + finding.x1) / 2, (finding.y0 + finding.y1) / 2
-        centre = [finding.slice_index, math.floor(row), math.floor(column)]
-    return [
-        min(max(0, value), side - 1)
-        for value, side in zip(centre, volume.pixels.shape, strict=True)
-    ]
 
 
 def _words(scores: Scores, threshold: float | None) -> str:

@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 from django.conf import settings
 
-from detection.templatetags.viewer import Scores, _runs, _words, viewer_of
+from detection.selectors.viewer import Scores
+from detection.templatetags.viewer import _runs, _words, viewer_of
 from tests.imaging.volumes import oriented_volume
 from tests.views.factories import study_make
 
