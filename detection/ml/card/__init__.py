@@ -1,6 +1,5 @@
-"""The model card: metrics in, words and figures out."""
+"""The model card: metrics in, words out."""
 
-from detection.ml.card.figures import draw_figures
 from detection.ml.card.form import Section
 from detection.ml.card.targets import PUBLISHED, bar_rows
 from detection.ml.card.text import card_sections, card_text
@@ -15,5 +14,4 @@ __all__ = [
     "bar_rows",
     "card_sections",
     "card_text",
-    "draw_figures",
 ]

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from detection.ml.bundle import load_bundle, load_default_bundle
-from detection.ml.card import PUBLISHED, bar_rows, card_text, draw_figures
+from detection.ml.card import PUBLISHED, bar_rows, card_text
 from detection.ml.data import (
     HASH_BITS,
     MAX_DISTANCE,
@@ -31,6 +31,7 @@ from detection.ml.data import (
 from detection.ml.evaluation import gate_table
 from detection.ml.evaluation.baselines import body_brightness, load_baselines
 from detection.ml.evaluation.changed import deletion_of, resolution_of, robustness_of, spread
+from detection.ml.evaluation.figures import draw_figures
 from detection.ml.evaluation.gallery import draw_gallery
 from detection.ml.evaluation.levels import Judged, calibration_of, judge, judge_groups, level
 from detection.ml.evaluation.metrics import (
