@@ -74,7 +74,6 @@ MIDDLEWARE = [
 
 ROOT_URLCONF = "kidneyweb.urls"
 WSGI_APPLICATION = "kidneyweb.wsgi.application"
-ASGI_APPLICATION = "kidneyweb.asgi.application"
 
 TEMPLATES = [
     {

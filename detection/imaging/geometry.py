@@ -45,11 +45,6 @@ class Arrangement:
     plane: Plane
     spacing_mm: tuple[float, float, float]
 
-    def apply(self, pixels: NDArray[Any]) -> NDArray[Any]:
-        """Return a view of a three-dimensional array, arranged."""
-        first, second, third = (slice(None, None, -1 if flip else None) for flip in self.flips)
-        return pixels.transpose(self.order)[first, second, third]
-
     def apply_to_slice(self, pixels: NDArray[Any]) -> NDArray[Any]:
         """Return a view of one slice, `(rows, columns)`, arranged, where axis 0 is the slices."""
         turned = pixels.T if self.order[1] == 2 else pixels

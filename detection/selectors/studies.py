@@ -70,11 +70,6 @@ def series_list(*, study: Study) -> list[Series]:
     )
 
 
-def series_chosen(*, study: Study) -> Series | None:
-    """Return the series that speaks for a study."""
-    return study.series.order_by("-is_chosen", "pk").first()
-
-
 def import_report(*, of: Study | Upload) -> ImportReport:
     """Return what became of the files of a study or an upload, problems first."""
     files = of.source_files

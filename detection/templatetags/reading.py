@@ -106,11 +106,6 @@ def seconds(value: float | None) -> str:
 
 
 @register.filter
-def dimension(start: float, end: float) -> float:
-    return round(end - start, 2)
-
-
-@register.filter
 def scaled(value: float, factor: float) -> str:
     """A number for an attribute of an SVG drawing: always with a point, whatever the language."""
     return f"{value * factor:.2f}"

@@ -9,9 +9,8 @@ from django.core.management import call_command
 from PIL import Image
 from playwright.sync_api import Page, expect
 
-from detection.imaging.display.render import slice_png
+from detection.imaging.display import pixels_png
 from detection.imaging.formats import decode_file
-from detection.imaging.window import SOFT_TISSUE
 
 pytestmark = pytest.mark.browser
 SAMPLES = Path(__file__).resolve().parent.parent / "samples"
@@ -24,7 +23,7 @@ VERDICT = re.compile("Stone suspected|No stone suspected|Cannot assess")
 def uploads(tmp_path) -> list[Path]:
     """A PNG, a JPEG, two DICOM files, and a picture that was cut off."""
     slices = sorted((SAMPLES / "ct_slices").glob("*.dcm"))
-    pictures = [slice_png(decode_file(path), 0, SOFT_TISSUE) for path in slices]
+    pictures = [pixels_png(decode_file(path).pixels[0], is_hu=True) for path in slices]
     png, jpeg, cut = (tmp_path / name for name in ("first.png", "second.jpg", "cut.png"))
     png.write_bytes(pictures[0])
     Image.open(io.BytesIO(pictures[1])).convert("L").save(jpeg, quality=95)

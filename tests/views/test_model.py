@@ -7,11 +7,6 @@ from django.urls import reverse
 from detection.services.registry import shipped_model_register
 from detection.templatetags.card import markup
 
-CARD = {
-    "model": {"digest": "0" * 64, "name": "another-model"},
-    "figures": {"roc.png": "ROC curves"},
-}
-
 
 @pytest.fixture
 def model_version(db):

@@ -6,8 +6,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from detection.imaging.volume import Volume
-from detection.imaging.window import SOFT_TISSUE, Window, apply_window, grey_slice
+from detection.imaging.window import SOFT_TISSUE, Window, apply_window
 
 # Below this a cell of the map is not shown at all.
 LOWEST_SHOWN = 0.05
@@ -15,17 +14,6 @@ LOWEST_SHOWN = 0.05
 _ALPHA_LOWEST, _ALPHA_HIGHEST = 50.0, 215.0
 # The darkest third of the colour map would look like a shadow on the image.
 _COLOUR_LOWEST, _COLOUR_HIGHEST = 90.0, 250.0
-
-
-def slice_png(volume: Volume, slice_index: int, window: Window = SOFT_TISSUE) -> bytes:
-    """Return one slice as an 8-bit grey PNG of the same size.
-
-    Raises
-    ------
-    IndexError
-        If the volume has no such slice.
-    """
-    return _png(grey_slice(volume, slice_index, window))
 
 
 def pixels_png(pixels: NDArray[Any], *, is_hu: bool, window: Window = SOFT_TISSUE) -> bytes:

@@ -1,7 +1,7 @@
 """What an upload has become: its series, a row for each file, and which series to read first."""
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
@@ -130,8 +130,3 @@ def describe(header: dict[str, Any], *, kind: str) -> str:
     if not header["is_hu"]:
         words.append("no Hounsfield units")
     return ", ".join(words)
-
-
-def report_as_json(report: Sequence[FileReport]) -> list[dict[str, Any]]:
-    """Return the rows of a report in plain JSON types."""
-    return [asdict(row) for row in report]

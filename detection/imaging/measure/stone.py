@@ -25,6 +25,10 @@ SIZE_CLASSES = ("< 5 mm", "5-10 mm", "10-20 mm", "> 20 mm")
 UNKNOWN = "unknown"
 # How far around the seed is looked: a stone that is larger is not told from bone.
 _REACH_MM = 35.0
+# The customary lower end of calcification.
+_CALCIFIED_HU = 130.0
+# What goes on beyond the box of a seed by more than this is bone.
+_BONE_BEYOND_MM = 8.0
 # As `AXIAL_AXIS`, within a coronal plane; axes are (slice, row, column) as in `Volume.pixels`.
 _CORONAL_AXIS = {"axial": 1, "coronal": 0, "sagittal": 2}
 # Closer to the middle of the body than this, a side would be a guess.
@@ -126,9 +130,6 @@ def measure_stone(volume: Volume, seed: tuple[int, int, int]) -> Measurement | N
 def bright_seeds(
     volume: Volume,
     edges: tuple[float, float, float, float, float, float],
-    *,
-    least_hu: float = 130.0,
-    margin_mm: float = 8.0,
 ) -> list[tuple[int, int, int]]:
     """Find what is bright in a box of the volume and ends near it: seeds for `measure_stone`.
 
@@ -136,10 +137,6 @@ def bright_seeds(
     ----------
     edges : tuple of float
         Column, row and slice where the box begins, then where it ends.
-    least_hu : float
-        130 HU is the customary lower end of calcification.
-    margin_mm : float
-        What goes on beyond the box by more than this is bone and no seed.
 
     Returns
     -------
@@ -152,12 +149,12 @@ def bright_seeds(
 
     assert volume.spacing_mm is not None
     shape = np.array(volume.pixels.shape)
-    margin = np.ceil(margin_mm / np.array(volume.spacing_mm)).astype(int)
+    margin = np.ceil(_BONE_BEYOND_MM / np.array(volume.spacing_mm)).astype(int)
     begin = np.floor(np.array(edges[2::-1])).astype(int)
     stop = np.ceil(np.array(edges[:2:-1])).astype(int)
     first, end = np.maximum(begin - margin, 0), np.minimum(stop + margin, shape)
     block = volume.pixels[tuple(slice(a, b) for a, b in zip(first, end, strict=True))]
-    bright = (block >= least_hu).astype(np.uint8)
+    bright = (block >= _CALCIFIED_HU).astype(np.uint8)
     labels = sitk.GetArrayFromImage(sitk.ConnectedComponent(sitk.GetImageFromArray(bright), True))
     seeds = []
     for label in range(1, int(labels.max()) + 1):

@@ -106,19 +106,11 @@ def check_near_copies(parts: Mapping[str, Sequence[Sample]]) -> None:
         )
 
 
-def write_split(parts: Mapping[str, Sequence[Sample]], path: Path) -> None:
-    """Fix a split in a file: the SHA-256 of every image and its part, sorted."""
-    rows = sorted((_sha256(sample), name) for name, held in parts.items() for sample in held)
-    with path.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(["sha256", "part"])
-        writer.writerows(rows)
-
-
 def check_split_file(parts: Mapping[str, Sequence[Sample]], path: Path) -> None:
     """Refuse a split that differs from the one a file has fixed.
 
-    Images that the file does not know may be anywhere: new data may come.
+    The file is a CSV: `sha256` of each image file, and its `part`. Images that it does not know
+    may be anywhere: new data may come.
 
     Raises
     ------

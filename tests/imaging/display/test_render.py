@@ -4,9 +4,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from detection.imaging.display import overlay_png
-from detection.imaging.display.render import LOWEST_SHOWN, slice_png
-from detection.imaging.volume import Volume
+from detection.imaging.display import overlay_png, pixels_png
+from detection.imaging.display.render import LOWEST_SHOWN
 from detection.imaging.window import BONE
 
 
@@ -16,17 +15,17 @@ def opened(data):
 
 def test_slice_keeps_its_size_and_pixels():
     pixels = np.arange(24, dtype=np.uint8).reshape(2, 3, 4)
-    image = opened(slice_png(Volume(pixels=pixels, is_hu=False), 1))
+    image = opened(pixels_png(pixels[1], is_hu=False))
 
     assert (image.format, image.mode) == ("PNG", "L")
     assert np.array_equal(np.asarray(image), pixels[1])
 
 
 def test_slice_is_shown_through_the_window():
-    volume = Volume(pixels=np.full((1, 2, 2), 500, np.int16), is_hu=True)
+    pixels_hu = np.full((2, 2), 500, np.int16)
 
-    assert np.asarray(opened(slice_png(volume, 0)))[0, 0] == 255
-    assert np.asarray(opened(slice_png(volume, 0, BONE)))[0, 0] == 128
+    assert np.asarray(opened(pixels_png(pixels_hu, is_hu=True)))[0, 0] == 255
+    assert np.asarray(opened(pixels_png(pixels_hu, is_hu=True, window=BONE)))[0, 0] == 128
 
 
 def test_overlay_lies_over_exactly_the_image():
