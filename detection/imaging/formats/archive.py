@@ -121,7 +121,8 @@ def _unpack_all(
     files_left: int,
     bytes_left: int,
 ) -> list[Member]:
-    infos = [info for info in archive.infolist() if not info.is_dir()]
+    # `ZipInfo.is_dir` fails where a member has no name.
+    infos = [info for info in archive.infolist() if not info.filename.endswith("/")]
     if len(infos) > files_left:
         raise _too_many(limits)
     # Members that share their bytes: the way to make a small archive huge without nesting.
