@@ -2,10 +2,13 @@ import itertools
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from detection.imaging.formats import decode_file
 from detection.imaging.geometry import arrange
 from tests.imaging.synthetic import write_ct
+from tests.properties import quick
 
 SHAPE = (3, 4, 5)
 ORIENTATIONS = list(itertools.product(itertools.permutations(range(3)), *[(1, -1)] * 3))
@@ -44,6 +47,51 @@ def test_every_orientation_becomes_canonical_and_no_element_moves_in_the_body(ax
         before = np.argwhere(pixels == arranged[index])[0]
         assert np.allclose(place_of(found.affine_lps, index), origin + before @ steps)
     assert np.array_equal(found.apply_to_slice(pixels[1]), arranged_by(found, pixels[1:2])[0])
+
+
+@st.composite
+def lying_volumes(draw):
+    """The same volume twice, turned by at most 20 degrees: canonical, and in any order of axes."""
+    shape = draw(st.tuples(*[st.integers(1, 4)] * 3))
+    lengths = draw(st.tuples(*[st.floats(0.3, 5)] * 3))
+    turn = np.eye(3)
+    for axis in range(3):
+        angle = np.radians(draw(st.floats(-20, 20)) / 3)
+        first, second = (other for other in range(3) if other != axis)
+        about = np.eye(3)
+        about[[first, second], [first, second]] = np.cos(angle)
+        about[first, second], about[second, first] = -np.sin(angle), np.sin(angle)
+        turn = about @ turn
+    ways = np.array(CANONICAL[draw(st.sampled_from(sorted(CANONICAL)))], np.float64)
+    steps = ways @ turn.T * np.array(lengths)[:, None]
+    origin = np.array(draw(st.tuples(*[st.floats(-500, 500)] * 3)))
+    pixels = np.arange(np.prod(shape)).reshape(shape)
+    order = draw(st.permutations(range(3)))
+    flips = draw(st.tuples(*[st.booleans()] * 3))
+    stored, stored_steps, stored_origin = pixels.transpose(order), steps[list(order)], origin
+    for axis in np.flatnonzero(flips):
+        stored_origin = stored_origin + stored_steps[axis] * (stored.shape[axis] - 1)
+        stored_steps[axis] *= -1
+        stored = np.flip(stored, axis)
+    return (pixels, steps, origin, 0), (stored, stored_steps, stored_origin, order.index(0))
+
+
+@quick
+@given(both=lying_volumes())
+def test_same_voxels_lie_at_the_same_millimetres_in_whatever_order_they_were_stored(both):
+    found = [
+        arrange(origin_mm=origin, steps_mm=steps, shape=pixels.shape, slice_axis=slice_axis)
+        for pixels, steps, origin, slice_axis in both
+    ]
+    canonical, turned = (
+        arranged_by(each, pixels) for each, (pixels, *_) in zip(found, both, strict=True)
+    )
+
+    assert np.array_equal(turned, canonical)
+    assert np.array_equal(canonical, both[0][0])
+    assert np.allclose(found[1].affine_lps, found[0].affine_lps)
+    assert np.allclose(found[1].spacing_mm, found[0].spacing_mm)
+    assert found[1].plane == found[0].plane != "unknown"
 
 
 def test_sheared_slices_keep_their_distance_across():

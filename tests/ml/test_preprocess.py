@@ -1,10 +1,13 @@
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from detection.ml.data import Box, Sample
 from detection.ml.preprocess import Preprocessing, letterbox, network_input
 from detection.ml.training import OFF
 from detection.ml.training.batches import TrainingBatches, canvas_boxes
+from tests.properties import quick
 
 
 @pytest.fixture
@@ -35,6 +38,36 @@ def test_letterbox_keeps_aspect_and_centres():
     assert (box.offset_x, box.offset_y) == (16, 0)
     assert canvas[:, 16:400].min() == 200
     assert canvas[:, :16].max() == 0
+
+
+@st.composite
+def marked_slices(draw):
+    """A black slice with a bright rectangle, the middle of that (x, y), and perhaps a spacing."""
+    rows, columns = draw(st.tuples(*[st.integers(30, 700)] * 2))
+    top, left = draw(st.integers(0, rows - 8)), draw(st.integers(0, columns - 8))
+    height, width = draw(st.tuples(*[st.integers(4, 8)] * 2))
+    grey = np.zeros((rows, columns), np.uint8)
+    grey[top : top + height, left : left + width] = 255
+    spacing_mm = draw(st.none() | st.tuples(*[st.floats(0.4, 2)] * 2))
+    return grey, (left + width / 2, top + height / 2), spacing_mm
+
+
+@quick
+@given(marked=marked_slices())
+def test_what_is_seen_on_the_canvas_is_found_on_the_slice_within_a_pixel(marked):
+    grey, (x, y), spacing_mm = marked
+    canvas, box = letterbox(grey, Preprocessing(), spacing_mm=spacing_mm)
+
+    weights = canvas.astype(np.float64)
+    # Places count from the edge of the first pixel, whose middle lies at a half.
+    seen_x = (weights.sum(0) @ (np.arange(canvas.shape[1]) + 0.5)) / weights.sum()
+    seen_y = (weights.sum(1) @ (np.arange(canvas.shape[0]) + 0.5)) / weights.sum()
+    # A pixel of the slice, or of the canvas where those are larger.
+    assert abs((seen_x - box.offset_x) / box.scale_x - x) <= max(1, 1 / box.scale_x)
+    assert abs((seen_y - box.offset_y) / box.scale_y - y) <= max(1, 1 / box.scale_y)
+    outside = canvas.copy()
+    outside[box.offset_y : box.offset_y + box.height, box.offset_x : box.offset_x + box.width] = 0
+    assert not outside.any()
 
 
 def test_known_spacing_shows_a_stone_at_its_learnt_size():
