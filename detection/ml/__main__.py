@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from detection.ml.arguments import augmentation, crop_size, numbers
+from detection.ml.backbones import BACKBONES, DEFAULT_BACKBONE, backbone_of
 from detection.ml.errors import MLError
 
 _ROOT = Path(__file__).resolve().parents[2] / "ml_models"
@@ -36,8 +37,7 @@ def _parser() -> argparse.ArgumentParser:
     verb = verbs.add_parser("train", help="train, calibrate, measure and export a model")
     verb.add_argument("data", type=Path, metavar="DATA_FOLDER")
     verb.add_argument("--out", type=Path, required=True, help="where the new bundle goes")
-    verb.add_argument("--init", required=True, help="imagenet, random, a .npz or a bundle's folder")
-    verb.add_argument("--seed", type=int, default=1)
+    _add_start_arguments(verb)
     verb.add_argument("--epochs", type=int, default=4)
     verb.add_argument("--stop-after", type=int, help="leave the schedule after so many epochs")
     verb.add_argument("--learning-rate", type=float, default=2e-4)
@@ -50,7 +50,7 @@ def _parser() -> argparse.ArgumentParser:
         "--unfreeze",
         choices=("upper", "all"),
         default="all",
-        help="what is trained after the head: conv4 and above, or every convolution",
+        help="what is trained after the head: the two deepest stages, or every convolution",
     )
     verb.add_argument("--crop", metavar="HEIGHTxWIDTH", help="train on parts of this size")
     verb.add_argument("--per-group", type=int, default=12)
@@ -144,7 +144,21 @@ def _parser() -> argparse.ArgumentParser:
 def _add_training_arguments(verb: argparse.ArgumentParser) -> None:
     verb.add_argument("data", type=Path, metavar="DATA_FOLDER")
     verb.add_argument("--out", type=Path, required=True, metavar="FILE")
-    verb.add_argument("--init", required=True, help="imagenet, random, a .npz or a bundle's folder")
+    _add_start_arguments(verb)
+
+
+def _add_start_arguments(verb: argparse.ArgumentParser) -> None:
+    verb.add_argument(
+        "--architecture",
+        default=DEFAULT_BACKBONE,
+        metavar="NAME",
+        help=f"{', '.join(BACKBONES)} (default: {DEFAULT_BACKBONE})",
+    )
+    verb.add_argument(
+        "--init",
+        required=True,
+        help="imagenet, random, a file of weights or a bundle's folder, of that architecture",
+    )
     verb.add_argument("--seed", type=int, default=1)
 
 
@@ -171,6 +185,7 @@ def _train(options: argparse.Namespace) -> int:
             out=options.out,
             options=TrainingOptions(
                 init=options.init,
+                architecture=options.architecture,
                 seed=options.seed,
                 epochs=options.epochs,
                 stop_after=options.stop_after,
@@ -245,7 +260,9 @@ def _bundle(options: argparse.Namespace) -> int:
 def _baselines(options: argparse.Namespace) -> int:
     from detection.ml.evaluation import BaselineOptions, run_baselines
 
-    chosen = BaselineOptions(init=options.init, seed=options.seed)
+    chosen = BaselineOptions(
+        init=options.init, architecture=options.architecture, seed=options.seed
+    )
     try:
         run_baselines(data=options.data, out=options.out, options=chosen, report=_say)
     except MLError as error:
@@ -256,7 +273,9 @@ def _baselines(options: argparse.Namespace) -> int:
 def _ablate(options: argparse.Namespace) -> int:
     from detection.ml.evaluation import AblationOptions, run_ablation
 
-    chosen = AblationOptions(init=options.init, seed=options.seed)
+    chosen = AblationOptions(
+        init=options.init, architecture=options.architecture, seed=options.seed
+    )
     try:
         run_ablation(data=options.data, out=options.out, options=chosen, report=_say)
     except MLError as error:
@@ -296,7 +315,12 @@ def _export(options: argparse.Namespace) -> int:
 
     try:
         bundle = load_bundle(options.bundle)
-        export_float32(bundle.path / WEIGHTS_NAME, options.out, preprocessing=bundle.preprocessing)
+        export_float32(
+            bundle.path / WEIGHTS_NAME,
+            options.out,
+            backbone=backbone_of(bundle.backbone),
+            preprocessing=bundle.preprocessing,
+        )
     except MLError as error:
         return _fail(error)
     return 0

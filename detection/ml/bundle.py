@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from detection.ml.backbones import FIRST_BACKBONE
 from detection.ml.errors import BundleError
 from detection.ml.preprocess import Preprocessing
 
@@ -29,6 +30,11 @@ class Bundle:
     @property
     def name(self) -> str:
         return self.manifest["name"]
+
+    @property
+    def backbone(self) -> str:
+        """The name of its backbone, whether or not this version knows one of that name."""
+        return backbone_name(self.manifest)
 
     @property
     def preprocessing(self) -> Preprocessing:
@@ -109,6 +115,11 @@ def load_bundle(path: Path, *, expected_digest: str | None = None) -> Bundle:
                 "Restore its folder, or put another model version into service."
             )
     return Bundle(path=path, digest=digest, manifest=manifest)
+
+
+def backbone_name(manifest: dict[str, Any]) -> str:
+    """Return the name of the backbone that a `model.json` is about."""
+    return manifest.get("backbone", FIRST_BACKBONE)
 
 
 def write_manifest(folder: Path, manifest: dict[str, Any]) -> None:

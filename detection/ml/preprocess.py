@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 
 # Means of ImageNet in the order blue, green, red, as the caffe-style Keras weights expect them.
-_IMAGENET_MEAN_BGR = np.array([103.939, 116.779, 123.68], np.float32)
+INPUT_MEAN = (103.939, 116.779, 123.68)
 
 
 @dataclass(frozen=True)
@@ -90,7 +90,7 @@ def letterbox(
 
 
 def network_input(canvas: np.ndarray) -> np.ndarray:
-    """Turn grey canvases into what the caffe-style ResNet50 weights expect.
+    """Turn grey canvases into the input of every served network, whatever its backbone.
 
     Parameters
     ----------
@@ -102,4 +102,4 @@ def network_input(canvas: np.ndarray) -> np.ndarray:
     np.ndarray
         float32, `(..., height, width, 3)`, blue green red minus the ImageNet means.
     """
-    return canvas[..., None].astype(np.float32) - _IMAGENET_MEAN_BGR
+    return canvas[..., None].astype(np.float32) - np.array(INPUT_MEAN, np.float32)

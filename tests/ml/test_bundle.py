@@ -1,4 +1,5 @@
 import json
+from pathlib import Path
 
 import pytest
 
@@ -10,6 +11,8 @@ from detection.ml.bundle import (
     write_manifest,
 )
 from detection.ml.errors import BundleError
+
+MODELS = Path(__file__).resolve().parents[2] / "ml_models"
 
 
 @pytest.fixture
@@ -88,3 +91,23 @@ def test_a_broken_default_is_refused(tmp_path, content):
 
     with pytest.raises(BundleError, match="default"):
         default_bundle_path(tmp_path)
+
+
+def test_a_bundle_that_names_no_backbone_is_a_resnet50(folder):
+    assert load_bundle(folder).backbone == "resnet50"
+
+
+def test_shipped_bundles_load_unchanged():
+    paths = [path.parent for path in MODELS.glob("*/model.json")]
+    assert paths
+    for path in paths:
+        bundle = load_bundle(path)
+        assert bundle.name.startswith(f"{bundle.backbone}-")
+
+
+def test_a_bundle_of_another_backbone_says_so(tmp_path):
+    folder = tmp_path / "tiny-1"
+    folder.mkdir()
+    write_manifest(folder, {"name": "tiny-1", "backbone": "tiny"})
+
+    assert load_bundle(folder).backbone == "tiny"

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import StratifiedGroupKFold
 
+from detection.ml.backbones import DEFAULT_BACKBONE, backbone_of
 from detection.ml.data import (
     PARTS,
     Sample,
@@ -56,6 +57,7 @@ class AblationOptions:
     """How large the proxy is; the defaults take about ten minutes on one processor core."""
 
     init: str
+    architecture: str = DEFAULT_BACKBONE
     seed: int = 1
     per_group: int = 2
     images: int = 180
@@ -64,11 +66,13 @@ class AblationOptions:
 def run_ablation(*, data: Path, out: Path, options: AblationOptions, report: Report) -> None:
     """Compare each augmentation with none, on the training part alone, and write the result.
 
-    The proxy is a logistic regression on the average and the maximum of each conv4 channel,
-    ImageNet weights. Every fold trains on the clean items and one changed copy of each ("none": the
-    clean items alone), and is tested on clean and on mildly corrupted items of other patients.
+    The proxy is a logistic regression on the average and the maximum of each channel of the
+    backbone's last stage but one. Every fold trains on the clean items and one changed copy of each
+    ("none": the clean items alone), and is tested on clean and on mildly corrupted items of other
+    patients.
     """
     started = time.monotonic()
+    backbone = backbone_of(options.architecture)
     dataset = load_dataset(data)
     samples = thin(
         split(dataset.samples, parts=PARTS)["train"],
@@ -83,13 +87,14 @@ def run_ablation(*, data: Path, out: Path, options: AblationOptions, report: Rep
     report(f"{len(items)} items of {len(set(groups.tolist()))} patient units")
 
     keras.utils.set_random_seed(options.seed)
-    network = build_network(height=REDUCED.height, width=REDUCED.width)
-    used = initialise(network, init=options.init)
-    backbone = keras.Model(network.input, network.get_layer("conv4_block6_out").output)
+    network = build_network(backbone, height=REDUCED.height, width=REDUCED.width)
+    used = initialise(network, backbone, init=options.init)
+    joint = backbone.stages[-2]
+    frozen = keras.Model(network.input, network.get_layer(joint.layer).output)
 
-    clean = _features(backbone, canvases)
+    clean = _features(frozen, canvases)
     hurt = [_corrupted(canvas, item.key) for canvas, item in zip(canvases, items, strict=True)]
-    corrupted = _features(backbone, hurt)
+    corrupted = _features(frozen, hurt)
     plain = _fold_scores(clean, None, corrupted, labels, groups, seed=options.seed)
     rows = [_row("none", plain, plain, labels, groups)]
     no_boxes = np.zeros((0, 4), np.float32)
@@ -99,13 +104,13 @@ def run_ablation(*, data: Path, out: Path, options: AblationOptions, report: Rep
             for canvas, item in zip(canvases, items, strict=True)
         ]
         scores = _fold_scores(
-            clean, _features(backbone, changed), corrupted, labels, groups, seed=options.seed
+            clean, _features(frozen, changed), corrupted, labels, groups, seed=options.seed
         )
         rows.append(_row(name, scores, plain, labels, groups))
         report(f"{name}: {time.monotonic() - started:.0f} s")
     how = (
-        f"A proxy, not the network itself: logistic regression on conv4 features ({used}) at "
-        f"{REDUCED.width} x {REDUCED.height} px, {len(items)} items (images, or halves) of the "
+        f"A proxy, not the network itself: logistic regression on {joint.name} features ({used}) "
+        f"at {REDUCED.width} x {REDUCED.height} px, {len(items)} items (images, or halves) of the "
         f"training part, {_FOLDS}-fold cross-validation by patient. Each row adds one changed copy "
         "of every training item. It tells which changes help, not how good the model is."
     )
@@ -126,11 +131,11 @@ def _corrupted(canvas: NDArray[np.uint8], key: str) -> NDArray[np.uint8]:
     return kind.apply(canvas, kind.strengths[severity - 1], generator)
 
 
-def _features(backbone: keras.Model, canvases: list[NDArray[np.uint8]]) -> Floats:
-    """Average and maximum of every channel: float64 `(n, 2048)`."""
+def _features(frozen: keras.Model, canvases: list[NDArray[np.uint8]]) -> Floats:
+    """Average and maximum of every channel: float64 `(n, 2 * channels)`."""
 
     def summary(batch: NDArray[np.uint8]) -> NDArray[np.float32]:
-        maps = np.asarray(backbone(network_input(batch), training=False))
+        maps = np.asarray(frozen(network_input(batch), training=False))
         return np.concatenate([maps.mean((1, 2)), maps.max((1, 2))], axis=1)
 
     chunks = in_batches(summary, canvases, canvas_of=lambda canvas: canvas, size=_BATCH)

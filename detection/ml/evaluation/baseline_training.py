@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.metrics import roc_auc_score
 
+from detection.ml.backbones import DEFAULT_BACKBONE, Backbone, backbone_of
 from detection.ml.data import PARTS, halved_sources, judged_items, load_dataset, split, thin
 from detection.ml.evaluation.baselines import FORMAT, body_brightness, bright_blobs, image_width
 from detection.ml.preprocess import Preprocessing, letterbox, network_input
@@ -31,6 +32,7 @@ class BaselineOptions:
     """How the baselines are trained; the defaults suit one processor core."""
 
     init: str
+    architecture: str = DEFAULT_BACKBONE
     seed: int = 1
     epochs: int = 3
     train_per_group: int = 4
@@ -43,6 +45,7 @@ def run_baselines(*, data: Path, out: Path, options: BaselineOptions, report: Re
     Writes a JSON file that the verb `report` reads: for every baseline the threshold and one score
     for each item of the test part.
     """
+    backbone = backbone_of(options.architecture)
     dataset = load_dataset(data)
     halved = halved_sources(dataset.samples)
     parts = split(dataset.samples, parts=PARTS)
@@ -62,10 +65,10 @@ def run_baselines(*, data: Path, out: Path, options: BaselineOptions, report: Re
     rows += [_hand_made(kind, pictures, labels) for kind in _HAND_MADE]
     whole_image = (
         ("random", "Random weights, whole image", RANDOM),
-        ("whole_image", "ResNet50, whole image, global pooling", options.init),
+        ("whole_image", f"{backbone.title}, whole image, global pooling", options.init),
     )
     for name, title, init in whole_image:
-        rows.append(_whole_image(name, title, init, pictures, labels, options, report))
+        rows.append(_whole_image(name, title, backbone, init, pictures, labels, options, report))
 
     result = {
         "format": FORMAT,
@@ -144,24 +147,26 @@ def _by_frequency(values: dict[str, Scores], labels: NDArray[np.bool_]) -> dict[
 def _whole_image(
     name: str,
     title: str,
+    backbone: Backbone,
     init: str,
     pictures: dict[str, list[NDArray[np.uint8]]],
     labels: dict[str, NDArray[np.bool_]],
     options: BaselineOptions,
     report: Report,
 ) -> dict[str, Any]:
-    """Train conv5, global average pooling and one unit on frozen features of conv1 to conv4."""
+    """Train the backbone's last stage, a global average and one unit; all before it is frozen."""
     started = time.monotonic()
     keras.utils.set_random_seed(options.seed)
-    network = build_network(height=REDUCED.height, width=REDUCED.width)
-    used = initialise(network, init=init)
-    features = conv4_features(network, pictures, report=report)
-    joint = network.get_layer("conv4_block6_out").output
-    pooled = keras.layers.GlobalAveragePooling2D()(network.get_layer("conv5_block3_out").output)
+    network = build_network(backbone, height=REDUCED.height, width=REDUCED.width)
+    used = initialise(network, backbone, init=init)
+    joint, deepest = backbone.stages[-2:]
+    frozen = keras.Model(network.input, network.get_layer(joint.layer).output)
+    features = frozen_features(frozen, pictures, report=report)
+    pooled = keras.layers.GlobalAveragePooling2D()(network.get_layer(deepest.layer).output)
     logit = keras.layers.Dense(1, dtype="float32", name="whole_image")(
         keras.layers.Dropout(0.2)(pooled)
     )
-    model = keras.Model(joint, logit)
+    model = keras.Model(frozen.output, logit)
     steps = max(1, len(labels["train"]) // _BATCH) * options.epochs
     model.compile(
         optimizer=keras.optimizers.AdamW(
@@ -187,25 +192,24 @@ def _whole_image(
         if part != "train"
     }
     how = (
-        f"conv5 and a global average trained on frozen conv1 to conv4 ({used}), "
-        f"{REDUCED.width} x {REDUCED.height} px, {len(labels['train'])} training items, "
+        f"{deepest.name} and a global average trained on the frozen layers up to {joint.name} "
+        f"({used}), {REDUCED.width} x {REDUCED.height} px, {len(labels['train'])} training items, "
         f"{options.epochs} epochs, {time.monotonic() - started:.0f} s"
     )
     return _row(name, title, how, {p: s.astype(np.float64) for p, s in scores.items()}, labels)
 
 
-def conv4_features(
-    network: keras.Model, pictures: dict[str, list[NDArray[np.uint8]]], *, report: Report
+def frozen_features(
+    frozen: keras.Model, pictures: dict[str, list[NDArray[np.uint8]]], *, report: Report
 ) -> dict[str, NDArray[np.float16]]:
-    """Run conv1 to conv4 once over all pictures: float16 `(n, 10, 12, 1024)` for each part.
+    """Run the frozen layers once over all pictures: float16 `(n, h, w, channels)` for each part.
 
     Each channel is scaled by the mean and deviation of the first part, so that the features of
     random weights, whose size is arbitrary, fit into half precision as well.
     """
-    backbone = keras.Model(network.input, network.get_layer("conv4_block6_out").output)
 
     def run(canvases: NDArray[np.uint8]) -> NDArray[np.float32]:
-        return np.asarray(backbone(network_input(canvases), training=False))
+        return np.asarray(frozen(network_input(canvases), training=False))
 
     def canvas_of(picture: NDArray[np.uint8]) -> NDArray[np.uint8]:
         return letterbox(picture, REDUCED)[0]

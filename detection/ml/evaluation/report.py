@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from detection.ml.backbones import backbone_of
 from detection.ml.bundle import load_bundle, load_default_bundle
 from detection.ml.card import PUBLISHED, bar_rows, card_text
 from detection.ml.data import (
@@ -337,7 +338,12 @@ def _precision(
     store.mkdir(parents=True, exist_ok=True)
     file = store / f"float32-{bundle.digest[:16]}.onnx"
     if not file.is_file():
-        export_float32(bundle.path / WEIGHTS_NAME, file, preprocessing=bundle.preprocessing)
+        export_float32(
+            bundle.path / WEIGHTS_NAME,
+            file,
+            backbone=backbone_of(bundle.backbone),
+            preprocessing=bundle.preprocessing,
+        )
     serving = {**bundle.manifest["serving"], "file": str(file.resolve())}
     exact = replace(bundle, manifest={**bundle.manifest, "serving": serving})
     exact_reader = Reader(Predictor(exact, threads=options.threads), store=store)

@@ -21,6 +21,7 @@ from onnx import TensorProto, helper, numpy_helper
 from onnxruntime import quantization
 from onnxruntime.quantization.shape_inference import quant_pre_process
 
+from detection.ml.backbones import Backbone
 from detection.ml.bundle import load_bundle, write_manifest
 from detection.ml.calibration import apply_platt
 from detection.ml.data import Dataset, Sample, thin
@@ -29,7 +30,13 @@ from detection.ml.preprocess import Preprocessing, letterbox, network_input
 from detection.ml.serving import open_network
 from detection.ml.training.evaluate import UNIT, MapLogits, Scores, measure, score
 from detection.ml.training.gate_fit import fit_gate
-from detection.ml.training.network import FEATURE_BLOCKS, MAP_LAYER, build_network, serving_network
+from detection.ml.training.network import (
+    MAP_LAYER,
+    STRIDE,
+    build_network,
+    feature_outputs,
+    serving_network,
+)
 from detection.ml.training.operating_points import (
     choose_operating_points,
     fit_platt,
@@ -54,6 +61,7 @@ def export_bundle(
     out: Path,
     parts: dict[str, list[Sample]],
     dataset: Dataset,
+    backbone: Backbone,
     preprocessing: Preprocessing,
     training: dict[str, Any],
     report: Report,
@@ -91,7 +99,7 @@ def export_bundle(
         chosen = thin(parts["train"], per_group=1, seed=0)[:_CALIBRATION_IMAGES]
         judged = held_out_weights or building / WEIGHTS_NAME
         float32, int8 = building / "float32.onnx", building / "int8.onnx"
-        _export_apart(judged, float32, preprocessing=preprocessing)
+        _export_apart(judged, float32, backbone=backbone, preprocessing=preprocessing)
         report({"stage": "calibrate", "fraction": 0.92, "message": "Calibrating."})
         reference = _score(float32, parts["validation"], preprocessing)
         report({"stage": "export", "fraction": 0.95, "message": "Quantising to int8."})
@@ -99,7 +107,9 @@ def export_bundle(
         quantised = _score(int8, parts["validation"], preprocessing)
         comparison = _compare(reference, quantised)
         if held_out_weights:
-            _export_apart(building / WEIGHTS_NAME, float32, preprocessing=preprocessing)
+            _export_apart(
+                building / WEIGHTS_NAME, float32, backbone=backbone, preprocessing=preprocessing
+            )
         if comparison["accepted"]:
             precision, served = "int8", quantised
             if held_out_weights:
@@ -130,12 +140,14 @@ def export_bundle(
             preprocessing=preprocessing,
             folder=building,
         )
-        name = f"resnet50-{time.strftime('%Y%m%d-%H%M%S')}-{dataset.fingerprint[:6]}"
+        made = time.strftime("%Y%m%d-%H%M%S")
+        name = f"{backbone.name}-{made}-{dataset.fingerprint[:6]}"
         write_manifest(
             building,
             {
                 "name": name,
-                "architecture": "ResNet50 stone map, strides 8, 16 and 32 joined at stride 8",
+                "backbone": backbone.name,
+                "architecture": architecture_text(backbone),
                 "preprocessing": preprocessing.to_dict(),
                 "calibration": calibration,
                 "operating_points": points,
@@ -157,18 +169,31 @@ def export_bundle(
     return out / name
 
 
-def export_float32(weights: Path, target: Path, *, preprocessing: Preprocessing) -> None:
+def architecture_text(backbone: Backbone) -> str:
+    """Say in a few words what a network with this backbone is: `architecture` of model.json."""
+    *finer, deepest = [str(stage.stride) for stage in backbone.stages]
+    return (
+        f"{backbone.title} stone map, strides {', '.join(finer)} and {deepest} "
+        f"joined at stride {STRIDE}"
+    )
+
+
+def export_float32(
+    weights: Path, target: Path, *, backbone: Backbone, preprocessing: Preprocessing
+) -> None:
     """Rebuild the float32 ONNX file from a bundle's float16 weights."""
-    network = build_network(height=preprocessing.height, width=preprocessing.width)
-    assign_weights(network, load_arrays(weights), allow_missing_head=False)
+    network = build_network(backbone, height=preprocessing.height, width=preprocessing.width)
+    assign_weights(network, load_arrays(weights))
     # Keras exports only a model that has been called.
-    served = serving_network(network)
+    served = serving_network(network, backbone)
     served(np.zeros((1, preprocessing.height, preprocessing.width, 3), np.float32))
     served.export(str(target), format="onnx", verbose=False)
-    _name_outputs(target, [MAP_LAYER, *FEATURE_BLOCKS])
+    _name_outputs(target, [MAP_LAYER, *feature_outputs(backbone)])
 
 
-def _export_apart(weights: Path, target: Path, *, preprocessing: Preprocessing) -> None:
+def _export_apart(
+    weights: Path, target: Path, *, backbone: Backbone, preprocessing: Preprocessing
+) -> None:
     """Run `export_float32` in a process of its own: its gigabytes go back when it ends.
 
     Raises
@@ -179,7 +204,7 @@ def _export_apart(weights: Path, target: Path, *, preprocessing: Preprocessing) 
     process = multiprocessing.get_context("spawn").Process(
         target=export_float32,
         args=(weights, target),
-        kwargs={"preprocessing": preprocessing},
+        kwargs={"backbone": backbone, "preprocessing": preprocessing},
         daemon=True,
     )
     process.start()

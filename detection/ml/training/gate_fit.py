@@ -233,7 +233,9 @@ def _fit_orientation(vectors: Array, classes: NDArray[np.int_]) -> tuple[Array, 
 
 def _fit_depth(features: Array) -> Depth:
     vectors = unit_length(features)
-    pca = PCA(COMPONENTS, svd_solver="randomized", random_state=0).fit(vectors)
+    # What the components leave over is a distance too: at most half of the values may go into them.
+    components = min(COMPONENTS, vectors.shape[1] // 2)
+    pca = PCA(components, svd_solver="randomized", random_state=0).fit(vectors)
     principal = np.asarray(pca.transform(vectors), np.float32)
     precision = LedoitWolf(assume_centered=True).fit(principal).precision_
     return Depth(

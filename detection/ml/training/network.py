@@ -1,39 +1,33 @@
-"""The stone-map network: a ResNet50 whose feature maps at three scales vote cell by cell.
+"""The stone-map network: a backbone whose feature maps at several scales vote cell by cell.
 
-The backbone carries the layer names of `keras.applications.ResNet50` (v1), so that ImageNet
-weights of that layout load by name. The three last stages (strides 8, 16 and 32) are joined top
-down as in a feature pyramid (Lin et al. 2017, arXiv:1612.03144) to one map of stride 8: a stone
-of 12 px is smaller than one cell of the plain network's stride-32 map.
+The backbone is whatever a record of `detection.ml.backbones` describes. Its stages (strides 8, 16
+and 32) are joined top down as in a feature pyramid (Lin et al. 2017, arXiv:1612.03144) to one map
+of stride 8: a stone of 12 px is smaller than one cell of a plain network's stride-32 map.
 """
-
-from typing import Any
 
 import keras
 from keras import layers
 
+from detection.ml.backbones import Backbone, Normalisation, Stage
+from detection.ml.preprocess import INPUT_MEAN
+
 STRIDE = 8
 MAP_LAYER = "stone_map"
 STAGES = ("head", "upper", "all")
-# The served feature outputs, and the block that each is the average of.
-FEATURE_BLOCKS = {"features_conv3": "conv3_block4_out", "features_conv4": "conv4_block6_out"}
-# Epsilon of the batch normalisation that the ImageNet weights were trained with.
-_BN_EPSILON = 1.001e-5
-_STAGES = (
-    # name, filters, blocks, stride of the first block
-    ("conv2", 64, 3, 1),
-    ("conv3", 128, 4, 2),
-    ("conv4", 256, 6, 2),
-    ("conv5", 512, 3, 2),
-)
+# The layers that no backbone has.
+HEAD = "head"
+_INPUT = Normalisation(mean=INPUT_MEAN)
 
 
-def build_network(*, height: int, width: int, dropout: float = 0.2) -> keras.Model:
+def build_network(
+    backbone: Backbone, *, height: int, width: int, dropout: float = 0.2
+) -> keras.Model:
     """Build the network with random weights.
 
     Parameters
     ----------
     height, width : int
-        Input size in pixels, multiples of 32.
+        Input size in pixels, multiples of the stride of the backbone's last stage.
 
     Returns
     -------
@@ -44,34 +38,25 @@ def build_network(*, height: int, width: int, dropout: float = 0.2) -> keras.Mod
     Raises
     ------
     ValueError
-        If a side is not a multiple of 32.
+        If a side is no such multiple.
     """
-    if height % 32 or width % 32:
-        raise ValueError(f"The input size must be a multiple of 32, not {height} x {width}.")
+    *finer, deepest = backbone.stages
+    if height % deepest.stride or width % deepest.stride:
+        raise ValueError(
+            f"The input size must be a multiple of {deepest.stride}, not {height} x {width}."
+        )
     image = layers.Input((height, width, 3), name="image")
-    x = layers.ZeroPadding2D(3, name="conv1_pad")(image)
-    x = layers.Conv2D(64, 7, strides=2, name="conv1_conv")(x)
-    x = _normalise(x, "conv1")
-    x = layers.ReLU(name="conv1_relu")(x)
-    x = layers.ZeroPadding2D(1, name="pool1_pad")(x)
-    x = layers.MaxPooling2D(3, strides=2, name="pool1_pool")(x)
-    stages = {}
-    for name, filters, blocks, stride in _STAGES:
-        for block in range(1, blocks + 1):
-            x = _bottleneck(
-                x,
-                filters=filters,
-                stride=stride if block == 1 else 1,
-                projects=block == 1,
-                name=f"{name}_block{block}",
-            )
-        stages[name] = x
+    features = backbone.build(keras, _normalised(image, backbone.normalisation))
+    body = keras.Model(image, features)
 
-    merged = layers.Conv2D(128, 1, name="head_conv5")(stages["conv5"])
-    for name in ("conv4", "conv3"):
-        merged = layers.UpSampling2D(2, name=f"head_up_{name}")(merged)
-        lateral = layers.Conv2D(128, 1, name=f"head_{name}")(stages[name])
-        merged = layers.Add(name=f"head_add_{name}")([merged, lateral])
+    merged = layers.Conv2D(128, 1, name=f"head_{deepest.name}")(_map(body, deepest))
+    coarser = deepest
+    for stage in reversed(finer):
+        factor = coarser.stride // stage.stride
+        merged = layers.UpSampling2D(factor, name=f"head_up_{stage.name}")(merged)
+        lateral = layers.Conv2D(128, 1, name=f"head_{stage.name}")(_map(body, stage))
+        merged = layers.Add(name=f"head_add_{stage.name}")([merged, lateral])
+        coarser = stage
     merged = layers.ReLU(name="head_relu1")(merged)
     merged = layers.Conv2D(128, 3, padding="same", activation="relu", name="head_conv")(merged)
     merged = layers.Dropout(dropout, name="head_dropout")(merged)
@@ -84,64 +69,75 @@ def build_network(*, height: int, width: int, dropout: float = 0.2) -> keras.Mod
         bias_initializer=keras.initializers.Constant(-4.6),
         name=MAP_LAYER,
     )(merged)
-    return keras.Model(image, logits, name="resnet50_stone_map")
+    return keras.Model(image, logits, name=f"{backbone.name}_stone_map")
 
 
-def serving_network(network: keras.Model) -> keras.Model:
+def serving_network(network: keras.Model, backbone: Backbone) -> keras.Model:
     """Give a network the outputs that are served: its map, and features for the input gate.
 
     Returns
     -------
     keras.Model
-        From the same input to `[stone_map, features_conv3, features_conv4]`; the features are
-        averages over the canvas of the last block of their stage, `(batch, 512)` and
-        `(batch, 1024)` float32. It shares the weights of `network` and has none of its own.
+        From the same input to the stone map and, as `feature_outputs` names them, the averages
+        over the canvas of stages, `(batch, channels)` float32. It shares the weights of `network`
+        and has none of its own.
     """
     features = [
-        layers.GlobalAveragePooling2D(name=name)(network.get_layer(block).output)
-        for name, block in FEATURE_BLOCKS.items()
+        layers.GlobalAveragePooling2D(name=name)(_map(network, stage))
+        for name, stage in feature_outputs(backbone).items()
     ]
-    return keras.Model(network.input, [network.output, *features], name="resnet50_serving")
+    return keras.Model(network.input, [network.output, *features], name=f"{backbone.name}_serving")
 
 
-def set_trainable(network: keras.Model, *, stage: str) -> None:
+def feature_outputs(backbone: Backbone) -> dict[str, Stage]:
+    """Name the served feature outputs: every stage but the last, which knows stones best."""
+    return {f"features_{stage.name}": stage for stage in backbone.stages[:-1]}
+
+
+def layers_by_stage(network: keras.Model, backbone: Backbone) -> dict[str, set[str]]:
+    """Say which layers make each stage out of the one before; what no stage needs is `HEAD`."""
+    held: dict[str, set[str]] = {}
+    seen: set[str] = set()
+    for stage in backbone.stages:
+        names = {layer.name for layer in keras.Model(network.input, _map(network, stage)).layers}
+        held[stage.name] = names - seen
+        seen |= names
+    held[HEAD] = {layer.name for layer in network.layers} - seen
+    return held
+
+
+def set_trainable(network: keras.Model, backbone: Backbone, *, stage: str) -> None:
     """Choose what the next training stage may change.
 
-    "head" trains conv5 and the head on a frozen conv1 to conv4; "upper" trains conv4 too, and
-    "all" every convolution. The batch normalisation of conv1 to conv4 stays at its ImageNet
-    statistics throughout, and that of conv5 too once its first training is over ("upper"):
-    batches of eight are too small to estimate them better.
+    "head" trains the backbone's last stage and the head, all else being frozen; "upper" trains
+    the last stage but one too, and "all" every convolution. The batch normalisation of the frozen
+    part stays at its ImageNet statistics throughout, and that of the last stage too once its first
+    training is over ("upper"): batches of eight are too small to estimate them better.
     """
     if stage not in STAGES:
         raise ValueError(f"Unknown training stage {stage!r}.")
+    held = layers_by_stage(network, backbone)
+    upper, deepest = backbone.stages[-2:]
     for layer in network.layers:
-        is_new = layer.name.startswith(("conv5", "head", MAP_LAYER))
+        is_new = layer.name in held[deepest.name] | held[HEAD]
         is_norm = isinstance(layer, layers.BatchNormalization)
         if stage == "upper":
-            layer.trainable = (is_new or layer.name.startswith("conv4")) and not is_norm
+            layer.trainable = (is_new or layer.name in held[upper.name]) and not is_norm
         else:
             layer.trainable = is_new or (stage == "all" and not is_norm)
 
 
-def _bottleneck(x: Any, *, filters: int, stride: int, projects: bool, name: str) -> Any:
-    shortcut = x
-    if projects:
-        shortcut = layers.Conv2D(4 * filters, 1, strides=stride, name=f"{name}_0_conv")(x)
-        shortcut = _normalise(shortcut, f"{name}_0")
-    x = layers.Conv2D(filters, 1, strides=stride, name=f"{name}_1_conv")(x)
-    x = _normalise(x, f"{name}_1")
-    x = layers.ReLU(name=f"{name}_1_relu")(x)
-    x = layers.Conv2D(filters, 3, padding="same", name=f"{name}_2_conv")(x)
-    x = _normalise(x, f"{name}_2")
-    x = layers.ReLU(name=f"{name}_2_relu")(x)
-    x = layers.Conv2D(4 * filters, 1, name=f"{name}_3_conv")(x)
-    x = _normalise(x, f"{name}_3")
-    x = layers.Add(name=f"{name}_add")([shortcut, x])
-    return layers.ReLU(name=f"{name}_out")(x)
+def _map(network: keras.Model, stage: Stage) -> keras.KerasTensor:
+    return network.get_layer(stage.layer).output
 
 
-def _normalise(x: Any, name: str) -> Any:
-    # conv5 starts from random weights where only conv1 to conv4 are given: its running
-    # statistics must settle within a short training.
-    momentum = 0.9 if name.startswith("conv5") else 0.99
-    return layers.BatchNormalization(epsilon=_BN_EPSILON, momentum=momentum, name=f"{name}_bn")(x)
+def _normalised(image: keras.KerasTensor, normalisation: Normalisation) -> keras.KerasTensor:
+    """Turn the served input into the one that the backbone's weights expect."""
+    if normalisation == _INPUT:
+        return image
+    channels = zip(_INPUT.mean, normalisation.mean, normalisation.scale, strict=True)
+    offset = [(served - mean) * scale for served, mean, scale in channels]
+    # In float32: what bfloat16 leaves of a grey level is too coarse to subtract from.
+    return layers.Rescaling(
+        list(normalisation.scale), offset=offset, dtype="float32", name="normalise"
+    )(image)

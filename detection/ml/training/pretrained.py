@@ -1,26 +1,29 @@
 """Weights in and out of the network: ImageNet archives, earlier bundles, and our own files."""
 
 import zipfile
+from collections.abc import Collection
 from pathlib import Path
 
 import keras
 import numpy as np
 
+from detection.ml.backbones import Arrays, Backbone, ImageNetWeights
 from detection.ml.errors import MLError
-from detection.ml.training.network import MAP_LAYER
+from detection.ml.training.network import HEAD, MAP_LAYER, layers_by_stage
 
 IMAGENET = "imagenet"
 RANDOM = "random"
 
 
-def initialise(network: keras.Model, *, init: str) -> str:
+def initialise(network: keras.Model, backbone: Backbone, *, init: str) -> str:
     """Give the network its starting weights.
 
     Parameters
     ----------
     init : str
-        "random"; "imagenet" (Keras downloads the complete ImageNet weights); or a path: an
-        archive `.npz` with keys `<layer>/<variable>`, or the folder of a model bundle.
+        "random"; "imagenet" (the complete ImageNet weights are downloaded); or a path: an
+        archive `.npz` with keys `<layer>/<variable>`, another file that the backbone's record
+        reads, or the folder of a model bundle.
 
     Returns
     -------
@@ -34,32 +37,44 @@ def initialise(network: keras.Model, *, init: str) -> str:
     """
     if init == RANDOM:
         return RANDOM
+    imagenet = backbone.imagenet
+    held = layers_by_stage(network, backbone)
+    new = held[HEAD].union(*(held[stage] for stage in imagenet.lacks))
     if init == IMAGENET:
-        try:
-            source = keras.applications.ResNet50(include_top=False, weights="imagenet")
-        except Exception as error:
-            raise MLError(
-                "The ImageNet weights could not be downloaded. Give their path with --init PATH."
-            ) from error
-        arrays = {
-            f"{layer.name}/{_variable_name(variable)}": variable.numpy()
-            for layer in source.layers
-            for variable in layer.weights
-        }
-        assign_weights(network, arrays, allow_missing_head=True)
-        return "imagenet: keras.applications.ResNet50"
+        assign_weights(network, _downloaded(imagenet), may_lack=new)
+        return f"imagenet: {imagenet.source}"
     path = Path(init)
     if path.is_dir():
         path = path / "weights.npz"
     if not path.is_file():
         raise MLError(f"There are no weights at {path}. Give a bundle's folder or an .npz file.")
-    arrays = load_arrays(path)
+    read = load_arrays if imagenet.read is None or path.suffix == ".npz" else imagenet.read
+    arrays = read(path)
     is_bundle = any(name.startswith(MAP_LAYER) for name in arrays)
-    assign_weights(network, arrays, allow_missing_head=not is_bundle)
+    assign_weights(network, arrays, may_lack=() if is_bundle else new)
     return f"bundle {path.parent.name}" if is_bundle else f"archive {path.name}"
 
 
-def load_arrays(path: Path) -> dict[str, np.ndarray]:
+def _downloaded(imagenet: ImageNetWeights) -> Arrays:
+    if imagenet.download is None:
+        raise MLError(
+            f"The weights of {imagenet.source} cannot be downloaded from here. "
+            "Give their path with --init PATH."
+        )
+    try:
+        source = imagenet.download(keras)
+    except Exception as error:
+        raise MLError(
+            "The ImageNet weights could not be downloaded. Give their path with --init PATH."
+        ) from error
+    return {
+        f"{layer.name}/{_variable_name(variable)}": variable.numpy()
+        for layer in source.layers
+        for variable in layer.weights
+    }
+
+
+def load_arrays(path: Path) -> Arrays:
     """Read an archive keyed `<layer>/<variable>`. Raises MLError if it cannot be read."""
     try:
         with np.load(path, allow_pickle=False) as archive:
@@ -68,22 +83,24 @@ def load_arrays(path: Path) -> dict[str, np.ndarray]:
         raise MLError(f"The weights in {path.name} cannot be read: {error}") from error
 
 
-def assign_weights(
-    network: keras.Model, arrays: dict[str, np.ndarray], *, allow_missing_head: bool
-) -> None:
+def assign_weights(network: keras.Model, arrays: Arrays, *, may_lack: Collection[str] = ()) -> None:
     """Copy arrays keyed `<layer>/<variable>` into the layers of the same names.
+
+    Parameters
+    ----------
+    may_lack : collection of str
+        Layers that may go without: they keep their random start.
 
     Raises
     ------
     MLError
-        If a shape differs, or a layer finds no weights. With `allow_missing_head`, conv5 and
-        the head may go without: they keep their random start.
+        If a shape differs, or another layer finds no weights.
     """
     for layer in network.layers:
         for variable in layer.weights:
             key = f"{layer.name}/{_variable_name(variable)}"
             if key not in arrays:
-                if allow_missing_head and layer.name.startswith(("conv5", "head", MAP_LAYER)):
+                if layer.name in may_lack:
                     continue
                 raise MLError(f"The weights hold no {key}: they belong to another network.")
             if tuple(arrays[key].shape) != tuple(variable.shape):

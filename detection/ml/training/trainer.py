@@ -12,6 +12,7 @@ from typing import Any
 
 import keras
 
+from detection.ml.backbones import DEFAULT_BACKBONE, FIRST_BACKBONE, backbone_of
 from detection.ml.data import (
     PARTS,
     SPLIT_FILE,
@@ -43,6 +44,7 @@ class TrainingOptions:
     """What one training is asked for; recorded in `model.json`."""
 
     init: str
+    architecture: str = DEFAULT_BACKBONE
     seed: int = 1
     epochs: int = 4
     # On top of `epochs`: how many epochs the head alone learns first. None: 1 for a new head,
@@ -54,7 +56,7 @@ class TrainingOptions:
     per_source: dict[str, int] = field(default_factory=dict)
     # The schedule of the last stage is made for `epochs` and may be left after so many of them.
     stop_after: int | None = None
-    # What the last stage trains: "upper" (conv4 and above) or "all".
+    # What the last stage trains: "upper" (the two deepest stages of the backbone) or "all".
     unfreeze: str = "all"
     # After the training: the same again with the validation part, and that is served. The first
     # one's logits of the validation part, whose patients it does not know, calibrate both.
@@ -100,8 +102,9 @@ def train(
     Raises
     ------
     MLError
-        If the data or the starting weights cannot be used.
+        If there is no such architecture, or the data or the starting weights cannot be used.
     """
+    backbone = backbone_of(options.architecture)
     report({"stage": "prepare", "fraction": 0.0, "message": "Reading the data folder."})
     dataset = load_dataset(data)
     parts = split(dataset.samples, parts=PARTS)
@@ -138,6 +141,7 @@ def train(
             out=out,
             parts=parts,
             dataset=dataset,
+            backbone=backbone,
             preprocessing=options.preprocessing,
             training={**asdict(options), "init": init},
             report=report,
@@ -149,8 +153,8 @@ def bundle_trained(*, weights: Path, data: Path, out: Path, report: Report) -> P
     """Make a bundle of weights that a training left in its work folder (`train`, `work`).
 
     How they were trained is read from the `state.json` beside them; weights without one get the
-    preprocessing of today and no record. Those of a refit are calibrated by the training in the
-    folder above.
+    preprocessing of today and no record, and are taken for those of a ResNet50. Those of a refit
+    are calibrated by the training in the folder above.
 
     Raises
     ------
@@ -171,6 +175,7 @@ def bundle_trained(*, weights: Path, data: Path, out: Path, report: Report) -> P
         out=out,
         parts=split(dataset.samples, parts=PARTS),
         dataset=dataset,
+        backbone=backbone_of(training.get("architecture", FIRST_BACKBONE)),
         preprocessing=Preprocessing(**training.get("preprocessing", {})),
         training={**training, "init": state.get("init", "unknown")},
         report=report,
@@ -196,8 +201,9 @@ def fit(
         # bfloat16 has float32's range, so that no loss scaling is needed; weights stay float32.
         keras.config.set_dtype_policy("mixed_bfloat16")
     height, width = options.crop or (options.preprocessing.height, options.preprocessing.width)
-    network = build_network(height=height, width=width)
-    state["init"] = state["init"] or initialise(network, init=options.init)
+    backbone = backbone_of(options.architecture)
+    network = build_network(backbone, height=height, width=width)
+    state["init"] = state["init"] or initialise(network, backbone, init=options.init)
     is_new_head = not state["init"].startswith("bundle")
     head_epochs = options.head_epochs
     if head_epochs is None:
@@ -210,7 +216,7 @@ def fit(
     for stage, planned, learning_rate in stages:
         epochs = last if stage == options.unfreeze else planned
         if stage in state["done"]:
-            assign_weights(network, load_arrays(work / f"{stage}.npz"), allow_missing_head=False)
+            assign_weights(network, load_arrays(work / f"{stage}.npz"))
         else:
             checkpoint = work / f"{stage}.keras"
             # How many epochs of this stage the checkpoint has seen.
@@ -229,7 +235,7 @@ def fit(
             if seen:
                 network = _restore(checkpoint)
             else:
-                set_trainable(network, stage=stage)
+                set_trainable(network, backbone, stage=stage)
                 steps = len(batches) * planned
                 _compile(network, steps=steps, learning_rate=learning_rate, options=options)
             network.fit(

@@ -6,6 +6,7 @@ import pytest
 
 import detection.ml.training.export as export_module
 from detection.imaging.phantoms import write_phantoms
+from detection.ml.backbones import BACKBONES
 from detection.ml.bundle import load_bundle
 from detection.ml.data import PARTS, Sample, load_dataset, split
 from detection.ml.preprocess import Preprocessing, network_input
@@ -21,6 +22,7 @@ from detection.ml.training.network import serving_network
 from detection.ml.training.operating_points import fit_platt
 from detection.ml.training.pretrained import assign_weights, load_arrays, save_weights
 
+RESNET50 = BACKBONES["resnet50"]
 SMALL = Preprocessing(height=64, width=96)
 
 
@@ -28,8 +30,10 @@ SMALL = Preprocessing(height=64, width=96)
 def exported(tmp_path_factory):
     folder = tmp_path_factory.mktemp("export")
     keras.utils.set_random_seed(1)
-    save_weights(build_network(height=64, width=96), folder / "weights.npz")
-    export_float32(folder / "weights.npz", folder / "float32.onnx", preprocessing=SMALL)
+    save_weights(build_network(RESNET50, height=64, width=96), folder / "weights.npz")
+    export_float32(
+        folder / "weights.npz", folder / "float32.onnx", backbone=RESNET50, preprocessing=SMALL
+    )
     return folder
 
 
@@ -39,8 +43,8 @@ def canvases():
 
 
 def test_onnx_computes_what_keras_computes(exported, canvases):
-    network = build_network(height=64, width=96)
-    assign_weights(network, load_arrays(exported / "weights.npz"), allow_missing_head=False)
+    network = build_network(RESNET50, height=64, width=96)
+    assign_weights(network, load_arrays(exported / "weights.npz"))
 
     keras_map = network.predict(network_input(canvases), verbose=0)[..., 0]
 
@@ -48,10 +52,10 @@ def test_onnx_computes_what_keras_computes(exported, canvases):
 
 
 def test_onnx_gives_the_features_that_keras_gives(exported, canvases):
-    network = build_network(height=64, width=96)
-    assign_weights(network, load_arrays(exported / "weights.npz"), allow_missing_head=False)
+    network = build_network(RESNET50, height=64, width=96)
+    assign_weights(network, load_arrays(exported / "weights.npz"))
 
-    _, *expected = serving_network(network).predict(network_input(canvases), verbose=0)
+    _, *expected = serving_network(network, RESNET50).predict(network_input(canvases), verbose=0)
 
     features = open_network(exported / "float32.onnx")(canvases)[1]
     assert list(features) == ["features_conv3", "features_conv4"]
@@ -115,8 +119,8 @@ def test_a_bundle_is_calibrated_by_the_weights_that_do_not_know_the_validation_p
     write_phantoms(tmp_path / "data", images=40, seed=1)
     dataset = load_dataset(tmp_path / "data")
     parts = split(dataset.samples, parts=PARTS)
-    network = build_network(height=64, width=96)
-    assign_weights(network, load_arrays(exported / "weights.npz"), allow_missing_head=False)
+    network = build_network(RESNET50, height=64, width=96)
+    assign_weights(network, load_arrays(exported / "weights.npz"))
     bias = network.get_layer("stone_map").bias
     bias.assign(bias + 3.0)
     save_weights(network, tmp_path / "refit.npz")
@@ -128,6 +132,7 @@ def test_a_bundle_is_calibrated_by_the_weights_that_do_not_know_the_validation_p
             out=tmp_path / "out",
             parts=parts,
             dataset=dataset,
+            backbone=RESNET50,
             preprocessing=SMALL,
             training={},
             report=lambda progress: None,

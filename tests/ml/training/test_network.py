@@ -2,15 +2,18 @@ import keras
 import numpy as np
 import pytest
 
+from detection.ml.backbones import BACKBONES
 from detection.ml.errors import MLError
 from detection.ml.training import build_network, initialise
 from detection.ml.training.network import set_trainable
 from detection.ml.training.pretrained import save_weights
 
+RESNET50 = BACKBONES["resnet50"]
+
 
 @pytest.fixture(scope="module")
 def network():
-    return build_network(height=64, width=96)
+    return build_network(RESNET50, height=64, width=96)
 
 
 def test_map_has_stride_eight(network):
@@ -41,24 +44,24 @@ def test_backbone_computes_what_keras_resnet50_computes(network):
 
 def test_size_must_fit_the_strides():
     with pytest.raises(ValueError, match="multiple of 32"):
-        build_network(height=60, width=96)
+        build_network(RESNET50, height=60, width=96)
 
 
 def test_head_stage_freezes_the_imagenet_part(network):
-    set_trainable(network, stage="head")
+    set_trainable(network, RESNET50, stage="head")
 
     assert not network.get_layer("conv4_block6_3_conv").trainable
     assert network.get_layer("conv5_block1_1_conv").trainable
-    set_trainable(network, stage="all")
+    set_trainable(network, RESNET50, stage="all")
     assert network.get_layer("conv2_block1_1_conv").trainable
     assert not network.get_layer("conv2_block1_1_bn").trainable
 
 
 def test_weights_survive_the_float16_file(network, tmp_path):
     save_weights(network, tmp_path / "weights.npz")
-    other = build_network(height=64, width=96)
+    other = build_network(RESNET50, height=64, width=96)
 
-    assert initialise(other, init=str(tmp_path)).startswith("bundle")
+    assert initialise(other, RESNET50, init=str(tmp_path)).startswith("bundle")
     image = np.zeros((1, 64, 96, 3), np.float32)
     assert np.allclose(network(image), other(image), atol=0.05)
 
@@ -68,9 +71,9 @@ def test_damaged_weights_are_refused(network, tmp_path, content):
     (tmp_path / "weights.npz").write_bytes(content)
 
     with pytest.raises(MLError, match="cannot be read"):
-        initialise(network, init=str(tmp_path))
+        initialise(network, RESNET50, init=str(tmp_path))
 
 
 def test_missing_weights_are_refused(network, tmp_path):
     with pytest.raises(MLError, match="no weights"):
-        initialise(network, init=str(tmp_path / "absent"))
+        initialise(network, RESNET50, init=str(tmp_path / "absent"))
