@@ -3,8 +3,10 @@
 from crispy_forms.helper import FormHelper
 from django import forms
 
+from detection.ml.backbones import BACKBONES
 from detection.models import ModelVersion
 from detection.selectors.registry import training_data_folders
+from detection.selectors.training import architecture_in_service
 
 
 class FilesInput(forms.FileInput):
@@ -53,6 +55,11 @@ class TrainingStartForm(forms.Form):
         label="Training data",
         help_text="A folder directly below the training data root that holds a manifest.csv.",
     )
+    architecture = forms.ChoiceField(
+        label="Architecture",
+        help_text="The network that is trained. At first the one of the model in service.",
+        initial=architecture_in_service,
+    )
     seed = forms.IntegerField(
         label="Seed",
         min_value=0,
@@ -72,3 +79,8 @@ class TrainingStartForm(forms.Form):
         super().__init__(*args, **kwargs)
         # Asked anew for each form: folders come and go while the server runs.
         self.fields["data_folder"].choices = [(name, name) for name in training_data_folders()]
+        # Where there is one architecture alone, there is nothing to ask.
+        if len(BACKBONES) == 1:
+            del self.fields["architecture"]
+        else:
+            self.fields["architecture"].choices = [(b.name, b.title) for b in BACKBONES.values()]

@@ -29,6 +29,8 @@ DATA_DIR = Path(env("KIDNEYWEB_DATA_DIR", default=str(BASE_DIR / "data"))).absol
 MEDIA_ROOT = DATA_DIR / "media"
 MODEL_ROOT = DATA_DIR / "models"
 TRAINING_DATA_ROOT = DATA_DIR / "training"
+# Weights that trainings of another architecture than the one in service start from.
+IMAGENET_ROOT = DATA_DIR / "imagenet"
 LOG_ROOT = DATA_DIR / "logs"
 SHIPPED_MODEL_ROOT = BASE_DIR / "ml_models"
 # What `python -m detection.ml report` wrote of the shipped default model.

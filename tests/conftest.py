@@ -1,6 +1,7 @@
 """What all tests share: one person of each role, each one's browser, and a data folder."""
 
 import os
+from dataclasses import replace
 from pathlib import Path
 from urllib.parse import quote, urlencode
 
@@ -12,6 +13,7 @@ from django.test import Client
 from accounts.models import User
 from accounts.roles import roles_sync
 from accounts.services import user_create
+from detection.ml.backbones import BACKBONES, Backbone, ImageNetWeights
 
 PASSWORD = "a-synthetic-passphrase"
 
@@ -24,9 +26,23 @@ def data_dir(tmp_path: Path, settings, monkeypatch) -> Path:
     settings.MEDIA_ROOT = folder / "media"
     settings.MODEL_ROOT = folder / "models"
     settings.TRAINING_DATA_ROOT = folder / "training"
+    settings.IMAGENET_ROOT = folder / "imagenet"
     settings.LOG_ROOT = folder / "logs"
     monkeypatch.setenv("KIDNEYWEB_DATA_DIR", str(folder))
     return folder
+
+
+@pytest.fixture
+def second(monkeypatch) -> Backbone:
+    """A second architecture beside ResNet50, named alone: whoever asks for it builds nothing."""
+    backbone = replace(
+        BACKBONES["resnet50"],
+        name="second",
+        title="Second <network>",
+        imagenet=ImageNetWeights(source="a study", licence="CC0", file="second.npz"),
+    )
+    monkeypatch.setitem(BACKBONES, backbone.name, backbone)
+    return backbone
 
 
 @pytest.fixture

@@ -8,8 +8,9 @@ from django.views.decorators.http import require_POST
 
 from detection.admin.permissions import never
 from detection.forms import TrainingStartForm
+from detection.ml.backbones import BACKBONES, DEFAULT_BACKBONE
 from detection.models import ModelVersion, TrainingRun
-from detection.selectors.registry import model_version_active
+from detection.selectors.training import training_start
 from detection.services.training import (
     training_log_path,
     training_run_cancel,
@@ -27,6 +28,7 @@ class TrainingRunAdmin(admin.ModelAdmin):
         "status",
         "done",
         "data_folder",
+        "architecture",
         "seed",
         "epochs",
         "requested_by",
@@ -111,8 +113,13 @@ class TrainingRunAdmin(admin.ModelAdmin):
             "opts": self.opts,
             "form": form,
             "is_confirming": is_confirming,
-            "active": model_version_active(),
         }
+        if is_confirming:
+            architecture = form.cleaned_data.get("architecture", DEFAULT_BACKBONE)
+            context |= {
+                "architecture": BACKBONES[architecture],
+                "start": training_start(architecture=architecture),
+            }
         return render(request, "admin/detection/trainingrun/start.html", context)
 
     def _progress_context(self, request, training_run):

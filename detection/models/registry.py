@@ -5,6 +5,8 @@ import uuid
 from django.conf import settings
 from django.db import models
 
+from detection.ml.backbones import BACKBONES
+
 
 class DatasetSnapshot(models.Model):
     """The data one training saw, known by the fingerprint of its manifest, boxes and images."""
@@ -38,6 +40,8 @@ class TrainingRun(models.Model):
     )
     # A folder name below TRAINING_DATA_ROOT, never a path of the server.
     data_folder = models.CharField(max_length=255)
+    # A name of `BACKBONES`. Those there are change with the code, so that the database lists none.
+    architecture = models.CharField(max_length=40, default="resnet50")
     seed = models.PositiveIntegerField(default=1)
     epochs = models.PositiveSmallIntegerField(default=2)
     snapshot = models.ForeignKey(
@@ -64,6 +68,12 @@ class TrainingRun(models.Model):
 
     def __str__(self) -> str:
         return f"Training run {self.pk}"
+
+    @property
+    def architecture_title(self) -> str:
+        """Return the architecture as people write it; its name, if this version has it no more."""
+        known = BACKBONES.get(self.architecture)
+        return known.title if known else self.architecture
 
     @property
     def is_finished(self) -> bool:

@@ -17,12 +17,10 @@ from django.utils.text import Truncator
 from django_tasks import task
 
 from accounts.models import User
+from detection.ml.backbones import BACKBONES, DEFAULT_BACKBONE
 from detection.models import DatasetSnapshot, ModelVersion, TrainingRun
-from detection.selectors.registry import (
-    model_version_active,
-    model_version_path,
-    training_data_folders,
-)
+from detection.selectors.registry import model_version_active, training_data_folders
+from detection.selectors.training import training_start
 from detection.services.claims import Work, row_claim, rows_claimed, rows_sweep
 from detection.services.heartbeat import heartbeat
 from detection.services.queue import task_enqueue
@@ -52,18 +50,25 @@ def training_log_path(training_run: TrainingRun) -> Path:
 
 @transaction.atomic
 def training_run_create(
-    *, requested_by: User, data_folder: str, seed: int = 1, epochs: int = 2
+    *,
+    requested_by: User,
+    data_folder: str,
+    architecture: str = DEFAULT_BACKBONE,
+    seed: int = 1,
+    epochs: int = 2,
 ) -> TrainingRun:
     """Queue a training on one of the folders below TRAINING_DATA_ROOT.
 
-    Raises ValidationError, and queues nothing, if the folder is not one of those, if a number is
-    out of range, or if no model is in service whose weights the training could start from.
+    Raises ValidationError, and queues nothing, if the folder is not one of those, if there is no
+    such architecture, if a number is out of range, or if no model is in service whose weights the
+    training could start from.
     """
     if data_folder not in training_data_folders():
         raise ValidationError(
             "This is not a data folder for training. Please choose one of those offered: they lie "
             "directly below TRAINING_DATA_ROOT and hold a manifest.csv."
         )
+    _check_architecture(architecture)
     if not 1 <= epochs <= MAX_EPOCHS:
         raise ValidationError(f"The number of epochs must be between 1 and {MAX_EPOCHS}.")
     if not 0 <= seed < 2**31:
@@ -74,7 +79,11 @@ def training_run_create(
             "Please put one into service first."
         )
     training_run = TrainingRun.objects.create(
-        requested_by=requested_by, data_folder=data_folder, seed=seed, epochs=epochs
+        requested_by=requested_by,
+        data_folder=data_folder,
+        architecture=architecture,
+        seed=seed,
+        epochs=epochs,
     )
     task_enqueue(task=training_task, pk=training_run.pk)
     return training_run
@@ -113,15 +122,17 @@ _TRAININGS = Work(
 
 
 def training_command(training_run: TrainingRun, out: Path) -> list[str]:
-    """Return the command that trains: the method's own, starting from the model in service."""
-    active = model_version_active()
-    if active is None:
+    """Return the command that trains: the method's own, from the weights that suit the run."""
+    # The code may have changed while the run waited.
+    _check_architecture(training_run.architecture)
+    if model_version_active() is None:
         raise ValidationError("No model is in service whose weights the training could start from.")
     return [
         *(sys.executable, "-m", "detection.ml", "train"),
         str(Path(settings.TRAINING_DATA_ROOT) / training_run.data_folder),
         *("--out", str(out)),
-        *("--init", str(model_version_path(model_version=active))),
+        *("--architecture", training_run.architecture),
+        *("--init", training_start(architecture=training_run.architecture).init),
         *("--seed", str(training_run.seed)),
         *("--epochs", str(training_run.epochs)),
         "--json-progress",
@@ -220,6 +231,13 @@ def _give_up(training_run: TrainingRun) -> None:
     _finish(training_run, Status.FAILED, message=_STOPPED)
     # The child died with its worker and could not tidy up.
     shutil.rmtree(_run_folder(training_run), ignore_errors=True)
+
+
+def _check_architecture(name: str) -> None:
+    if name not in BACKBONES:
+        raise ValidationError(
+            "This is not an architecture that can be trained. Please choose one of those offered."
+        )
 
 
 def _tell(training_run: TrainingRun, news: dict[str, Any]) -> None:

@@ -3,6 +3,7 @@
 import zipfile
 from io import BytesIO
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from django.conf import settings
@@ -20,8 +21,8 @@ DICOM = bytes(128) + b"DICM" + bytes(64)
 OPERATING_POINT = {"name": "balanced", "threshold": 0.5, "sensitivity": 0.9, "specificity": 0.8}
 
 
-def bundle_make(root: Path, name: str, *, weights: bytes = b"weights") -> Path:
-    """Write a bundle whose checksums are right; its model is never run."""
+def bundle_make(root: Path, name: str, *, weights: bytes = b"weights", **told: Any) -> Path:
+    """Write a bundle whose checksums are right; its model is never run. `told`: model.json."""
     folder = root / name
     folder.mkdir(parents=True)
     (folder / "model.onnx").write_bytes(weights)
@@ -32,6 +33,7 @@ def bundle_make(root: Path, name: str, *, weights: bytes = b"weights") -> Path:
             "operating_points": {"balanced": OPERATING_POINT},
             "default_operating_point": "balanced",
             "metrics": {"auc": 0.9},
+            **told,
         },
     )
     return folder

@@ -125,8 +125,40 @@ def test_command_is_the_methods_own(training_run, model_version, settings, data_
 
     assert command[1:4] == ["-m", "detection.ml", "train"]
     assert command[4] == str(data_folder)
+    assert command[command.index("--architecture") + 1] == "resnet50"
     assert command[command.index("--init") + 1] == str(settings.MODEL_ROOT / model_version.name)
     assert command[command.index("--seed") + 1] == "7"
+
+
+def test_the_chosen_architecture_is_trained(administrator, model_version, data_folder, second):
+    run = training_run_create(
+        requested_by=administrator, data_folder="phantoms", architecture="second"
+    )
+
+    command = training_command(run, Path("/out"))
+
+    assert TrainingRun.objects.get().architecture == "second"
+    assert run.architecture_title == second.title
+    assert command[command.index("--architecture") + 1] == "second"
+
+
+@pytest.mark.parametrize("name", ["", "second", "resnet50; rm", "../resnet50"])
+def test_only_known_architectures_can_be_trained(administrator, model_version, data_folder, name):
+    with pytest.raises(ValidationError, match="not an architecture"):
+        training_run_create(requested_by=administrator, data_folder="phantoms", architecture=name)
+
+    assert not TrainingRun.objects.exists()
+
+
+def test_a_run_whose_architecture_has_gone_says_so(training_run):
+    TrainingRun.objects.update(architecture="second")
+    training_run.refresh_from_db()
+
+    execute(training_run, training_command)
+
+    assert training_run.status == TrainingRun.Status.FAILED
+    assert "not an architecture" in training_run.message
+    assert training_run.architecture_title == "second"
 
 
 def test_training_ends_as_a_candidate(training_run, model_version, settings, tmp_path):

@@ -113,6 +113,39 @@ def test_retraining_is_chosen_confirmed_and_queued(
     )
 
 
+def test_with_one_architecture_nothing_is_asked(administrator_client, versions, data_folder):
+    chosen = {"data_folder": data_folder, "seed": 7, "epochs": 2}
+
+    assert "architecture" not in administrator_client.get(reverse(START)).context["form"].fields
+    page = administrator_client.post(reverse(START), chosen).content.decode()
+    assert "<dd>ResNet50</dd>" in page
+    assert "will be trained from <strong>first</strong>" in page
+
+
+def test_with_two_architectures_one_is_chosen_and_shown(
+    administrator_client, versions, data_folder, second
+):
+    chosen = {"data_folder": data_folder, "architecture": "second", "seed": 7, "epochs": 2}
+
+    form = administrator_client.get(reverse(START)).context["form"]
+    assert form["architecture"].value() == "resnet50"
+    assert [name for name, _ in form.fields["architecture"].choices] == ["resnet50", "second"]
+    wrong = administrator_client.post(reverse(START), chosen | {"architecture": "third"})
+    assert "architecture" in wrong.context["form"].errors
+    page = administrator_client.post(reverse(START), chosen).content.decode()
+    assert "<dd>Second &lt;network&gt;</dd>" in page
+    assert "will be trained from <strong>random weights</strong>" in page
+    assert "needs many more images" in page
+
+    administrator_client.post(reverse(START), chosen | {"confirmed": "yes"})
+    run = TrainingRun.objects.get()
+    assert run.architecture == "second"
+    page = administrator_client.get(reverse(RUN, args=[run.pk])).content.decode()
+    assert "<dd>Second &lt;network&gt;</dd>" in page
+    runs = administrator_client.get(reverse("admin:detection_trainingrun_changelist"))
+    assert "second" in runs.content.decode()
+
+
 @pytest.mark.parametrize(
     "wrong",
     [
