@@ -1,11 +1,13 @@
 """The roles of a reading room and the permissions of each, as `app.codename`.
 
 Code asks for permissions, never for a role. Permissions of other apps stand here as plain
-strings: accounts imports none of them.
+strings: accounts imports none of them. After `migrate` the groups hold exactly what stands here.
 """
 
 from dataclasses import dataclass
-from typing import Any
+
+from django.apps import apps
+from django.contrib.auth import get_permission_codename
 
 
 @dataclass(frozen=True)
@@ -75,17 +77,16 @@ ADMINISTRATOR = Role(
 ROLES = {role.name: role for role in (RADIOLOGIST, LEAD, ADMINISTRATOR, AUDITOR)}
 
 
-def roles_sync(*, group_model: Any, permission_model: Any) -> None:
-    """Create the groups and give each exactly its permissions.
-
-    The models are parameters, because a migration passes its historical ones. A permission that
-    does not exist yet at that point of the history is left out: the migration that adds it to a
-    role comes after the one that adds its model, and calls this again.
-    """
-    known = {
-        f"{permission.content_type.app_label}.{permission.codename}": permission
-        for permission in permission_model.objects.select_related("content_type")
-    }
-    for role in ROLES.values():
-        group, _ = group_model.objects.get_or_create(name=role.name)
-        group.permissions.set([known[name] for name in role.permissions & known.keys()])
+def undeclared_permissions() -> list[tuple[str, str]]:
+    """Return the (role, permission) pairs whose permission no installed model declares."""
+    declared = set()
+    for model in apps.get_models():
+        options = model._meta
+        names = [get_permission_codename(action, options) for action in options.default_permissions]
+        names += [codename for codename, _ in options.permissions]
+        declared.update(f"{options.app_label}.{name}" for name in names)
+    return [
+        (role.name, permission)
+        for role in ROLES.values()
+        for permission in sorted(role.permissions - declared)
+    ]

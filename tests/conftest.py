@@ -6,12 +6,10 @@ from pathlib import Path
 from urllib.parse import quote, urlencode
 
 import pytest
-from django.contrib.auth.models import Group, Permission
 from django.db import connection
 from django.test import Client
 
 from accounts.models import User
-from accounts.roles import roles_sync
 from accounts.services import user_create
 from detection.ml.backbones import BACKBONES, Backbone, ImageNetWeights
 
@@ -68,9 +66,6 @@ def process_environment(database_url: str, data_dir: Path) -> dict[str, str]:
 
 
 def person(*, username: str, role: str) -> User:
-    # A test with real transactions ends by emptying all tables, the groups among them.
-    if not Group.objects.exists():
-        roles_sync(group_model=Group, permission_model=Permission)
     return user_create(
         username=username,
         email=f"{username}@example.org",

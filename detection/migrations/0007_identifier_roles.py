@@ -1,12 +1,11 @@
-"""Give the roles what came with the identifiers."""
+"""Nothing to do: `accounts.services.roles_sync` gives the roles their permissions after `migrate`.
 
-from importlib import import_module
+Databases have recorded this step, and later ones come after it.
+"""
 
 from django.db import migrations
-
-create_roles = import_module("detection.migrations.0002_roles").create_roles
 
 
 class Migration(migrations.Migration):
     dependencies = [("detection", "0006_encrypt_file_names")]
-    operations = [migrations.RunPython(create_roles, migrations.RunPython.noop)]
+    operations = []

@@ -1,9 +1,12 @@
 """What migrations make of rows that were there before them."""
 
 import pytest
+from django.contrib.auth.models import Group
+from django.core.management import call_command
 from django.db import connection
 from django.db.migrations.executor import MigrationExecutor
 
+from accounts.roles import ROLES
 from detection.models import Prediction, Series, SourceFile, Study
 from detection.models.encryption import blind_index
 
@@ -105,3 +108,15 @@ def test_caveats_and_warnings_become_notices(migrate):
 
     assert len(before.get_model("detection", "Series").objects.get().warnings) == 3
     assert before.get_model("detection", "Prediction").objects.get().caveats[0] == lossy
+
+
+def test_database_of_an_earlier_release_gets_the_roles_of_this_one(migrate):
+    # With the command, since the roles come after its migrations.
+    call_command("migrate", "detection", "0002_roles", verbosity=0)
+    Group.objects.get(name="lead").permissions.clear()
+    Group.objects.get(name="auditor").delete()
+
+    call_command("migrate", verbosity=0)
+
+    held = {group.name: group.permissions.count() for group in Group.objects.all()}
+    assert held == {role.name: len(role.permissions) for role in ROLES.values()}
