@@ -7,6 +7,14 @@ from detection.ml.backbones import BACKBONES
 from detection.models import ModelVersion
 from detection.selectors.registry import training_data_folders
 from detection.selectors.training import architecture_in_service
+from detection.services.training import (
+    MAX_EPOCHS,
+    MAX_SEED,
+    WRONG_ARCHITECTURE,
+    WRONG_EPOCHS,
+    WRONG_FOLDER,
+    WRONG_SEED,
+)
 
 
 class FilesInput(forms.FileInput):
@@ -54,25 +62,29 @@ class TrainingStartForm(forms.Form):
     data_folder = forms.ChoiceField(
         label="Training data",
         help_text="A folder directly below the training data root that holds a manifest.csv.",
+        error_messages={"invalid_choice": WRONG_FOLDER},
     )
     architecture = forms.ChoiceField(
         label="Architecture",
         help_text="The network that is trained. At first the one of the model in service.",
         initial=architecture_in_service,
+        error_messages={"invalid_choice": WRONG_ARCHITECTURE},
     )
     seed = forms.IntegerField(
         label="Seed",
         min_value=0,
-        max_value=2**31 - 1,
+        max_value=MAX_SEED,
         initial=1,
+        error_messages={"min_value": WRONG_SEED, "max_value": WRONG_SEED},
         help_text="Draws which slices are shown, in which order and how they are varied.",
     )
     epochs = forms.IntegerField(
         label="Epochs",
         min_value=1,
-        max_value=20,
+        max_value=MAX_EPOCHS,
         initial=2,
-        help_text="How often each image is seen, 1 to 20. More epochs take longer.",
+        error_messages={"min_value": WRONG_EPOCHS, "max_value": WRONG_EPOCHS},
+        help_text=f"How often each image is seen, 1 to {MAX_EPOCHS}. More epochs take longer.",
     )
 
     def __init__(self, *args, **kwargs):

@@ -29,7 +29,18 @@ from detection.services.training_process import child_run
 
 logger = logging.getLogger(__name__)
 
-MAX_EPOCHS = 100
+MAX_EPOCHS = 20
+MAX_SEED = 2**31 - 1
+# What the form says too: it and the service must refuse the same.
+WRONG_FOLDER = (
+    "This is not a data folder for training. Please choose one of those offered: they lie directly "
+    "below TRAINING_DATA_ROOT and hold a manifest.csv."
+)
+WRONG_ARCHITECTURE = (
+    "This is not an architecture that can be trained. Please choose one of those offered."
+)
+WRONG_EPOCHS = f"The number of epochs must be between 1 and {MAX_EPOCHS}."
+WRONG_SEED = f"The seed must be between 0 and {MAX_SEED}."
 _UNEXPECTED = "The training ended with an unexpected error. Its log may say why."
 _STOPPED = "The training worker was stopped before the training ended. Please start it again."
 Status = TrainingRun.Status
@@ -64,15 +75,12 @@ def training_run_create(
     training could start from.
     """
     if data_folder not in training_data_folders():
-        raise ValidationError(
-            "This is not a data folder for training. Please choose one of those offered: they lie "
-            "directly below TRAINING_DATA_ROOT and hold a manifest.csv."
-        )
+        raise ValidationError(WRONG_FOLDER)
     _check_architecture(architecture)
     if not 1 <= epochs <= MAX_EPOCHS:
-        raise ValidationError(f"The number of epochs must be between 1 and {MAX_EPOCHS}.")
-    if not 0 <= seed < 2**31:
-        raise ValidationError(f"The seed must be between 0 and {2**31 - 1}.")
+        raise ValidationError(WRONG_EPOCHS)
+    if not 0 <= seed <= MAX_SEED:
+        raise ValidationError(WRONG_SEED)
     if model_version_active() is None:
         raise ValidationError(
             "No model is in service whose weights the training could start from. "
@@ -235,9 +243,7 @@ def _give_up(training_run: TrainingRun) -> None:
 
 def _check_architecture(name: str) -> None:
     if name not in BACKBONES:
-        raise ValidationError(
-            "This is not an architecture that can be trained. Please choose one of those offered."
-        )
+        raise ValidationError(WRONG_ARCHITECTURE)
 
 
 def _tell(training_run: TrainingRun, news: dict[str, Any]) -> None:

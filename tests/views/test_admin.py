@@ -1,9 +1,11 @@
 import pytest
+from django.core.exceptions import ValidationError
 from django.urls import reverse
 
+from detection.forms import TrainingStartForm
 from detection.models import ModelActivation, Prediction, TrainingRun
 from detection.selectors.registry import model_version_active
-from detection.services.training import training_log_path
+from detection.services.training import training_log_path, training_run_create
 from tests.services.factories import model_version_make
 from tests.views.factories import study_make
 
@@ -166,6 +168,36 @@ def test_retraining_with_a_wrong_choice_is_not_started(
     response = administrator_client.post(reverse(START), chosen)
     assert response.context["form"].errors
     assert not TrainingRun.objects.exists()
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"data_folder": "../../etc"},
+        {"architecture": "third"},
+        {"epochs": 0},
+        {"epochs": 21},
+        {"seed": -1},
+        {"seed": 2**31},
+    ],
+)
+def test_form_and_service_refuse_a_retraining_with_the_same_sentence(
+    administrator, versions, data_folder, second, wrong
+):
+    chosen = {"data_folder": data_folder, "architecture": "second", "seed": 7, "epochs": 2} | wrong
+
+    with pytest.raises(ValidationError) as refused:
+        training_run_create(requested_by=administrator, **chosen)
+
+    assert TrainingStartForm(chosen).errors == dict.fromkeys(wrong, refused.value.messages)
+
+
+@pytest.mark.parametrize("numbers", [{"epochs": 1, "seed": 0}, {"epochs": 20, "seed": 2**31 - 1}])
+def test_form_and_service_take_the_same_numbers(administrator, versions, data_folder, numbers):
+    chosen = {"data_folder": data_folder} | numbers
+
+    assert TrainingStartForm(chosen).is_valid()
+    assert training_run_create(requested_by=administrator, **chosen).epochs == numbers["epochs"]
 
 
 def test_retraining_without_data_says_what_to_do(administrator_client, versions):
