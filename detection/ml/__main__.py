@@ -210,17 +210,18 @@ def _train(options: argparse.Namespace) -> int:
 
 
 def _evaluate(options: argparse.Namespace) -> int:
-    from detection.ml.data import PARTS, load_dataset, split
+    from detection.ml.data import PARTS, halved_sources, load_dataset, split
     from detection.ml.serving import open_predictor
     from detection.ml.training import measure, score
 
     try:
         predictor = open_predictor(root=_ROOT, model=options.model)
-        samples = split(load_dataset(options.data).samples, parts=PARTS)[options.part]
+        dataset = load_dataset(options.data)
         scores = score(
-            samples,
+            split(dataset.samples, parts=PARTS)[options.part],
             map_logits=predictor.network.map_logits,
             preprocessing=predictor.preprocessing,
+            halved=halved_sources(dataset.samples),
         )
     except MLError as error:
         return _fail(error)

@@ -1,6 +1,7 @@
 """From one grey slice to the network's input: the same function for training and serving."""
 
 from dataclasses import asdict, dataclass
+from typing import ClassVar
 
 import cv2
 import numpy as np
@@ -12,6 +13,9 @@ INPUT_MEAN = (103.939, 116.779, 123.68)
 @dataclass(frozen=True)
 class Preprocessing:
     """How a slice becomes the input; travels with the weights in `model.json`."""
+
+    # Canvas pixels of a cell of the stone map: every network joins its stages at this stride.
+    stride: ClassVar[int] = 8
 
     height: int = 384
     width: int = 416
@@ -36,6 +40,11 @@ class Letterbox:
     offset_y: int
     width: int
     height: int
+
+    @property
+    def middle_column(self) -> int:
+        """Which column of the stone map's cells is the first one of the slice's right half."""
+        return round((self.offset_x + self.width / 2) / Preprocessing.stride)
 
 
 def letterbox(

@@ -19,7 +19,15 @@ from detection.ml.data.dataset import (
     split_units,
     thin,
 )
-from detection.ml.data.items import LEFT, RIGHT, Item, halved_sources, judged_items
+from detection.ml.data.items import (
+    LEFT,
+    RIGHT,
+    UNIT,
+    Item,
+    halved_sources,
+    is_near_box,
+    judged_items,
+)
 
 __all__ = [
     "Box",
@@ -33,9 +41,11 @@ __all__ = [
     "RIGHT",
     "SPLIT_FILE",
     "Sample",
+    "UNIT",
     "check_near_copies",
     "check_split_file",
     "halved_sources",
+    "is_near_box",
     "judged_items",
     "load_dataset",
     "near_copies",

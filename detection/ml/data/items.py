@@ -6,8 +6,11 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from detection.ml.data.dataset import Sample
+from detection.ml.data.dataset import Box, Sample
 
+UNIT = "image, or half image where a source has no stone-free images"
+# As in the published pointing game: a place this close to a box counts as on it.
+POINTING_PX = 12.0
 WHOLE, LEFT, RIGHT = "", "left", "right"
 
 
@@ -61,3 +64,14 @@ def judged_items(samples: Sequence[Sample], *, halved: frozenset[str]) -> list[I
         items.append(Item(sample=sample, half=LEFT, is_stone=left))
         items.append(Item(sample=sample, half=RIGHT, is_stone=right))
     return items
+
+
+def is_near_box(sample: Sample, x: float, y: float) -> bool:
+    """Say whether a place of the image, in pixels, lies within `POINTING_PX` of a box."""
+    return any(_distance(x, y, box) <= POINTING_PX for box in sample.boxes)
+
+
+def _distance(x: float, y: float, box: Box) -> float:
+    across = max(box.x0 - x, 0.0, x - box.x1)
+    down = max(box.y0 - y, 0.0, y - box.y1)
+    return float(np.hypot(across, down))

@@ -13,7 +13,15 @@ from numpy.typing import NDArray
 from sklearn.metrics import roc_auc_score
 
 from detection.ml.backbones import DEFAULT_BACKBONE, Backbone, backbone_of
-from detection.ml.data import PARTS, halved_sources, judged_items, load_dataset, split, thin
+from detection.ml.data import (
+    PARTS,
+    UNIT,
+    halved_sources,
+    judged_items,
+    load_dataset,
+    split,
+    thin,
+)
 from detection.ml.evaluation.baselines import FORMAT, body_brightness, bright_blobs, image_width
 from detection.ml.preprocess import Preprocessing, letterbox, network_input
 from detection.ml.serving import in_batches
@@ -21,7 +29,6 @@ from detection.ml.training import RANDOM, build_network, choose_operating_points
 
 # Less than half the served canvas' side, so that all baselines together train in minutes.
 REDUCED = Preprocessing(height=160, width=192)
-_UNIT = "image, or half image where a source has no stone-free images"
 _BATCH = 16
 Report = Callable[[str], None]
 Scores = NDArray[np.float64]
@@ -234,7 +241,7 @@ def frozen_features(
 def _row(
     name: str, title: str, how: str, scores: dict[str, Scores], labels: dict[str, NDArray[np.bool_]]
 ) -> dict[str, Any]:
-    points = choose_operating_points(scores["validation"], labels["validation"], unit=_UNIT)
+    points = choose_operating_points(scores["validation"], labels["validation"], unit=UNIT)
     return {
         "name": name,
         "title": title,

@@ -6,11 +6,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from detection.ml.data import Box, Sample
+from detection.ml.data import Box, Sample, is_near_box
 from detection.ml.evaluation.readings import Reading
 from detection.ml.serving import Rectangle
 
-POINTING_PX = 12.0
 FALSE_FINDINGS = (0.25, 0.5, 1.0, 2.0)
 
 
@@ -91,7 +90,7 @@ def points_at_stone(sample: Sample, reading: Reading) -> bool:
         return False
     (x0, y0, x1, y1), _ = max(reading.findings, key=lambda finding: finding[1])
     x, y = (x0 + x1) / 2, (y0 + y1) / 2
-    return any(_distance(x, y, box) <= POINTING_PX for box in sample.boxes)
+    return is_near_box(sample, x, y)
 
 
 def overlaps(place: Rectangle, box: Box) -> bool:
@@ -104,9 +103,3 @@ def size_classes(sides: NDArray[np.float64]) -> tuple[NDArray[np.int64], list[fl
     """Sort stones into tertiles of their longest side: class 0, 1 or 2, and the two limits."""
     limits = [float(limit) for limit in np.percentile(sides, (100 / 3, 200 / 3))]
     return np.searchsorted(limits, sides, side="left").astype(np.int64), limits
-
-
-def _distance(x: float, y: float, box: Box) -> float:
-    across = max(box.x0 - x, 0.0, x - box.x1)
-    down = max(box.y0 - y, 0.0, y - box.y1)
-    return float(np.hypot(across, down))

@@ -111,9 +111,7 @@ class Reader:
         (read,) = self.predictor.read([picture])
         assessment = self.predictor.assess_read(volume, read)
         self.images_read += 1
-        cells, box = read.cells, read.box
-        stride = self.predictor.preprocessing.width / cells.shape[1]
-        column = round((box.offset_x + box.width / 2) / stride)
+        cells, column = read.cells, read.box.middle_column
         pooled = np.array([pool(cells), pool(cells[:, :column]), pool(cells[:, column:])])
         whole, left, right = apply_platt(pooled, self.predictor.bundle.calibration).tolist()
         is_refused = assessment.verdict == CANNOT_ASSESS

@@ -10,15 +10,11 @@ from numpy.typing import NDArray
 from sklearn.metrics import roc_auc_score
 
 from detection.ml.calibration import apply_platt, wilson_interval
-from detection.ml.data import Sample
+from detection.ml.data import LEFT, RIGHT, Item, Sample, is_near_box, judged_items
 from detection.ml.preprocess import Letterbox, Preprocessing, letterbox
 from detection.ml.serving import in_batches, pool
 from detection.ml.training.operating_points import expected_calibration_error
 
-UNIT = "image, or half image where a source has no stone-free images"
-_STRIDE = 8
-# As in the published pointing game: a peak this close to a box counts as on it.
-POINTING_TOLERANCE_PX = 12.0
 MapLogits = Callable[[NDArray[np.uint8]], NDArray[np.float32]]
 
 
@@ -38,16 +34,19 @@ class Scores:
 
 
 def score(
-    samples: Sequence[Sample], *, map_logits: MapLogits, preprocessing: Preprocessing
+    samples: Sequence[Sample],
+    *,
+    map_logits: MapLogits,
+    preprocessing: Preprocessing,
+    halved: frozenset[str],
 ) -> Scores:
-    """Score samples with a network given as a function from canvases to map logits.
+    """Score the items of samples with a network, a function from canvases to map logits.
 
-    A source without stone-free images (only boxed stone images) is judged by its left and right
-    halves: a half is positive if it holds the centre of a box. Other sources are judged by image.
+    Parameters
+    ----------
+    halved : frozenset of str
+        The sources judged by halves, as for `data.judged_items`: those of the whole data set.
     """
-    by_source: dict[str, set[bool]] = {}
-    for sample in samples:
-        by_source.setdefault(sample.source, set()).add(sample.is_stone)
     logits: list[float] = []
     labels: list[bool] = []
     groups: list[str] = []
@@ -55,23 +54,13 @@ def score(
     pointing: list[bool] = []
     fitted = ((sample, *letterbox(sample.read(), preprocessing)) for sample in samples)
     # One at a time: the last bits of a logit depend on how many are computed together.
-    for (item,), (cells,) in in_batches(map_logits, fitted, canvas_of=itemgetter(1), size=1):
-        sample, _, box = item
+    for (picture,), (cells,) in in_batches(map_logits, fitted, canvas_of=itemgetter(1), size=1):
+        sample, _, box = picture
         if sample.boxes and not sample.has_loose_boxes:
             pointing.append(_points_at_box(cells, box, sample))
-        if sample.boxes and by_source[sample.source] == {True}:
-            middle = box.offset_x + box.width / 2
-            column = round(middle / _STRIDE)
-            centres = [(b.x0 + b.x1) / 2 * box.scale_x + box.offset_x for b in sample.boxes]
-            items = [
-                (pool(cells[:, :column]), any(x < middle for x in centres)),
-                (pool(cells[:, column:]), any(x >= middle for x in centres)),
-            ]
-        else:
-            items = [(pool(cells), sample.is_stone)]
-        for logit, label in items:
-            logits.append(logit)
-            labels.append(label)
+        for item in judged_items([sample], halved=halved):
+            logits.append(pool(_cells_of(item, cells, box)))
+            labels.append(item.is_stone)
             groups.append(sample.group)
             sources.append(sample.source)
     return Scores(
@@ -122,12 +111,14 @@ def _proportion(hits: int, total: int) -> dict[str, Any]:
     }
 
 
+def _cells_of(item: Item, cells: NDArray[np.float32], box: Letterbox) -> NDArray[np.float32]:
+    if item.half == LEFT:
+        return cells[:, : box.middle_column]
+    return cells[:, box.middle_column :] if item.half == RIGHT else cells
+
+
 def _points_at_box(cells: NDArray[np.float32], box: Letterbox, sample: Sample) -> bool:
     row, column = np.unravel_index(int(np.argmax(cells)), cells.shape)
-    x = ((column + 0.5) * _STRIDE - box.offset_x) / box.scale_x
-    y = ((row + 0.5) * _STRIDE - box.offset_y) / box.scale_y
-    tolerance = POINTING_TOLERANCE_PX
-    return any(
-        b.x0 - tolerance <= x <= b.x1 + tolerance and b.y0 - tolerance <= y <= b.y1 + tolerance
-        for b in sample.boxes
-    )
+    x = ((column + 0.5) * Preprocessing.stride - box.offset_x) / box.scale_x
+    y = ((row + 0.5) * Preprocessing.stride - box.offset_y) / box.scale_y
+    return is_near_box(sample, x, y)

@@ -24,15 +24,14 @@ from onnxruntime.quantization.shape_inference import quant_pre_process
 from detection.ml.backbones import Backbone
 from detection.ml.bundle import load_bundle, write_manifest
 from detection.ml.calibration import apply_platt
-from detection.ml.data import Dataset, Sample, thin
+from detection.ml.data import UNIT, Dataset, Sample, halved_sources, thin
 from detection.ml.errors import MLError
 from detection.ml.preprocess import Preprocessing, letterbox, network_input
 from detection.ml.serving import open_network
-from detection.ml.training.evaluate import UNIT, MapLogits, Scores, measure, score
+from detection.ml.training.evaluate import MapLogits, Scores, measure, score
 from detection.ml.training.gate_fit import fit_gate
 from detection.ml.training.network import (
     MAP_LAYER,
-    STRIDE,
     build_network,
     feature_outputs,
     serving_network,
@@ -101,10 +100,11 @@ def export_bundle(
         float32, int8 = building / "float32.onnx", building / "int8.onnx"
         _export_apart(judged, float32, backbone=backbone, preprocessing=preprocessing)
         report({"stage": "calibrate", "fraction": 0.92, "message": "Calibrating."})
-        reference = _score(float32, parts["validation"], preprocessing)
+        halved = halved_sources(dataset.samples)
+        reference = _score(float32, parts["validation"], preprocessing, halved)
         report({"stage": "export", "fraction": 0.95, "message": "Quantising to int8."})
         quantise(float32, int8, samples=chosen, preprocessing=preprocessing)
-        quantised = _score(int8, parts["validation"], preprocessing)
+        quantised = _score(int8, parts["validation"], preprocessing, halved)
         comparison = _compare(reference, quantised)
         if held_out_weights:
             _export_apart(
@@ -131,7 +131,7 @@ def export_bundle(
             "validation": measure(served, calibration=calibration, threshold=threshold)
         }
         if parts["test"]:
-            tested = _score(building / SERVING_NAME, parts["test"], preprocessing)
+            tested = _score(building / SERVING_NAME, parts["test"], preprocessing, halved)
             metrics["test"] = measure(tested, calibration=calibration, threshold=threshold)
         report({"stage": "gate", "fraction": 0.98, "message": "Fitting the input gate."})
         gate = fit_gate(
@@ -174,7 +174,7 @@ def architecture_text(backbone: Backbone) -> str:
     *finer, deepest = [str(stage.stride) for stage in backbone.stages]
     return (
         f"{backbone.title} stone map, strides {', '.join(finer)} and {deepest} "
-        f"joined at stride {STRIDE}"
+        f"joined at stride {Preprocessing.stride}"
     )
 
 
@@ -305,8 +305,10 @@ def store_as_float16(source: Path, target: Path) -> None:
     onnx.save(model, str(target))
 
 
-def _score(path: Path, samples: list[Sample], preprocessing: Preprocessing) -> Scores:
-    return score(samples, map_logits=map_logits(path), preprocessing=preprocessing)
+def _score(
+    path: Path, samples: list[Sample], preprocessing: Preprocessing, halved: frozenset[str]
+) -> Scores:
+    return score(samples, map_logits=map_logits(path), preprocessing=preprocessing, halved=halved)
 
 
 def _compare(reference: Scores, quantised: Scores) -> dict[str, Any]:

@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 from keras import ops
 
+from detection.ml.preprocess import Preprocessing
 from detection.ml.serving import SHARPNESS
-from detection.ml.training.network import STRIDE
 
 IGNORED = -1.0
 MAX_BAGS = 4
@@ -32,24 +32,25 @@ def cell_targets(
     np.ndarray
         float32 `(height / 8, width / 8, 3)`.
     """
-    rows, columns = height // STRIDE, width // STRIDE
+    stride = Preprocessing.stride
+    rows, columns = height // stride, width // stride
     cell = np.zeros((rows, columns), np.float32)
     bag = np.zeros((rows, columns), np.float32)
-    centre_y = (np.arange(rows) + 0.5) * STRIDE
-    centre_x = (np.arange(columns) + 0.5) * STRIDE
+    centre_y = (np.arange(rows) + 0.5) * stride
+    centre_x = (np.arange(columns) + 0.5) * stride
     if is_stone and not len(boxes):
         cell[:] = IGNORED
     for x0, y0, x1, y1 in boxes:
         # A cell that a box only touches may hold its edge: it is not judged.
-        touches_y = (centre_y > y0 - STRIDE / 2) & (centre_y < y1 + STRIDE / 2)
-        touches_x = (centre_x > x0 - STRIDE / 2) & (centre_x < x1 + STRIDE / 2)
+        touches_y = (centre_y > y0 - stride / 2) & (centre_y < y1 + stride / 2)
+        touches_x = (centre_x > x0 - stride / 2) & (centre_x < x1 + stride / 2)
         touched = np.outer(touches_y, touches_x)
         cell[touched & (cell == 0)] = IGNORED
     number = 0
     for x0, y0, x1, y1 in boxes:
         inside = np.outer((centre_y >= y0) & (centre_y <= y1), (centre_x >= x0) & (centre_x <= x1))
-        row = int(np.clip((y0 + y1) / 2 / STRIDE, 0, rows - 1))
-        column = int(np.clip((x0 + x1) / 2 / STRIDE, 0, columns - 1))
+        row = int(np.clip((y0 + y1) / 2 / stride, 0, rows - 1))
+        column = int(np.clip((x0 + x1) / 2 / stride, 0, columns - 1))
         inside[row, column] = True
         if is_loose:
             if number < MAX_BAGS:

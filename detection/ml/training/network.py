@@ -11,7 +11,6 @@ from keras import layers
 from detection.ml.backbones import Backbone, Normalisation, Stage
 from detection.ml.preprocess import INPUT_MEAN
 
-STRIDE = 8
 MAP_LAYER = "stone_map"
 STAGES = ("head", "upper", "all")
 # The layers that no backbone has.

@@ -19,7 +19,6 @@ from detection.ml.training import TrainingOptions, build_network, initialise, tr
 from detection.ml.training.export import architecture_text, map_logits
 from detection.ml.training.network import (
     HEAD,
-    STRIDE,
     feature_outputs,
     layers_by_stage,
     serving_network,
@@ -62,9 +61,9 @@ def test_each_record_says_what_is_built(built):
         shape = network.get_layer(stage.layer).output.shape
         assert shape == (None, 64 // stage.stride, 96 // stage.stride, stage.channels)
     strides = [stage.stride for stage in backbone.stages]
-    assert strides[0] == STRIDE
+    assert strides[0] == Preprocessing.stride
     assert strides == sorted(set(strides))
-    assert network.output_shape == (None, 64 // STRIDE, 96 // STRIDE, 1)
+    assert network.output_shape == (None, 64 // Preprocessing.stride, 96 // Preprocessing.stride, 1)
     assert set(backbone.imagenet.lacks) <= {stage.name for stage in backbone.stages}
 
 

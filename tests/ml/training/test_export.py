@@ -110,12 +110,23 @@ def test_a_bundle_is_calibrated_by_the_weights_that_do_not_know_the_validation_p
     exported, tmp_path, monkeypatch
 ):
     fitted_on = []
+    halved_by = set()
 
     def recorded_fit(logits, labels):
         fitted_on.append(logits)
         return fit_platt(logits, labels)
 
+    def recorded_score(samples, *, halved, **given):
+        halved_by.add(halved)
+        return score(samples, halved=frozenset(), **given)
+
+    def named_halved(samples):
+        assert tuple(samples) == dataset.samples
+        return frozenset({"named for the whole data set"})
+
     monkeypatch.setattr(export_module, "fit_platt", recorded_fit)
+    monkeypatch.setattr(export_module, "score", recorded_score)
+    monkeypatch.setattr(export_module, "halved_sources", named_halved)
     write_phantoms(tmp_path / "data", images=40, seed=1)
     dataset = load_dataset(tmp_path / "data")
     parts = split(dataset.samples, parts=PARTS)
@@ -143,14 +154,17 @@ def test_a_bundle_is_calibrated_by_the_weights_that_do_not_know_the_validation_p
         parts["validation"],
         map_logits=map_logits(exported / "float32.onnx"),
         preprocessing=SMALL,
+        halved=frozenset(),
     )
     served = score(
         parts["validation"],
         map_logits=map_logits(bundle.path / bundle.manifest["serving"]["file"]),
         preprocessing=SMALL,
+        halved=frozenset(),
     )
     # The served weights are the others with 3 added to every logit: they are told apart by that.
     assert served.logits.mean() - held_out.logits.mean() == pytest.approx(3.0, abs=0.2)
+    assert halved_by == {frozenset({"named for the whole data set"})}
     assert fitted_on
     for logits in fitted_on:
         assert logits.mean() == pytest.approx(held_out.logits.mean(), abs=1.0)
