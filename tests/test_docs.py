@@ -8,6 +8,8 @@ from pathlib import Path
 import pytest
 from django.core.management import get_commands
 
+from detection.ml.data.sources import COLUMNS as SOURCE_COLUMNS
+
 ROOT = Path(__file__).resolve().parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 TRAINING = (ROOT / "docs/training.md").read_text(encoding="utf-8")
@@ -77,6 +79,12 @@ def test_setting_is_documented(name):
 def test_every_setting_that_is_read_has_its_line():
     assert settings_read()
     assert settings_read() <= set(documented_settings())
+
+
+def test_columns_of_a_data_folder_are_documented():
+    page = (ROOT / "docs/training-data.md").read_text(encoding="utf-8")
+    for column in ("source", *SOURCE_COLUMNS):
+        assert f"| `{column}` |" in page
 
 
 def test_every_dependency_has_its_reason():

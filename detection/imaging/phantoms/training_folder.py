@@ -14,10 +14,20 @@ from detection.imaging.window import SOFT_TISSUE, apply_window
 SMALLEST_FOLDER = 8
 _MARK = "phantoms.json"
 _SOURCE = "phantom"
+# An empty value says nothing: the images themselves decide.
+_FACTS: dict[str, str | float] = {
+    "source": _SOURCE,
+    "boxes": "tight",
+    "groups_are_runs": "no",
+    "neighbours_are_one_patient": "no",
+    "halved": "",
+    "may_be_shown": "yes",
+    "credit": "drawn phantoms",
+}
 
 
 def write_phantoms(folder: Path, *, images: int, seed: int) -> int:
-    """Write a training data folder of phantoms: manifest.csv, boxes.csv and PNG images.
+    """Write a training data folder of phantoms: manifest, boxes, sources and PNG images.
 
     Each pair of images (one axial, one coronal) is one group, as of one patient; every other
     group has stones. The same numbers give the same bytes.
@@ -66,6 +76,7 @@ def write_phantoms(folder: Path, *, images: int, seed: int) -> int:
         )
         boxes.extend((name, *box) for box in phantom.boxes)
     _write_csv(folder / "boxes.csv", ("image", "x0", "y0", "x1", "y1"), boxes)
+    _write_csv(folder / "sources.csv", tuple(_FACTS), [tuple(_FACTS.values())])
     header = ("image", "source", "label", "finding", "group", "view", "width", "height")
     # The manifest comes last: a folder without it is no data folder yet.
     _write_csv(folder / "manifest.csv", header, manifest)
@@ -82,7 +93,7 @@ def _clear(folder: Path) -> None:
             f"{folder} already holds something else, which is left as it is. "
             "Please name an empty or a new folder."
         )
-    for name in ("manifest.csv", "boxes.csv"):
+    for name in ("manifest.csv", "boxes.csv", "sources.csv"):
         (folder / name).unlink(missing_ok=True)
     for image in (folder / "images").glob("phantom_*.png"):
         image.unlink()
@@ -107,5 +118,5 @@ _README = """# Phantoms: synthetic training data
 person was measured. They are for trying the training, never for a model that is to be used.
 
 `manifest.csv`: image, source, label, finding, group, view, width, height. `boxes.csv`: image, x0,
-y0, x1, y1 in pixels, tight around every stone.
+y0, x1, y1 in pixels, tight around every stone. `sources.csv`: what holds for all of them.
 """

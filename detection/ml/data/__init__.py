@@ -9,7 +9,6 @@ from detection.ml.data.copies import (
     near_copies,
 )
 from detection.ml.data.dataset import (
-    NEIGHBOUR_SOURCES,
     PARTS,
     Box,
     Dataset,
@@ -36,7 +35,6 @@ __all__ = [
     "Item",
     "LEFT",
     "MAX_DISTANCE",
-    "NEIGHBOUR_SOURCES",
     "PARTS",
     "RIGHT",
     "SPLIT_FILE",

@@ -1,6 +1,5 @@
 """Training data: the manifest of a folder, its boxes, and splits that keep patients together."""
 
-import csv
 import hashlib
 import re
 from collections import defaultdict
@@ -11,17 +10,15 @@ from pathlib import Path
 import cv2
 import numpy as np
 
+from detection.ml.data.sources import SOURCES_NAME, SourceFacts, facts_of, read_sources
+from detection.ml.data.tables import read_table
 from detection.ml.errors import DatasetError
 
 STONE = "stone"
 NO_STONE = "no_stone"
 # Shares of the fixed split. The test part is read once, after everything else is fixed.
 PARTS = {"train": 0.7, "validation": 0.15, "test": 0.15}
-# Sources whose boxes are loose: a bag with at least one positive cell, not a mask.
-LOOSE_BOX_SOURCES = frozenset({"islam2022"})
-# Sources in which neighbouring group numbers may be one patient (axial and coronal series).
-NEIGHBOUR_SOURCES = frozenset({"islam2022"})
-_REQUIRED_COLUMNS = {"image", "source", "label", "group"}
+_REQUIRED_COLUMNS = frozenset({"image", "source", "label", "group"})
 
 
 @dataclass(frozen=True)
@@ -47,10 +44,12 @@ class Sample:
     boxes: tuple[Box, ...] = ()
     # "axial", "coronal", or empty where the source does not say.
     view: str = ""
+    # Those of its source.
+    facts: SourceFacts = SourceFacts()
 
     @property
     def has_loose_boxes(self) -> bool:
-        return self.source in LOOSE_BOX_SOURCES
+        return self.facts.has_loose_boxes
 
     def read(self) -> np.ndarray:
         """Return the grey pixels, uint8 `(rows, columns)`."""
@@ -81,50 +80,55 @@ class Dataset:
 
 
 def load_dataset(folder: Path) -> Dataset:
-    """Read `manifest.csv` and `boxes.csv` of a training data folder.
+    """Read `manifest.csv`, `boxes.csv` and, if it is there, `sources.csv` of a data folder.
 
-    The fingerprint is a SHA-256 over the manifest rows, the boxes and the bytes of every image.
+    The fingerprint is a SHA-256 over the manifest rows, the boxes, the bytes of every image and
+    what `sources.csv` says.
 
     Raises
     ------
     DatasetError
-        If a file or column is missing, a label is unknown, or a path leaves the folder.
+        If a file or column is missing, a label is unknown, a path leaves the folder, or
+        `sources.csv` cannot be used (`sources.read_sources`).
     """
     manifest = folder / "manifest.csv"
     if not manifest.is_file():
         raise DatasetError("The data folder holds no manifest.csv.")
     boxes = _read_boxes(folder / "boxes.csv")
+    table = read_table(manifest, required=_REQUIRED_COLUMNS)
+    sources = {row["source"] for _, row in table}
+    said: dict[str, SourceFacts] = {}
+    if (folder / SOURCES_NAME).is_file():
+        said = read_sources(folder / SOURCES_NAME, sources=sources)
+    facts = {source: said.get(source, facts_of(source)) for source in sources}
     root = folder.resolve()
     samples: list[Sample] = []
     digest = hashlib.sha256()
-    with manifest.open(newline="", encoding="utf-8") as file:
-        reader = csv.DictReader(file)
-        missing = _REQUIRED_COLUMNS - set(reader.fieldnames or ())
-        if missing:
-            raise DatasetError(f"manifest.csv lacks the column {', '.join(sorted(missing))}.")
-        for line, row in enumerate(reader, start=2):
-            if row["label"] not in (STONE, NO_STONE):
-                raise DatasetError(
-                    f"manifest.csv, line {line}: the label must be {STONE} or {NO_STONE}."
-                )
-            path = (folder / row["image"]).resolve()
-            if not path.is_relative_to(root) or not path.is_file():
-                raise DatasetError(f"manifest.csv, line {line}: there is no such image.")
-            sample = Sample(
-                path=path,
-                image=row["image"],
-                source=row["source"],
-                is_stone=row["label"] == STONE,
-                finding=row.get("finding") or row["label"],
-                group=row["group"],
-                boxes=tuple(boxes.get(row["image"], ())),
-                view=row.get("view") or "",
+    for line, row in table:
+        if row["label"] not in (STONE, NO_STONE):
+            raise DatasetError(
+                f"manifest.csv, line {line}: the label must be {STONE} or {NO_STONE}."
             )
-            samples.append(sample)
-            digest.update(
-                repr((sample.image, sample.is_stone, sample.group, sample.boxes)).encode()
-            )
-            digest.update(path.read_bytes())
+        path = (folder / row["image"]).resolve()
+        if not path.is_relative_to(root) or not path.is_file():
+            raise DatasetError(f"manifest.csv, line {line}: there is no such image.")
+        sample = Sample(
+            path=path,
+            image=row["image"],
+            source=row["source"],
+            is_stone=row["label"] == STONE,
+            finding=row.get("finding") or row["label"],
+            group=row["group"],
+            boxes=tuple(boxes.get(row["image"], ())),
+            view=row.get("view", ""),
+            facts=facts[row["source"]],
+        )
+        samples.append(sample)
+        digest.update(repr((sample.image, sample.is_stone, sample.group, sample.boxes)).encode())
+        digest.update(path.read_bytes())
+    # Without the file the fingerprint is what it was before there could be one.
+    for source in sorted(said):
+        digest.update(repr((source, said[source])).encode())
     if not any(sample.is_stone for sample in samples) or len(samples) < 8:
         raise DatasetError("The data folder needs at least 8 images, some of them with stones.")
     return Dataset(samples=tuple(samples), fingerprint=digest.hexdigest())
@@ -133,13 +137,13 @@ def load_dataset(folder: Path) -> Dataset:
 def split_units(samples: Sequence[Sample]) -> dict[str, str]:
     """Map each group to the unit that must stay on one side of a split.
 
-    A group is its own unit, but neighbouring groups of sources where the axial and the coronal
-    series of one patient carry neighbouring numbers are joined in runs of four.
+    A group is its own unit, but neighbouring groups of sources where they may be one patient
+    (its axial and its coronal series) are joined in runs of four.
     """
     units = {}
     for sample in samples:
         number = re.search(r"(\d+)$", sample.group)
-        if sample.source in NEIGHBOUR_SOURCES and number:
+        if sample.facts.neighbours_are_one_patient and number:
             prefix = sample.group[: number.start()]
             units[sample.group] = f"{prefix}{int(number.group()) // 4 * 4:03d}+"
         else:
@@ -237,11 +241,10 @@ def _read_boxes(path: Path) -> dict[str, list[Box]]:
     boxes: dict[str, list[Box]] = defaultdict(list)
     if not path.is_file():
         return boxes
-    with path.open(newline="", encoding="utf-8") as file:
-        for line, row in enumerate(csv.DictReader(file), start=2):
-            try:
-                box = Box(*(float(row[side]) for side in ("x0", "y0", "x1", "y1")))
-            except (KeyError, TypeError, ValueError) as error:
-                raise DatasetError(f"boxes.csv, line {line}: not a box in pixels.") from error
+    for line, row in read_table(path):
+        try:
+            box = Box(*(float(row[side]) for side in ("x0", "y0", "x1", "y1")))
             boxes[row["image"]].append(box)
+        except (KeyError, ValueError) as error:
+            raise DatasetError(f"boxes.csv, line {line}: not a box in pixels.") from error
     return boxes

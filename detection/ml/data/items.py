@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from detection.ml.data.dataset import Box, Sample
 
-UNIT = "image, or half image where a source has no stone-free images"
+UNIT = "image, or half image where a source is judged by halves"
 # As in the published pointing game: a place this close to a box counts as on it.
 POINTING_PX = 12.0
 WHOLE, LEFT, RIGHT = "", "left", "right"
@@ -35,11 +35,18 @@ class Item:
 
 
 def halved_sources(samples: Sequence[Sample]) -> frozenset[str]:
-    """Name the sources that hold boxed stone images alone: their halves are judged."""
+    """Name the sources whose halves are judged.
+
+    Those that the data folder says are, and, where it says nothing, those that hold stone images
+    alone.
+    """
     labels: dict[str, set[bool]] = {}
+    said: dict[str, bool] = {}
     for sample in samples:
         labels.setdefault(sample.source, set()).add(sample.is_stone)
-    return frozenset(source for source, seen in labels.items() if seen == {True})
+        if sample.facts.is_halved is not None:
+            said[sample.source] = sample.facts.is_halved
+    return frozenset(source for source, seen in labels.items() if said.get(source, seen == {True}))
 
 
 def judged_items(samples: Sequence[Sample], *, halved: frozenset[str]) -> list[Item]:

@@ -24,13 +24,12 @@ def draw_gallery(
     samples: dict[str, Sample],
     readings: dict[str, Reading],
     stone_map: Callable[[Sample], NDArray[np.float32]],
-    may_show: Callable[[Sample], bool],
     path: Path,
 ) -> int:
     """Draw a contact sheet of the failures; return how many it shows.
 
-    Boxes of the reference in green, findings in orange. Where the picture itself may not be
-    shown, the stone map stands in its place.
+    Boxes of the reference in green, findings in orange. Where the source's pictures may not be
+    shown, the stone map stands in the place of the picture.
     """
     shown = list({row["image"]: row for row in failures}.values())[:_GALLERY_LIMIT]
     if not shown:
@@ -39,7 +38,7 @@ def draw_gallery(
     for row in shown:
         sample = samples[row["image"]]
         reading = readings[row["image"]]
-        if may_show(sample):
+        if sample.facts.may_be_shown:
             background = sample.read()
         else:
             cells = np.sqrt(np.clip(stone_map(sample), 0, 1))
@@ -54,6 +53,23 @@ def draw_gallery(
         sheet[y : y + height, x : x + width] = tile
     cv2.imwrite(str(path), sheet, [cv2.IMWRITE_JPEG_QUALITY, 80])
     return len(tiles)
+
+
+def gallery_credits(samples: Sequence[Sample]) -> str:
+    """Say whose images the sheet shows, and of whose it shows the stone map alone."""
+    facts = {sample.source: sample.facts for sample in samples}
+    shown, hidden = (
+        ", ".join(
+            facts[source].credit or source
+            for source in sorted(facts)
+            if facts[source].may_be_shown is may_be_shown
+        )
+        for may_be_shown in (True, False)
+    )
+    if not hidden:
+        return f"Images of {shown}."
+    whose = f"Images of {shown}; of" if shown else "Of"
+    return f"{whose} {hidden} the stone map alone is shown."
 
 
 def _tile(

@@ -33,7 +33,7 @@ from detection.ml.evaluation import gate_table
 from detection.ml.evaluation.baselines import body_brightness, load_baselines
 from detection.ml.evaluation.changed import deletion_of, resolution_of, robustness_of, spread
 from detection.ml.evaluation.figures import draw_figures
-from detection.ml.evaluation.gallery import draw_gallery
+from detection.ml.evaluation.gallery import draw_gallery, gallery_credits
 from detection.ml.evaluation.levels import Judged, calibration_of, judge, judge_groups, level
 from detection.ml.evaluation.metrics import (
     baseline_rows,
@@ -51,9 +51,6 @@ from detection.ml.serving import CANNOT_ASSESS, Predictor, classify_paths
 FORMAT = 1
 METRICS_NAME = "metrics.json"
 GALLERY_NAME = "failures.jpg"
-# Pictures of these sources may be shown with their authors' names (CC BY 4.0); of others the
-# card shows the map alone.
-SHOWN_SOURCES = frozenset({"yildirim2021"})
 Report = Callable[[str], None]
 
 
@@ -211,14 +208,12 @@ def write_report(
         samples={sample.image: sample for sample in samples},
         readings=readings,
         stone_map=reader.stone_map,
-        may_show=lambda sample: sample.source in SHOWN_SOURCES,
         path=out / GALLERY_NAME,
     )
     if shown:
         metrics["figures"][GALLERY_NAME] = (
             f"{shown} images with a miss, a false alarm or a refusal: boxes of the reference in "
-            "green, findings in orange. Images of Yildirim et al. 2021 (CC BY 4.0); of Islam et "
-            "al. 2022, which is for research use, the stone map alone is shown."
+            f"green, findings in orange. {gallery_credits(samples)}"
         )
     (out / METRICS_NAME).write_text(json.dumps(_rounded(metrics), indent=1) + "\n", "utf-8")
     (out / "README.md").write_text(card_text(metrics), "utf-8")

@@ -16,7 +16,7 @@ from detection.ml.bundle import (
     write_manifest,
 )
 from detection.ml.calibration import sigmoid
-from detection.ml.data import NEIGHBOUR_SOURCES, Sample
+from detection.ml.data import Sample
 from detection.ml.errors import DatasetError
 from detection.ml.serving import SCOPE, Picture, Predictor, SeriesRule, pool, series_logit
 from detection.ml.training import choose_operating_points
@@ -53,7 +53,7 @@ def read_runs(samples: Iterable[Sample], predictor: Predictor) -> list[Run]:
     """
     groups: dict[str, list[Sample]] = {}
     for sample in samples:
-        if sample.source in NEIGHBOUR_SOURCES:
+        if sample.facts.groups_are_runs:
             groups.setdefault(sample.group, []).append(sample)
     runs = []
     for group, held in groups.items():
@@ -135,7 +135,8 @@ def _best_threshold(runs: Sequence[Run], score: Callable[[Sequence[float]], floa
     if not runs or labels.all() or not labels.any():
         raise DatasetError(
             "The data folder holds no runs of neighbouring slices with and without stones in its "
-            "training and validation parts, so that no series rule can be set on it."
+            "training and validation parts, so that no series rule can be set on it. Its "
+            "sources.csv can say of which sources the groups are such runs."
         )
     scores: NDArray[np.float64] = np.array([score(run.logits) for run in runs])
     return float(choose_operating_points(scores, labels, unit=UNIT)["balanced"]["threshold"])

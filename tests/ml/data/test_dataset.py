@@ -6,6 +6,7 @@ import pytest
 
 from detection.ml.data import PARTS, Sample, load_dataset, split, split_units, thin
 from detection.ml.data.dataset import check_split
+from detection.ml.data.sources import facts_of
 from detection.ml.errors import DatasetError
 
 
@@ -17,6 +18,7 @@ def sample(group, *, source="islam2022", is_stone=True, number=0):
         is_stone=is_stone,
         finding="stone" if is_stone else "normal",
         group=group,
+        facts=facts_of(source),
     )
 
 

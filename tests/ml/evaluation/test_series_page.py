@@ -16,6 +16,7 @@ from detection.ml.bundle import (
     write_manifest,
 )
 from detection.ml.data import Sample
+from detection.ml.data.sources import facts_of
 from detection.ml.errors import DatasetError
 from detection.ml.evaluation.series_page import page
 from detection.ml.evaluation.series_runs import (
@@ -97,7 +98,7 @@ def test_only_groups_of_neighbouring_slices_are_runs(tmp_path):
             cv2.imwrite(str(path), np.full((40, 40), 50 + number, np.uint8))
             samples.append(
                 Sample(path=path, image=path.name, source=source, is_stone=True, finding="stone",
-                       group=group)
+                       group=group, facts=facts_of(source))
             )  # fmt: skip
 
     (only,) = read_runs(samples, BrightnessPredictor())
