@@ -131,7 +131,7 @@ def _parser() -> argparse.ArgumentParser:
     verb.add_argument("--out", type=Path, required=True, metavar="PAGE.md")
     verb.add_argument("--model", type=Path, metavar="BUNDLE")
     verb.add_argument(
-        "--write", action="store_true", help="store the rule in the bundle (it gets a new digest)"
+        "--write", action="store_true", help="make a new bundle with the rule, beside the old one"
     )
     verb.add_argument(
         "--samples", nargs="*", type=Path, default=[], metavar="PATH", help="volumes to count on"

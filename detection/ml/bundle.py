@@ -4,13 +4,17 @@ import hashlib
 import json
 import os
 import re
-from collections.abc import Iterator
+import shutil
+import tempfile
+import time
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from detection.ml.backbones import FIRST_BACKBONE
+from detection.ml.calibration import wilson_interval
 from detection.ml.errors import BundleError
 from detection.ml.preprocess import Preprocessing
 
@@ -46,6 +50,15 @@ class Bundle:
         """The default operating point: name, threshold, sensitivity, specificity, unit, n."""
         with _complete(self.path):
             return self.manifest["operating_points"][self.manifest["default_operating_point"]]
+
+    @property
+    def series_point(self) -> dict[str, Any]:
+        """The point that decides about a series; without a series rule, that of single images."""
+        told = self.manifest.get("series")
+        if told is None:
+            return dict(self.operating_point)
+        with _complete(self.path):
+            return dict(told.get("operating_point") or _point_of_counts(told))
 
     @property
     def metrics(self) -> dict[str, Any]:
@@ -123,7 +136,13 @@ def backbone_name(manifest: dict[str, Any]) -> str:
 
 
 def write_manifest(folder: Path, manifest: dict[str, Any]) -> None:
-    """Write `model.json`, adding size and SHA-256 of every other file of the folder."""
+    """Write `model.json`, adding size and SHA-256 of every other file of the folder.
+
+    Raises
+    ------
+    BundleError
+        If the folder has one already: a bundle never changes.
+    """
     if not _NAME.fullmatch(manifest["name"]):
         raise ValueError(f"Not a bundle name: {manifest['name']!r}")
     files = {
@@ -132,7 +151,49 @@ def write_manifest(folder: Path, manifest: dict[str, Any]) -> None:
         if file.name != MANIFEST_NAME
     }
     content = json.dumps({"format": FORMAT, **manifest, "files": files}, indent=2)
-    (folder / MANIFEST_NAME).write_text(content + "\n", encoding="utf-8")
+    try:
+        with (folder / MANIFEST_NAME).open("x", encoding="utf-8") as file:
+            file.write(content + "\n")
+    except FileExistsError as error:
+        raise BundleError(
+            f"The model bundle {folder.name} is complete, and a bundle never changes. Make a new "
+            "one with a name of its own."
+        ) from error
+
+
+def derive_bundle(parent: Bundle, *, name: str, changes: Mapping[str, Any]) -> Bundle:
+    """Make a new bundle beside its parent: the same files, other entries of `model.json`.
+
+    The parent is left as it is; the provenance of the new bundle names it. The new folder appears
+    when it is complete.
+
+    Raises
+    ------
+    BundleError
+        If there is a bundle of that name, or the parent's files are no longer what they were.
+    """
+    root = parent.path.resolve().parent
+    target = root / name
+    provenance = {
+        **parent.manifest.get("provenance", {}),
+        "created": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+        "parent": {"name": parent.name, "digest": parent.digest},
+    }
+    building = Path(tempfile.mkdtemp(prefix=".building-", dir=root))
+    try:
+        for file_name in parent.manifest["files"]:
+            shutil.copyfile(parent.path / file_name, building / file_name)
+        manifest = {**parent.manifest, **changes, "name": name, "provenance": provenance}
+        write_manifest(building, manifest)
+        building.chmod(0o755)
+        if load_bundle(building).manifest["files"] != parent.manifest["files"]:
+            raise BundleError(f"The model bundle {parent.name} is damaged. Restore its folder.")
+        if target.exists():
+            raise BundleError(f"A model bundle {name} is there already.")
+        building.rename(target)
+    finally:
+        shutil.rmtree(building, ignore_errors=True)
+    return load_bundle(target)
 
 
 def default_bundle_path(root: Path) -> Path:
@@ -171,6 +232,20 @@ def _complete(path: Path) -> Iterator[None]:
             f"The model bundle {path.name} has an incomplete model.json. Restore its folder, or "
             "put another model version into service."
         ) from error
+
+
+def _point_of_counts(told: dict[str, Any]) -> dict[str, Any]:
+    """Describe the point of a series rule by its counts: bundles up to 2026-11 hold no more."""
+    point = {"name": "series rule", "threshold": told["threshold"], "unit": told.get("unit", "")}
+    for side, count in (("sensitivity", "n_positive"), ("specificity", "n_negative")):
+        hits, total = told.get("test", {}).get(side, (0, 0))
+        if total:
+            point |= {
+                side: hits / total,
+                f"{side}_interval": wilson_interval(hits, total),
+                count: total,
+            }
+    return point
 
 
 def _default_entry(root: Path) -> tuple[str, str]:

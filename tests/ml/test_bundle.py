@@ -4,6 +4,7 @@ from pathlib import Path
 import pytest
 
 from detection.ml.bundle import (
+    Bundle,
     default_bundle_path,
     load_bundle,
     load_default_bundle,
@@ -61,7 +62,57 @@ def test_a_changed_threshold_is_noticed_by_the_recorded_digest(folder):
         load_bundle(folder, expected_digest=digest)
 
 
+def test_a_bundle_is_never_rewritten(folder):
+    before = (folder / "model.json").read_bytes()
+
+    with pytest.raises(BundleError, match="bundle-1 is complete"):
+        write_manifest(folder, {"name": "bundle-1", "serving": {"file": "other.onnx"}})
+
+    assert (folder / "model.json").read_bytes() == before
+
+
+def bundle_of(folder, **series):
+    point = {"name": "balanced", "threshold": 0.3, "sensitivity": 0.9}
+    manifest = {"operating_points": {"balanced": point}, "default_operating_point": "balanced"}
+    return Bundle(path=folder, digest="", manifest=manifest | series)
+
+
+def test_series_point_of_a_bundle_that_holds_counts_alone(tmp_path):
+    told = {
+        "threshold": 0.65,
+        "unit": "run of neighbouring slices",
+        "test": {"n": 12, "sensitivity": [4, 4], "specificity": [8, 8]},
+    }
+
+    assert bundle_of(tmp_path, series=told).series_point == {
+        "name": "series rule",
+        "threshold": 0.65,
+        "unit": "run of neighbouring slices",
+        "sensitivity": 1.0,
+        "sensitivity_interval": pytest.approx((0.5101, 1.0), abs=1e-4),
+        "n_positive": 4,
+        "specificity": 1.0,
+        "specificity_interval": pytest.approx((0.6756, 1.0), abs=1e-4),
+        "n_negative": 8,
+    }
+
+
+def test_series_point_of_a_bundle_without_a_rule_is_that_of_images(tmp_path):
+    bundle = bundle_of(tmp_path)
+
+    assert bundle.series_point == bundle.operating_point
+
+
+def test_series_point_of_a_rule_that_nothing_was_counted_for_claims_nothing(tmp_path):
+    assert bundle_of(tmp_path, series={"threshold": 0.6}).series_point == {
+        "name": "series rule",
+        "threshold": 0.6,
+        "unit": "",
+    }
+
+
 def test_incomplete_manifest_is_said_when_it_is_needed(folder):
+    (folder / "model.json").unlink()
     write_manifest(
         folder,
         {"name": "bundle-1", "serving": {"file": "other.onnx"}, "preprocessing": {"of": "later"}},

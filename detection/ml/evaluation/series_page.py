@@ -20,6 +20,7 @@ from detection.ml.evaluation.series_runs import (
     by_rule,
     choose_rule,
     measure_runs,
+    point_of,
     read_runs,
     ways_of,
     write_rule,
@@ -46,7 +47,7 @@ def make_report(
     is_written: bool,
     report: Report,
 ) -> str:
-    """Set the rule on a data folder, store it in the bundle if asked to, and return the page.
+    """Set the rule on a data folder, make a bundle with it if asked to, and return the page.
 
     Parameters
     ----------
@@ -75,7 +76,11 @@ def make_report(
     if is_written:
         way = Way(RULE_NAME, by_rule(predictor.rule), predictor.rule.threshold)
         measured = {name: measure_runs(runs, way) for name, runs in parts.items()}
-        write_rule(predictor.bundle, predictor.rule, measured=measured)
+        point = point_of(parts["test"], predictor.rule)
+        predictor.bundle = write_rule(
+            predictor.bundle, predictor.rule, point=point, measured=measured
+        )
+        report(f"made the bundle {predictor.bundle.name}")
     bodies = ((f"phantom {n}", body) for n, body in enumerate(stone_free_phantoms(phantoms), 1))
     return page(
         parts,

@@ -1,5 +1,6 @@
 """Runs of neighbouring slices: reading them, setting the series rule on them, and counting it."""
 
+import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -8,24 +9,20 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.metrics import roc_auc_score
 
-from detection.ml.bundle import (
-    Bundle,
-    default_bundle_path,
-    load_bundle,
-    set_default_bundle,
-    write_manifest,
-)
+from detection.ml.bundle import Bundle, default_bundle_path, derive_bundle, set_default_bundle
 from detection.ml.calibration import sigmoid
 from detection.ml.data import Sample
 from detection.ml.errors import DatasetError
 from detection.ml.serving import SCOPE, Picture, Predictor, SeriesRule, pool, series_logit
-from detection.ml.training import choose_operating_points
+from detection.ml.training import choose_operating_points, operating_point
 
 # The threshold is set on these parts; the test part is only reported.
 SET_PARTS = ("train", "validation")
 
 
 UNIT = "run of neighbouring slices"
+# Between the name of the bundle a rule was set for and the time.
+_MARK = "-series-"
 
 
 @dataclass(frozen=True)
@@ -78,17 +75,41 @@ def choose_rule(runs: Sequence[Run], *, rule: SeriesRule) -> SeriesRule:
     return replace(rule, threshold=_best_threshold(runs, by_rule(rule)), scope=SCOPE)
 
 
-def write_rule(bundle: Bundle, rule: SeriesRule, *, measured: Mapping[str, Any]) -> Bundle:
-    """Store a rule in a bundle's model.json, and renew the default if it names this bundle.
+def point_of(runs: Sequence[Run], rule: SeriesRule) -> dict[str, Any]:
+    """Describe a rule as an operating point, with what it is worth on runs."""
+    return operating_point(
+        np.array([by_rule(rule)(run.logits) for run in runs]),
+        np.array([run.is_stone for run in runs], bool),
+        name="series rule",
+        threshold=rule.threshold,
+        unit=UNIT,
+    )
 
-    The bundle's digest changes with it: a version that is registered already must be left alone.
+
+def write_rule(
+    bundle: Bundle, rule: SeriesRule, *, point: Mapping[str, Any], measured: Mapping[str, Any]
+) -> Bundle:
+    """Make a new bundle with a rule beside `bundle`, which stays as it is.
+
+    If `bundle` is the default of its folder, the new one is the default from now on.
+
+    Parameters
+    ----------
+    point : mapping
+        The rule's operating point (`point_of`): what is shown beside an answer about a series.
+    measured : mapping
+        For each part what `measure_runs` counted, for the record.
     """
     root = bundle.path.resolve().parent
     is_default = (root / "default").is_file() and default_bundle_path(root).samefile(bundle.path)
-    manifest = {key: value for key, value in bundle.manifest.items() if key != "files"}
-    manifest["series"] = {**rule.to_dict(), "unit": UNIT, **measured}
-    write_manifest(bundle.path, manifest)
-    renewed = load_bundle(bundle.path)
+    # A name has at most 99 characters.
+    origin = bundle.name.partition(_MARK)[0][: 99 - len(_MARK) - 15]
+    series = {**rule.to_dict(), "unit": UNIT, "operating_point": dict(point), **measured}
+    renewed = derive_bundle(
+        bundle,
+        name=f"{origin}{_MARK}{time.strftime('%Y%m%d-%H%M%S')}",
+        changes={"series": series},
+    )
     if is_default:
         set_default_bundle(root, renewed)
     return renewed

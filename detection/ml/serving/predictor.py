@@ -30,7 +30,6 @@ from detection.ml.serving.pooling import pool
 from detection.ml.serving.series_rule import (
     SeriesRule,
     key_slices,
-    operating_point_of,
     rule_of,
     series_logit,
 )
@@ -203,7 +202,7 @@ class Predictor:
             coronal_probabilities=coronal.probabilities,
             coronal_positions_mm=pictures.coronal_positions_mm,
             key_slices=key_slices(acquired.logits, self.rule),
-            operating_point=operating_point_of(self.bundle),
+            operating_point=self.bundle.series_point,
         )
 
     def _read_plane(

@@ -8,7 +8,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from detection.ml.bundle import Bundle
-from detection.ml.calibration import wilson_interval
 
 # What stands beside every answer about a series: of a rule that was set, and of the default.
 SCOPE = (
@@ -48,26 +47,6 @@ def rule_of(bundle: Bundle) -> SeriesRule:
         threshold = float(bundle.operating_point["threshold"])
         return SeriesRule(threshold=threshold, scope=SCOPE_OF_DEFAULT)
     return SeriesRule(**{name: told[name] for name in ("threshold", "smooth", "run", "top")})
-
-
-def operating_point_of(bundle: Bundle) -> dict[str, Any]:
-    """Describe the point that decides about a series, with what it is worth on the test part.
-
-    A bundle whose rule was not set decides by the point of single images.
-    """
-    told = bundle.manifest.get("series")
-    if told is None:
-        return dict(bundle.operating_point)
-    point = {"name": "series rule", "threshold": told["threshold"], "unit": told.get("unit", "")}
-    for side, count in (("sensitivity", "n_positive"), ("specificity", "n_negative")):
-        hits, total = told.get("test", {}).get(side, (0, 0))
-        if total:
-            point |= {
-                side: hits / total,
-                f"{side}_interval": wilson_interval(hits, total),
-                count: total,
-            }
-    return point
 
 
 def curve(logits: Sequence[float | None], rule: SeriesRule) -> NDArray[np.float64]:

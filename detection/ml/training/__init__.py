@@ -8,6 +8,7 @@ from detection.ml.training.network import build_network
 from detection.ml.training.operating_points import (
     choose_operating_points,
     expected_calibration_error,
+    operating_point,
 )
 from detection.ml.training.pretrained import RANDOM, initialise
 from detection.ml.training.trainer import TrainingOptions, bundle_trained, train
@@ -27,6 +28,7 @@ __all__ = [
     "export_float32",
     "initialise",
     "measure",
+    "operating_point",
     "score",
     "train",
     "without",

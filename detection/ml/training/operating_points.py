@@ -49,10 +49,10 @@ def operating_point(
         "threshold": float(threshold),
         "unit": unit,
         "sensitivity": true_positives / positives if positives else None,
-        "sensitivity_interval": wilson_interval(true_positives, positives),
+        "sensitivity_interval": wilson_interval(true_positives, positives) if positives else None,
         "n_positive": positives,
         "specificity": true_negatives / negatives if negatives else None,
-        "specificity_interval": wilson_interval(true_negatives, negatives),
+        "specificity_interval": wilson_interval(true_negatives, negatives) if negatives else None,
         "n_negative": negatives,
     }
 

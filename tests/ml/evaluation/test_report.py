@@ -66,6 +66,7 @@ def ungated(tmp_path_factory):
     target = tmp_path_factory.mktemp("models") / source.name
     shutil.copytree(source, target, ignore=shutil.ignore_patterns(GATE_NAME))
     manifest = json.loads((target / MANIFEST_NAME).read_text())
+    (target / MANIFEST_NAME).unlink()
     write_manifest(target, {key: value for key, value in manifest.items() if key != "gate"})
     return target
 

@@ -2,6 +2,7 @@ import json
 import shutil
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import cv2
 import numpy as np
@@ -17,12 +18,13 @@ from detection.ml.bundle import (
 )
 from detection.ml.data import Sample
 from detection.ml.data.sources import facts_of
-from detection.ml.errors import DatasetError
+from detection.ml.errors import BundleError, DatasetError
 from detection.ml.evaluation.series_page import page
 from detection.ml.evaluation.series_runs import (
     Run,
     choose_rule,
     measure_runs,
+    point_of,
     read_runs,
     ways_of,
     write_rule,
@@ -107,24 +109,52 @@ def test_only_groups_of_neighbouring_slices_are_runs(tmp_path):
     assert list(only.logits) == sorted(only.logits)
 
 
-def test_written_rule_travels_with_the_bundle_and_the_default_follows(tmp_path):
+def contents(folder: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in folder.iterdir()}
+
+
+def test_written_rule_travels_with_a_new_bundle_and_the_default_follows(tmp_path):
     root = tmp_path / "ml_models"
     source = default_bundle_path(MODELS)
     target = root / source.name
     shutil.copytree(source, target)
     told = load_bundle(target).manifest
+    (target / "model.json").unlink()
     write_manifest(target, {k: v for k, v in told.items() if k not in ("files", "series")})
     set_default_bundle(root, load_bundle(target))
-    before = load_default_bundle(root)
+    before, untouched = load_default_bundle(root), contents(target)
+    rule = SeriesRule(threshold=0.61)
 
-    write_rule(before, SeriesRule(threshold=0.61), measured={"test": {"n": 12}})
+    written = write_rule(
+        before, rule, point=point_of([*QUIET, *STONES], rule), measured={"test": {"n": 12}}
+    )
 
     after = load_default_bundle(root)
+    assert contents(target) == untouched
+    assert (after, after.path.parent) == (written, root)
+    assert after.name == after.path.name != before.name
+    assert {path.name for path in root.iterdir()} == {"default", before.name, after.name}
+    assert after.manifest["provenance"]["parent"] == {"name": before.name, "digest": before.digest}
+    assert after.manifest["provenance"]["commit"] == before.manifest["provenance"]["commit"]
+    assert after.series_point == {
+        "name": "series rule",
+        "threshold": 0.61,
+        "unit": "run of neighbouring slices",
+        "sensitivity": 1.0,
+        "sensitivity_interval": pytest.approx([0.5101, 1.0], abs=1e-4),
+        "n_positive": 4,
+        "specificity": 1.0,
+        "specificity_interval": pytest.approx([0.5101, 1.0], abs=1e-4),
+        "n_negative": 4,
+    }
     assert rule_of(before).threshold == before.operating_point["threshold"]
     assert "single images" in rule_of(before).scope
     assert rule_of(after) == SeriesRule(threshold=0.61)
     assert after.manifest["series"]["test"] == {"n": 12}
-    assert {k: v for k, v in after.manifest.items() if k != "series"} == before.manifest
+    new = ("series", "name", "provenance")
+    assert {k: v for k, v in after.manifest.items() if k not in new} == {
+        k: v for k, v in before.manifest.items() if k not in new
+    }
     json.dumps(load_bundle(after.path).manifest)
 
 
@@ -160,7 +190,34 @@ def test_a_bundle_outside_the_shipped_folder_is_written_alone(tmp_path):
     source = default_bundle_path(MODELS)
     shutil.copytree(source, tmp_path / source.name)
 
-    written = write_rule(load_bundle(tmp_path / source.name), RULE, measured={})
+    written = write_rule(load_bundle(tmp_path / source.name), RULE, point={}, measured={})
 
     assert rule_of(written) == RULE
     assert not (tmp_path / "default").exists()
+
+
+def test_rule_written_again_makes_a_third_bundle_with_a_name_of_its_own(tmp_path, monkeypatch):
+    source = default_bundle_path(MODELS)
+    shutil.copytree(source, tmp_path / source.name)
+    times = iter(["20261130-120000", "20261130-120001", "20261130-120001"])
+    clock = SimpleNamespace(strftime=lambda _: next(times))
+    monkeypatch.setattr("detection.ml.evaluation.series_runs.time", clock)
+
+    second = write_rule(load_bundle(tmp_path / source.name), RULE, point={}, measured={})
+    third = write_rule(second, RULE, point={}, measured={})
+
+    assert second.name == f"{source.name}-series-20261130-120000"
+    assert third.name == f"{source.name}-series-20261130-120001"
+    assert third.manifest["provenance"]["parent"]["name"] == second.name
+    before = contents(third.path)
+    with pytest.raises(BundleError, match="is there already"):
+        write_rule(second, RULE, point={}, measured={})
+    assert contents(third.path) == before
+    assert len(list(tmp_path.iterdir())) == 3
+
+
+def test_point_of_runs_of_one_kind_claims_nothing_of_the_other():
+    point = point_of(STONES, RULE)
+
+    assert (point["sensitivity"], point["n_positive"]) == (1.0, 4)
+    assert (point["specificity"], point["specificity_interval"]) == (None, None)
