@@ -12,7 +12,7 @@ from django.utils import timezone
 from detection.models import SourceFile, Study, StudyIdentifiers
 from detection.models.encryption import blind_indices, name_stem
 
-# Kept far from the ends of what a database can hold in any time zone.
+# Dates stay far from the ends of what a database can hold in any time zone.
 _FIRST_DAY = datetime.date(1970, 1, 2)
 _LAST_DAY = datetime.date(2999, 12, 30)
 
@@ -77,7 +77,7 @@ class StudyFilter(django_filters.FilterSet):
         number = re.fullmatch(r"(?:study\s*)?#?\s*(\d{1,18})", value.strip(), re.IGNORECASE)
         wanted = Q(pk=int(number[1])) if number else Q(pk=None)
         if self.request.user.has_perm("detection.view_identifiers"):
-            # They lie encrypted: a complete one is found, a part of one is not.
+            # They are stored encrypted: a complete one is found, a part of one is not.
             names = blind_indices(name_stem(value), field="name")
             patients = blind_indices(value, field="patient_id")
             accessions = blind_indices(value, field="accession_number")

@@ -1,4 +1,4 @@
-"""The administration: history to read, model versions to put into service, retrainings to run."""
+"""The administration: predictions, looks at identifiers, model versions and retrainings."""
 
 from detection.admin.identifiers import IdentifierAccessAdmin
 from detection.admin.predictions import PredictionAdmin

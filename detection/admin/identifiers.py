@@ -1,4 +1,4 @@
-"""Who looked at whose study it is."""
+"""The log of looks at patients' identifiers."""
 
 from django.contrib import admin
 

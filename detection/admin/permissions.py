@@ -1,6 +1,6 @@
-"""What nobody may do in the administration."""
+"""The permission that nobody has in the administration."""
 
 
 def never(self, request, obj=None):
-    # What was read, put into service or trained is never edited, only added to by services.
+    # Readings, activations and looks are never edited here; only services add to them.
     return False

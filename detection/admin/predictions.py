@@ -1,4 +1,4 @@
-"""The history: predictions and their findings, to read."""
+"""Predictions and their findings, which nobody can edit."""
 
 from django.contrib import admin
 from django.utils import timezone

@@ -18,7 +18,7 @@ _ACTIVATIONS_SHOWN = 10
 
 
 def _readable(values):
-    """Show nested figures one a line, rounded as far as they carry meaning."""
+    """Return nested figures as preformatted text, one a line, rounded to four digits."""
     return format_html('<pre class="figures">{}</pre>', "\n".join(_lines(values, indent="")))
 
 

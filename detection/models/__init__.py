@@ -1,4 +1,4 @@
-"""What the database keeps: studies and their files, predictions, and the model registry."""
+"""The tables of the reading room: studies, their files and identifiers, predictions, models."""
 
 from detection.models.identifiers import IdentifierAccess, StudyIdentifiers
 from detection.models.predictions import Finding, Prediction

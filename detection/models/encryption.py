@@ -1,7 +1,7 @@
-"""Text that may name a person, kept encrypted, and the keyed index by which it is found again.
+"""Encrypted text that may name a person, and the keyed index that finds it again.
 
-The keys are those of IDENTIFIER_KEYS: the first one encrypts, every one decrypts, so that a new
-key is put in front of the old ones and `manage.py rotate_identifier_keys` does the rest.
+The first key of IDENTIFIER_KEYS encrypts, and every one decrypts. A new key is put in front of
+the old ones; `manage.py rotate_identifier_keys` then encrypts everything with it.
 """
 
 import hashlib
@@ -16,12 +16,12 @@ from django.db import models
 
 UNREADABLE = "(not readable: its key is missing)"
 _ENDINGS = (".nii.gz", ".nii", ".png", ".jpeg", ".jpg", ".dcm", ".zip")
-# So that the index key is never the key that encrypts.
+# The index key must never be the key that encrypts.
 _INDEX_PURPOSE = b"kidneyweb blind index"
 
 
 class Unreadable(str):
-    """What stands in place of a text whose key is missing; saving it keeps the stored token."""
+    """The placeholder of a text whose key is missing; saving it keeps the stored token."""
 
     token: str
 
@@ -32,7 +32,7 @@ def encrypt(text: str) -> str:
 
 
 def decrypt(token: str) -> str:
-    """Return the text of a token, or `UNREADABLE` if none of the keys fits."""
+    """Return the text of a token, or an `Unreadable` if none of the keys fits."""
     try:
         return _fernet(tuple(settings.IDENTIFIER_KEYS)).decrypt(token.encode()).decode()
     except InvalidToken:
@@ -42,15 +42,15 @@ def decrypt(token: str) -> str:
 
 
 def blind_index(text: str, *, field: str) -> str:
-    """Return what finds an equal text of a field again, under the newest key; "" for no text."""
+    """Return the index of a field's text under the newest key; "" for no text."""
     found = blind_indices(text, field=field)
     return found[0] if found else ""
 
 
 def blind_indices(text: str, *, field: str) -> list[str]:
-    """Return the index under each key, newest first: rows of before a rotation are found too.
+    """Return the index under each key, newest first, so that rows older than a rotation are found.
 
-    Letters' case and blanks around the text make no difference.
+    Upper and lower case, and how many blanks there are, make no difference.
     """
     word = " ".join(text.split()).casefold()
     if not word:
@@ -63,7 +63,7 @@ def blind_indices(text: str, *, field: str) -> list[str]:
 
 
 def name_stem(name: str) -> str:
-    """Return a file's name without folders and ending: the form in which it is looked up."""
+    """Return a file's name without folders and known ending, the form that is indexed."""
     last = name.replace("\\", "/").rpartition("/")[2]
     for ending in _ENDINGS:
         if last.casefold().endswith(ending) and len(last) > len(ending):
@@ -72,7 +72,7 @@ def name_stem(name: str) -> str:
 
 
 class EncryptedTextField(models.TextField):
-    """A text that lies encrypted in the database; "" stays "". It cannot be searched."""
+    """A text that the database holds encrypted; "" stays "". Only `isnull` can be asked of it."""
 
     def get_prep_value(self, value: Any) -> Any:
         value = super().get_prep_value(value)
@@ -84,7 +84,7 @@ class EncryptedTextField(models.TextField):
         return decrypt(value) if value else value
 
     def get_lookup(self, lookup_name: str) -> Any:
-        # Two tokens of one text differ: only whether there is one can be asked.
+        # Two tokens of one text differ, so that no comparison would find it.
         return super().get_lookup(lookup_name) if lookup_name == "isnull" else None
 
 
@@ -92,7 +92,7 @@ class EncryptedTextField(models.TextField):
 def _fernet(keys: tuple[str, ...]) -> MultiFernet:
     if not keys:
         raise ImproperlyConfigured(
-            "IDENTIFIER_KEYS is empty, so that nothing can be stored that may name a person. "
+            "IDENTIFIER_KEYS is empty: text that may name a person cannot be stored. "
             "See .env.example."
         )
     return MultiFernet([Fernet(key) for key in keys])

@@ -1,4 +1,4 @@
-"""Whose study it is, encrypted and apart from everything else, and who has looked."""
+"""Patients' identifiers, encrypted and apart from all else, and the log of looks at them."""
 
 from django.conf import settings
 from django.db import models
@@ -8,9 +8,10 @@ from detection.models.studies import Study
 
 
 class StudyIdentifiers(models.Model):
-    """What a hospital needs to find a study again, as its DICOM files say it.
+    """The identifiers of one study as its DICOM files state them, encrypted.
 
-    Nothing else of the database, no file, log or address holds any of it.
+    A hospital finds its study again by them. Volumes, maps and logs hold none of them, and
+    addresses none in clear text.
     """
 
     study = models.OneToOneField(Study, on_delete=models.CASCADE, related_name="identifiers")
@@ -19,14 +20,14 @@ class StudyIdentifiers(models.Model):
     birth_date = EncryptedTextField(blank=True, default="")
     accession_number = EncryptedTextField(blank=True, default="")
     study_uid = EncryptedTextField(blank=True, default="")
-    # Keyed indices: who may see identifiers finds a study by them.
+    # Keyed indices: a user who may see identifiers finds a study by them.
     patient_id_index = models.CharField(max_length=64, blank=True, default="", db_index=True)
     accession_number_index = models.CharField(max_length=64, blank=True, default="", db_index=True)
     created_at = models.DateTimeField(auto_now_add=True)
 
     class Meta:
         verbose_name_plural = "study identifiers"
-        # Seen through `view_identifiers` of the study alone, and never in the administration.
+        # The permission `view_identifiers` of Study shows them; the administration never does.
         default_permissions = ()
 
     def __str__(self) -> str:
@@ -34,7 +35,7 @@ class StudyIdentifiers(models.Model):
 
 
 class IdentifierAccess(models.Model):
-    """One entry of the append-only log of who was shown the identifiers of which study."""
+    """One look of a user at the identifiers of a study, in a log that only grows."""
 
     study = models.ForeignKey(Study, on_delete=models.PROTECT, related_name="identifier_accesses")
     user = models.ForeignKey(

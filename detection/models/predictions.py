@@ -9,7 +9,7 @@ from detection.models.studies import Series, Study
 
 
 class Prediction(models.Model):
-    """One reading of one series by one model version. Never edited once it has finished."""
+    """One reading of one series by one model version, never edited once it has finished."""
 
     class Status(models.TextChoices):
         QUEUED = "queued", "Queued"
@@ -25,27 +25,27 @@ class Prediction(models.Model):
     model_version = models.ForeignKey(
         ModelVersion, on_delete=models.PROTECT, related_name="predictions"
     )
-    # That of the model version, and then the one that decided (a series has its own): copied, so
-    # that a re-tuned threshold never rewrites history.
+    # Copied from the model version, so that a re-tuned threshold never rewrites history. A
+    # finished reading holds the point that decided: a series has one of its own.
     operating_point = models.JSONField()
     status = models.CharField(max_length=16, choices=Status, default=Status.QUEUED)
     verdict = models.CharField(max_length=16, choices=Study.Verdict, blank=True)
     probability = models.FloatField(null=True, blank=True, editable=False)
-    # Why there is no verdict (cannot assess, failed), in a sentence for the reader.
+    # For the reader: why the series was not assessed, or why the reading failed.
     message = models.CharField(max_length=255, blank=True)
-    # [{"code": "series_rule", "text": "..."}]: what the model says; the series has its own.
+    # [{"code": "series_rule", "text": "..."}]: those of the reading; the series has its own.
     notices = models.JSONField(default=list, blank=True)
     # How far a running reading has come; both 0 until the first slices are read.
     slices_done = models.PositiveIntegerField(default=0, editable=False)
     slices_total = models.PositiveIntegerField(default=0, editable=False)
-    # A probability for each slice as it was acquired, and for each slice of the coronal reformat;
-    # null where the slice cannot be assessed, empty where nothing was read.
+    # One probability for each acquired slice and for each coronal slab: null where it could not be
+    # assessed. The lists are empty where nothing was read.
     slice_probabilities = models.JSONField(default=list, blank=True)
     coronal_probabilities = models.JSONField(default=list, blank=True)
     coronal_positions_mm = models.JSONField(default=list, blank=True)
     # The slices to look at first, by number from 0.
     key_slices = models.JSONField(default=list, blank=True)
-    # What `detection.ml.serving.save_stone_map` wrote, below MEDIA_ROOT; empty if there is none.
+    # The file of the stone map, relative to MEDIA_ROOT; empty if there is none.
     map_path = models.CharField(max_length=255, blank=True, editable=False)
     attempts = models.PositiveSmallIntegerField(default=0, editable=False)
     created_at = models.DateTimeField(auto_now_add=True)
@@ -94,9 +94,9 @@ class Prediction(models.Model):
 
 
 class Finding(models.Model):
-    """One located stone candidate, in pixels of the image it was found on.
+    """One stone candidate of a prediction, with its box in pixels of the slice that shows it best.
 
-    On a volume it is merged over neighbouring slices and measured; what is not known is empty.
+    In a volume it may span neighbouring slices and be measured. Unknown numbers are null.
     """
 
     prediction = models.ForeignKey(Prediction, on_delete=models.CASCADE, related_name="findings")
@@ -108,12 +108,12 @@ class Finding(models.Model):
     x1 = models.FloatField()
     y1 = models.FloatField()
     probability = models.FloatField()
-    # Longest side of the box, where the pixel spacing is known. Not a measured stone size.
+    # The longer side of the box, on a picture of known pixel spacing. It is no stone size.
     extent_mm = models.FloatField(null=True, blank=True)
-    # First and last slice, both inside, in the finding's plane.
+    # In a volume: the first and the last slice of the plane that show it.
     slice_first = models.PositiveIntegerField(null=True, blank=True)
     slice_last = models.PositiveIntegerField(null=True, blank=True)
-    # Measured by the half-maximum contour.
+    # In a volume in HU, measured by the half-maximum contour.
     diameter_mm = models.FloatField(null=True, blank=True)
     volume_mm3 = models.FloatField(null=True, blank=True)
     mean_hu = models.FloatField(null=True, blank=True)

@@ -1,4 +1,4 @@
-"""The model registry: versions, which one served when, and the trainings that made them."""
+"""The model registry: versions, their activations, trainings and the data these saw."""
 
 import uuid
 
@@ -9,7 +9,7 @@ from detection.ml.backbones import BACKBONES
 
 
 class DatasetSnapshot(models.Model):
-    """The data one training saw, known by the fingerprint of its manifest, boxes and images."""
+    """One state of a data folder that was trained on, told by the fingerprint of its content."""
 
     folder = models.CharField(max_length=255)
     fingerprint = models.CharField(max_length=64, unique=True)
@@ -23,7 +23,7 @@ class DatasetSnapshot(models.Model):
 
 
 class TrainingRun(models.Model):
-    """One retraining asked for by an administrator: a child process of the training worker."""
+    """One retraining that an administrator asked for; the training worker runs it as a child."""
 
     class Status(models.TextChoices):
         QUEUED = "queued", "Queued"
@@ -40,7 +40,7 @@ class TrainingRun(models.Model):
     )
     # A folder name below TRAINING_DATA_ROOT, never a path of the server.
     data_folder = models.CharField(max_length=255)
-    # A name of `BACKBONES`. Those there are change with the code, so that the database lists none.
+    # A name of `BACKBONES`. The code decides which there are, so that the database lists none.
     architecture = models.CharField(max_length=40, default="resnet50")
     seed = models.PositiveIntegerField(default=1)
     epochs = models.PositiveSmallIntegerField(default=2)
@@ -71,7 +71,7 @@ class TrainingRun(models.Model):
 
     @property
     def architecture_title(self) -> str:
-        """Return the architecture as people write it; its name, if this version has it no more."""
+        """Return the architecture's title, or its name if this release has it no more."""
         known = BACKBONES.get(self.architecture)
         return known.title if known else self.architecture
 
@@ -81,13 +81,13 @@ class TrainingRun(models.Model):
 
 
 class ModelVersion(models.Model):
-    """One model bundle that this installation knows. The bundle's folder never changes."""
+    """One model bundle that this installation knows; the bundle's folder never changes."""
 
     class Origin(models.TextChoices):
         SHIPPED = "shipped", "Shipped with the project"
         SITE = "site", "Trained here"
 
-    # The bundle's name and its folder's name: below ml_models/ (shipped) or MODEL_ROOT (site).
+    # The bundle and its folder share it; the folder is below ml_models/ (shipped) or MODEL_ROOT.
     name = models.CharField(max_length=100, unique=True)
     origin = models.CharField(max_length=16, choices=Origin)
     # SHA-256 of the bundle's model.json, which holds the checksums of the other files.
@@ -111,16 +111,15 @@ class ModelVersion(models.Model):
 
 
 class ModelActivation(models.Model):
-    """One entry of the append-only log of which model version served when.
+    """One moment at which a model version went into service, in a log that only grows.
 
-    The newest entry names the model in service; going back is one more entry. Nothing here is
-    ever edited or deleted.
+    The newest row names the model in service, and going back is one more row.
     """
 
     model_version = models.ForeignKey(
         ModelVersion, on_delete=models.PROTECT, related_name="activations"
     )
-    # Empty for the first activation, which the installation itself does.
+    # Empty for the first activation, which the installation makes by itself.
     activated_by = models.ForeignKey(
         settings.AUTH_USER_MODEL, on_delete=models.PROTECT, null=True, blank=True
     )

@@ -1,4 +1,4 @@
-"""Uploads, the studies that came out of them, and the files they were made of."""
+"""Uploads, the studies and series made of them, and the rows of the import report."""
 
 import uuid
 
@@ -10,7 +10,7 @@ from detection.models.encryption import EncryptedTextField
 
 
 class Upload(models.Model):
-    """What one person sent in one go: the files, and one import task for all of them."""
+    """The files that one person sent in one go; they are imported together."""
 
     class Status(models.TextChoices):
         RECEIVED = "received", "Received"
@@ -42,10 +42,10 @@ class Upload(models.Model):
 
 
 class Study(models.Model):
-    """One examination as the reading room shows it: a picture, or the slices of one DICOM study.
+    """One examination as the reading room shows it: a picture, a volume file or a DICOM study.
 
-    What the history shows and filters by (status, verdict, probability, largest stone) is copied
-    here from the latest prediction of the chosen series, so that a list reads one table.
+    Status, verdict, probability and largest stone are copied from the newest prediction of the
+    chosen series, so that the history reads one table.
     """
 
     class Status(models.TextChoices):
@@ -73,13 +73,13 @@ class Study(models.Model):
     status = models.CharField(max_length=16, choices=Status, default=Status.RECEIVED)
     verdict = models.CharField(max_length=16, choices=Verdict, blank=True)
     probability = models.FloatField(null=True, blank=True, editable=False)
-    # One sentence for the reader when there is no verdict: why the file was refused or the
-    # prediction failed.
+    # For the reader: why the files were refused, why the series was not assessed, or why the
+    # reading failed.
     message = models.CharField(max_length=255, blank=True)
-    # The name of its first file as it was sent: for who may see identifiers.
+    # The name of its first file as it was sent, shown to users who may see identifiers.
     name = EncryptedTextField(blank=True, default="", editable=False)
     file_count = models.PositiveIntegerField(default=1, editable=False)
-    # Of the chosen series and its latest prediction.
+    # Copied from the chosen series and its newest prediction.
     slices = models.PositiveIntegerField(default=0, editable=False)
     plane = models.CharField(max_length=16, blank=True, default="", editable=False)
     largest_stone_mm = models.FloatField(null=True, blank=True, editable=False)
@@ -119,9 +119,10 @@ class Study(models.Model):
 
 
 class Series(models.Model):
-    """One decoded stack of slices, kept as a canonical volume file below MEDIA_ROOT.
+    """One decoded stack of slices, kept as a volume file in canonical orientation.
 
-    The file holds what `detection.imaging.volume.save_volume` wrote; it is served by no URL.
+    The file lies below MEDIA_ROOT and no address serves it. Views send cuts of it and, for the 3D
+    view, a reduced copy.
     """
 
     uuid = models.UUIDField(default=uuid.uuid4, unique=True, editable=False)
@@ -130,7 +131,7 @@ class Series(models.Model):
     slices = models.PositiveIntegerField()
     rows = models.PositiveIntegerField()
     columns = models.PositiveIntegerField()
-    # Hounsfield units, or an 8-bit picture whose HU are lost.
+    # Hounsfield units, else 8-bit grey whose HU are lost.
     is_hu = models.BooleanField()
     plane = models.CharField(max_length=16)
     row_spacing_mm = models.FloatField(null=True, blank=True)
@@ -138,11 +139,11 @@ class Series(models.Model):
     slice_spacing_mm = models.FloatField(null=True, blank=True)
     # Our own words, such as "axial, 300 slices, 1.0 mm": never the file's description.
     description = models.CharField(max_length=255, blank=True, default="")
-    # [{"code": "missing_slices", "text": "About 2 slices are missing ..."}]: what the import found.
+    # [{"code": "missing_slices", "text": "About 2 slices are missing ..."}]: of the import.
     notices = models.JSONField(default=list, blank=True)
-    # The series that speaks for its study: by rule, or because somebody picked it. One a study.
+    # This one speaks for its study, by rule or because somebody picked it. One series a study does.
     is_chosen = models.BooleanField(default=True)
-    # By which method everything that names a person was left out of the stored volume.
+    # The method by which everything that names a person was left out of the stored volume.
     deidentification = models.CharField(max_length=255, blank=True, default="")
 
     class Meta:
@@ -170,22 +171,21 @@ class SourceFile(models.Model):
     series = models.ForeignKey(
         Series, on_delete=models.SET_NULL, related_name="source_files", null=True, blank=True
     )
-    # As the browser named it, which may be a patient's name: never for a path, never for a log.
+    # The browser's name for it, often a patient's: no path and no log may hold it.
     display_name = EncryptedTextField()
     # The path inside the archive, if it came in one; `display_name` is then the archive's.
     archive_member = EncryptedTextField(blank=True, default="")
-    # Finds an equal name again, without its ending (detection.models.encryption).
+    # Keyed index of the name without its ending (detection.models.encryption).
     name_index = models.CharField(
         max_length=64, blank=True, default="", db_index=True, editable=False
     )
     kind = models.CharField(max_length=16, blank=True)
     size_bytes = models.PositiveBigIntegerField()
     sha256 = models.CharField(max_length=64)
-    # Below MEDIA_ROOT/quarantine; empty once the bytes were decoded or refused and deleted.
+    # Relative to MEDIA_ROOT; empty once the file is imported or refused and its bytes are deleted.
     quarantine_path = models.CharField(max_length=255, blank=True, editable=False)
     status = models.CharField(max_length=16, choices=Status, default=Status.RECEIVED)
-    # A word of detection.imaging for the reason, such as "not_ct"; then the reason in a sentence,
-    # and what the sender can do.
+    # The code of the reason, such as "not_ct"; the reason in a sentence; what the sender can do.
     code = models.CharField(max_length=64, blank=True, default="")
     reason = models.CharField(max_length=255, blank=True)
     advice = models.CharField(max_length=255, blank=True, default="")

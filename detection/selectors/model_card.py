@@ -1,4 +1,4 @@
-"""What is known of a model version: its model.json, and the model card if it is its own."""
+"""The manifest of a model version, and the shipped model card with its figures."""
 
 import hashlib
 import json
@@ -40,12 +40,12 @@ def model_manifest(*, model_version: ModelVersion) -> dict[str, Any] | None:
 
 
 def model_card() -> ModelCard | None:
-    """Return the shipped model card; None if there is none that this version can read."""
+    """Return the shipped model card; None if there is none that this release can read."""
     try:
         metrics = json.loads((_root() / _METRICS_NAME).read_text(encoding="utf-8"))
         return ModelCard(metrics=metrics, sections=tuple(card_sections(metrics)))
     except (OSError, ValueError, LookupError, TypeError, AttributeError):
-        # A card of an older report is as good as none: the page then shows the model alone.
+        # A card of an older report counts as none: the page then shows the model alone.
         return None
 
 

@@ -1,4 +1,4 @@
-"""What was read of a study."""
+"""The newest reading of a study, and the file of its stone map."""
 
 from pathlib import Path
 
@@ -8,7 +8,7 @@ from detection.models import Prediction, Study
 
 
 def prediction_latest(*, study: Study) -> Prediction | None:
-    """Return the newest prediction of the series that speaks for a study, with all it found."""
+    """Return the newest prediction of a study's chosen series, with its findings, or None."""
     return (
         Prediction.objects.filter(series__study=study, series__is_chosen=True)
         .select_related("model_version", "series")
@@ -19,5 +19,5 @@ def prediction_latest(*, study: Study) -> Prediction | None:
 
 
 def prediction_map_path(*, prediction: Prediction) -> Path | None:
-    """Return where the stone map lies, if there is one. Only after the user was checked."""
+    """Return the path of the stone map, if there is one. The caller has checked the user."""
     return Path(settings.MEDIA_ROOT) / prediction.map_path if prediction.map_path else None

@@ -1,4 +1,4 @@
-"""Which model versions there are, which one is in service, and what can be trained on."""
+"""The model in service and its log, the folders of bundles, and the folders of training data."""
 
 from pathlib import Path
 
@@ -9,13 +9,13 @@ from detection.models import ModelActivation, ModelVersion
 
 
 def model_version_active() -> ModelVersion | None:
-    """Return the model version in service: the one the newest activation names."""
+    """Return the model version in service, which the newest activation names, or None."""
     newest = ModelActivation.objects.select_related("model_version").order_by("-pk").first()
     return newest.model_version if newest else None
 
 
 def activation_list() -> QuerySet[ModelActivation]:
-    """Return who put which version into service, newest first."""
+    """Return the activations with their version and user, newest first."""
     return ModelActivation.objects.select_related("model_version", "activated_by").order_by("-pk")
 
 
@@ -33,8 +33,8 @@ def model_root(*, origin: str) -> Path:
 def training_data_folders() -> list[str]:
     """Return the names of the folders that can be trained on, sorted.
 
-    Only folders that lie directly below TRAINING_DATA_ROOT and hold a manifest: a link that
-    leads out of it is not listed.
+    Such a folder lies directly below TRAINING_DATA_ROOT and holds a manifest. A link that leads
+    out of the root is not listed.
     """
     root = Path(settings.TRAINING_DATA_ROOT)
     if not root.is_dir():

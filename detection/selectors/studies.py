@@ -1,4 +1,4 @@
-"""Which uploads and studies a person may see."""
+"""The uploads and studies that a user may see, with their series and import reports."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -10,7 +10,7 @@ from django.db.models import Case, Count, Prefetch, QuerySet, When
 from accounts.models import User
 from detection.models import Prediction, Series, SourceFile, Study, StudyIdentifiers, Upload
 
-# What was refused or skipped stands first; of a long report the rest is only counted.
+# A report shows so many rows, problems first, and only counts the rest.
 REPORT_ROWS = 200
 _REPORT_ORDER = (
     SourceFile.Status.REFUSED,
@@ -22,7 +22,7 @@ _REPORT_ORDER = (
 
 @dataclass(frozen=True)
 class ImportReport:
-    """What became of the files of an upload or of a study: the counts, and the first rows."""
+    """The outcome of the files of an upload or a study: the counts, and the first rows."""
 
     accepted: int
     skipped: int
@@ -71,7 +71,7 @@ def series_list(*, study: Study) -> list[Series]:
 
 
 def import_report(*, of: Study | Upload) -> ImportReport:
-    """Return what became of the files of a study or an upload, problems first."""
+    """Return the import report of a study or an upload, problems first."""
     files = of.source_files
     counts = dict(files.order_by().values_list("status").annotate(Count("pk")))
     order = Case(*(When(status=status, then=at) for at, status in enumerate(_REPORT_ORDER)))
@@ -86,12 +86,12 @@ def import_report(*, of: Study | Upload) -> ImportReport:
 
 
 def has_identifiers(*, study: Study) -> bool:
-    """Say whether it is known whose study it is; only a service shows it."""
+    """Say whether identifiers of a study are stored; only a service shows them."""
     return StudyIdentifiers.objects.filter(study=study).exists()
 
 
 def series_volume_path(*, series: Series) -> Path:
-    """Return where the pixels of a series lie. Only for views that have checked the user."""
+    """Return the path of a series' volume file. The caller has checked the user."""
     return Path(settings.MEDIA_ROOT) / series.volume_path
 
 

@@ -1,4 +1,4 @@
-"""What a retraining can be of, and what it would start from."""
+"""The architecture of the model in service, and the weights a retraining starts from."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,9 +13,9 @@ from detection.selectors.registry import model_version_active, model_version_pat
 
 @dataclass(frozen=True)
 class TrainingStart:
-    """What a training starts from: the value of `--init`, and how a person is told.
+    """The start of a training: the value of `--init`, and its name for people.
 
-    `warning` is a sentence where the start is a poor one.
+    `warning` is a sentence if the start is a poor one.
     """
 
     init: str
@@ -26,8 +26,8 @@ class TrainingStart:
 def architecture_in_service() -> str:
     """Return the architecture of the model in service, or the default one if there is none.
 
-    A model version whose bundle cannot be read counts as one of before there was a choice: to
-    train from it then fails with the sentence that says what is wrong with the bundle.
+    A bundle that cannot be read counts as one that names no architecture. A training from it
+    fails with a sentence on what is wrong with the bundle.
     """
     active = model_version_active()
     if active is None:
@@ -36,10 +36,10 @@ def architecture_in_service() -> str:
 
 
 def training_start(*, architecture: str) -> TrainingStart:
-    """Return what a training of this architecture, one of `BACKBONES`, starts from now.
+    """Return the start of a training of this architecture, one of `BACKBONES`.
 
-    The model in service if it is of that architecture, else the ImageNet weights that the
-    installation keeps below IMAGENET_ROOT, else random values.
+    It is the model in service if that has the architecture, else the ImageNet weights below
+    IMAGENET_ROOT, else random weights.
     """
     active = model_version_active()
     if active is not None and architecture_in_service() == architecture:

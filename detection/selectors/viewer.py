@@ -1,4 +1,4 @@
-"""What the viewer must know of a series and its reading before it shows the first slice."""
+"""The record of a series and its reading that the viewer needs before the first slice."""
 
 import math
 from collections.abc import Sequence
@@ -15,10 +15,10 @@ from detection.selectors.volumes import volume_opened
 
 @dataclass(frozen=True)
 class PlaneShown:
-    """One plane of a volume: `(slices, rows, columns)` of its cuts, in its own order.
+    """One plane of a volume: `size` counts its slices, rows and columns.
 
-    `axes` says of each which axis of the volume it is and whether it is reversed, `spacing_mm`
-    how far apart its elements are. `letters` stand at the edges: left, right, top, bottom.
+    In this order `axes` tells the axis of the volume and whether it is reversed, and `spacing_mm`
+    how far apart neighbours are. `letters` stand at the left, right, top and bottom edge.
     """
 
     name: Plane
@@ -38,9 +38,9 @@ class Scores:
 
 @dataclass(frozen=True)
 class FindingPlace:
-    """Where a finding lies in the array of the volume, in slices, rows and columns.
+    """The place of a finding in the array of the volume, in slices, rows and columns.
 
-    `edges` are its first and its last edge along each axis.
+    `edges` are its first and its last edge along each axis. A finding below the threshold is faint.
     """
 
     rank: int
@@ -51,7 +51,7 @@ class FindingPlace:
 
 @dataclass(frozen=True)
 class OpenedSeries:
-    """A series and, as far as `scores` and `findings` are filled, the reading of it."""
+    """A series as the viewer shows it, with the scores and findings of its reading, if any."""
 
     planes: tuple[PlaneShown, ...]
     is_hu: bool
@@ -66,9 +66,9 @@ class OpenedSeries:
 def series_opened(
     *, series: Series, prediction: Prediction | None, findings: Sequence[Finding]
 ) -> OpenedSeries | None:
-    """Return what is known of a series and its reading, or None if its file is missing.
+    """Return a series as the viewer shows it, or None if its file is missing or damaged.
 
-    A prediction of another series, and its findings, are not laid over this one.
+    A prediction of another series is left out, together with its findings.
     """
     try:
         volume = volume_opened(series=series)
@@ -115,7 +115,7 @@ def _coronal_scores(prediction: Prediction, volume: Volume) -> list[float | None
     """Give every coronal cut the score of the slab that was read around it."""
     affine = np.array(volume.affine_lps)
     slices, rows, columns = volume.pixels.shape
-    # Positions are those of the middle of a cut: LPS y, which grows with the row.
+    # A position is LPS y at the middle of a slab, which grows with the row.
     in_front_mm = float((affine @ ((columns - 1) / 2, 0.0, (slices - 1) / 2, 1.0))[1])
     middles = (np.array(prediction.coronal_positions_mm) - in_front_mm) / affine[1, 1]
     reach = abs(float(np.median(np.diff(middles)))) / 2 if len(middles) > 1 else 0.5

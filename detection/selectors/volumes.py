@@ -1,4 +1,4 @@
-"""The pixels of a series and its stone map, for views that have checked the user."""
+"""The series that a user may see, its volume and its stone map, kept open."""
 
 from functools import lru_cache
 from pathlib import Path
@@ -15,13 +15,13 @@ from detection.models import Prediction, Series, Study
 from detection.selectors.predictions import prediction_latest, prediction_map_path
 from detection.selectors.studies import series_volume_path, study_list
 
-# Both are memory maps, which cost a file handle; those of the first version lie in memory.
+# So many of each stay open. Most are memory maps; files of the first version lie in memory.
 _OPENED = 8
 
 
 def series_shown(*, user: User, study_uuid: UUID, series_uuid: UUID | None = None) -> Series | None:
-    """Return the series asked for, or else the one that was read last, if `user` may see it."""
-    # The files and the uploader would be two more questions to the database for every slice.
+    """Return the series asked for, or the default one; None if `user` may see no such series."""
+    # The list joins uploader and upload, which no slice needs.
     studies = study_list(user=user).select_related(None).prefetch_related(None)
     study = studies.filter(uuid=study_uuid).first()
     if study is None:
@@ -38,12 +38,12 @@ def series_default(*, study: Study) -> Series | None:
 
 
 def map_latest(*, series: Series) -> Prediction | None:
-    """Return the newest prediction of a series that has a stone map."""
+    """Return the newest prediction with a stone map of a series, or None."""
     return series.predictions.exclude(map_path="").order_by("-pk").first()
 
 
 def volume_opened(*, series: Series) -> Volume:
-    """Return the volume of a series; one that was opened before is opened already.
+    """Return the volume of a series; the last few stay open.
 
     Raises
     ------

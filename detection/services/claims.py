@@ -35,7 +35,7 @@ class Work:
     task: Task
     waiting: str
     running: str
-    # In the log.
+    # How the log calls a row.
     name: str
     is_repeated: bool = True
 
@@ -56,7 +56,7 @@ def row_claim(*, work: Work, row: Model, **fields: Any) -> bool:
 
 
 def rows_claimed(*, work: Work, row: Model) -> QuerySet:
-    """The row, as long as this claim owns it."""
+    """Return the row as a queryset, empty once this claim no longer owns it."""
     claimed = work.model.objects.filter(pk=row.pk, status=work.running)
     return claimed.filter(attempts=row.attempts) if work.is_repeated else claimed
 
@@ -64,8 +64,8 @@ def rows_claimed(*, work: Work, row: Model) -> QuerySet:
 def row_requeue(*, work: Work, row: Model, **fields: Any) -> bool:
     """Let a row of ours wait again and enqueue its task; say whether it was ours.
 
-    The attempts are kept unless `fields` say otherwise: they count the crashes in a row. Runs in
-    the caller's transaction.
+    `attempts` counts the crashes in a row and stays unless `fields` sets it. The caller holds the
+    transaction.
     """
     rows = rows_claimed(work=work, row=row)
     if not rows.update(status=work.waiting, heartbeat_at=None, **fields):
@@ -104,7 +104,7 @@ def _take_up(
     give_up: Callable[[Any], None],
     requeued: Callable[[Any], None] | None,
 ) -> None:
-    # A worker that was only slow and has beaten since keeps its claim.
+    # A worker that was only slow, and has given a sign of life since, keeps its claim.
     rows = rows_claimed(work=work, row=row).filter(heartbeat_at=row.heartbeat_at)
     if rows.select_for_update().first() is None:
         return

@@ -1,4 +1,4 @@
-"""From the findings of a reading to their rows."""
+"""Findings: turning those of a reading into rows."""
 
 from collections.abc import Sequence
 from dataclasses import fields
@@ -7,12 +7,12 @@ from typing import Any
 from detection.ml.serving import Finding as Found
 from detection.models import Finding, Prediction
 
-# A field of several numbers has a column for each; every other one that of its own name.
+# A field of several numbers has a column for each. Any other field has the one of its name.
 _COLUMNS = {"box": ("x0", "y0", "x1", "y1"), "centre_lps_mm": ("x_mm", "y_mm", "z_mm")}
 
 
 def finding_rows(*, prediction: Prediction, findings: Sequence[Found]) -> list[Finding]:
-    """Make the rows of a reading's findings, which are the most probable first; none is stored."""
+    """Return unsaved rows of a reading's findings, ranked in the order they come."""
     return [
         Finding(prediction=prediction, rank=rank, **finding_columns(finding))
         for rank, finding in enumerate(findings, start=1)

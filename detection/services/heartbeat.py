@@ -1,4 +1,4 @@
-"""Signs of life: a row that is being worked on carries the time its worker was last alive."""
+"""Signs of life: a row in work carries the time at which its worker was last alive."""
 
 import logging
 import threading
@@ -13,12 +13,12 @@ from django.utils import timezone
 logger = logging.getLogger(__name__)
 
 BEAT_SECONDS = 3.0
-# Six missed beats: its worker is dead, or has been held for so long that it counts as dead.
+# Six missed beats: the worker is dead, or was held for so long that it counts as dead.
 STALE_SECONDS = 20.0
 
 
 def stale_before() -> datetime:
-    """A running row whose heartbeat is older than this has lost its worker."""
+    """Return the time since which a living worker must have written a heartbeat."""
     return timezone.now() - timedelta(seconds=STALE_SECONDS)
 
 

@@ -1,4 +1,4 @@
-"""Whose study it is: stored encrypted, shown to who may see it, and every look is recorded."""
+"""Patients' identifiers: stored encrypted, shown by permission, and every look is recorded."""
 
 import logging
 from collections.abc import Mapping
@@ -19,7 +19,7 @@ _ROWS_AT_ONCE = 500
 
 
 def identifiers_store(*, study: Study, found: Mapping[str, str]) -> None:
-    """Keep what the files say about whose study it is; nothing if they say nothing."""
+    """Store the identifiers that the files of a study state; nothing if they state none."""
     values = {field: " ".join(str(found.get(field) or "").split()) for field in FIELDS}
     if any(values.values()):
         StudyIdentifiers.objects.update_or_create(study=study, defaults=values | _indices(values))
@@ -27,9 +27,10 @@ def identifiers_store(*, study: Study, found: Mapping[str, str]) -> None:
 
 @transaction.atomic
 def identifiers_reveal(*, study: Study, user: User) -> StudyIdentifiers | None:
-    """Return the identifiers of a study that `user` may see, and record that they were shown.
+    """Return the identifiers of a study and record the look, or None if its files named nobody.
 
-    None if the files named nobody. Raises PermissionDenied for who may not see identifiers.
+    The caller has checked that `user` may see the study. Raises PermissionDenied if `user` may
+    not see identifiers; then nothing is recorded.
     """
     if not user.has_perm("detection.view_identifiers"):
         raise PermissionDenied
@@ -41,10 +42,10 @@ def identifiers_reveal(*, study: Study, user: User) -> StudyIdentifiers | None:
 
 
 def identifiers_rotate() -> tuple[int, int]:
-    """Encrypt everything again with the newest key.
+    """Encrypt identifiers and names of files again with the newest key.
 
-    Returns how many rows that were, and how many stay as they are because their key is missing.
-    Can be cut off and run again; the site may go on meanwhile.
+    Returns how many rows were encrypted, and how many were left alone because their key is
+    missing. The work may be cut off and run again, and the site may go on meanwhile.
     """
     rotated, unreadable = 0, 0
     for model, fields in (

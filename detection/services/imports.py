@@ -1,4 +1,4 @@
-"""Importing an upload: what was sent becomes studies of series, and a report of every file."""
+"""Importing an upload: its files become studies of series, and rows of a report."""
 
 import logging
 import os
@@ -39,10 +39,10 @@ from detection.services.series import series_create
 
 logger = logging.getLogger(__name__)
 
-# After so long an import queues up again behind the predictions it has created, so that a single
-# worker shows the first results while the rest still waits to be decoded.
+# After this time an import queues up again behind the predictions it has created. A single worker
+# then shows the first results while the other files still wait.
 IMPORT_SECONDS = 3.0
-# What no row names any more is older than any upload under way.
+# No upload takes as long: an older file that no row names is left over.
 _LEFTOVER_SECONDS = 24 * 60 * 60
 _CRASHED = "Importing this file crashed the worker three times, so it is not tried again."
 _TELL = "Please tell an administrator."
@@ -76,7 +76,8 @@ def upload_import_run(*, upload: Upload, ingest: Ingest = ingest) -> None:
     Pictures go first, one by one; then each group of files that belong together: the DICOM files,
     each archive, each volume file. Each outcome is stored by itself, so that an import that is
     run again goes on with the rest. An import that is not ours to run is left alone. A long one
-    stops in between and queues up again behind the predictions it has created.
+    stops in between and queues up again behind the predictions it has created. An unexpected
+    error passes; the sweep then has the upload imported again.
     """
     if not upload_claim(upload=upload):
         return
@@ -86,7 +87,7 @@ def upload_import_run(*, upload: Upload, ingest: Ingest = ingest) -> None:
         for group in _groups(upload):
             if not group_import(upload=upload, files=group, ingest=ingest, worker=sandbox):
                 return
-            # From the first outcome on: a slow start must not be repeated for each file.
+            # It counts from the first outcome: a slow start must not be repeated for each file.
             pause_at = pause_at or time.monotonic() + IMPORT_SECONDS
             if time.monotonic() >= pause_at:
                 break
@@ -130,10 +131,10 @@ def group_import(
 
 
 def ingested_store(*, study: Study, files: Sequence[SourceFile], result: IngestResult) -> None:
-    """Make studies, series and report rows of what was found in `files`; queue the readings.
+    """Store the series found in `files`, their studies and report rows; queue the readings.
 
-    `study` becomes the first of the studies. Runs in the caller's transaction, before which the
-    files count as accepted; the volume files are moved to where the rows say.
+    `study` becomes the first of the studies. The caller holds the transaction and has marked the
+    files as accepted. The volume files are moved to where the rows say.
     """
     series_of_row: dict[int, Series] = {}
     for owner, found in _studies(study, result.series):
@@ -159,21 +160,21 @@ def ingested_store(*, study: Study, files: Sequence[SourceFile], result: IngestR
 def upload_sweep() -> None:
     """Take up the imports that dead workers left, and the waiting ones whose task is gone.
 
-    After the third crash in a row the file that caused it is refused, or the group that did, and
-    the others go on. Two sweeps at once do it once.
+    After the third crash in a row the file or the group at which it happened is refused, and the
+    others go on. Two sweeps at once do it once.
     """
     rows_sweep(work=_IMPORTS, give_up=_give_up)
 
 
 def leftovers_delete() -> None:
-    """Delete from quarantine and volumes what a killed process left there and no row names."""
+    """Delete what lies in quarantine or volumes, is a day old, and has no row."""
     media = Path(settings.MEDIA_ROOT)
     before = time.time() - _LEFTOVER_SECONDS
     named = set(
         SourceFile.objects.exclude(quarantine_path="").values_list("quarantine_path", flat=True)
     )
     named.update(Series.objects.values_list("volume_path", flat=True))
-    # Half-written volumes begin with a dot; the name is that of detection.imaging.volume.
+    # Half-written volumes begin with a dot, as `detection.imaging.volume` names them.
     for path in [*media.glob("quarantine/*"), *media.glob("volumes/*"), *media.glob("volumes/.*")]:
         if path.relative_to(media).as_posix() in named or path.stat().st_mtime >= before:
             continue
@@ -184,7 +185,7 @@ def leftovers_delete() -> None:
 
 
 def _refuse(files: Sequence[SourceFile], *, reason: str, advice: str = "", code: str = "") -> None:
-    """Refuse all that is left of a study."""
+    """Refuse those files that have no outcome yet, and their study with them."""
     sentence = Truncator(reason).chars(255)
     fields = {"reason": sentence, "advice": Truncator(advice).chars(255), "code": code}
     if _settled(files, status=SourceFile.Status.REFUSED, **fields):
@@ -204,7 +205,7 @@ def _settled(files: Iterable[SourceFile], *, status: str, **fields: str) -> int:
 def _studies(
     study: Study, found: Sequence[IngestedSeries]
 ) -> list[tuple[Study, list[IngestedSeries]]]:
-    """Which series make a study: those of one examination; a picture is one of its own."""
+    """Return studies with their series: one for each examination, one for each picture."""
     groups: dict[str, list[IngestedSeries]] = {}
     for ingested in found:
         groups.setdefault(ingested.study, []).append(ingested)
@@ -236,7 +237,7 @@ def _report_store(
     report: Sequence[FileReport],
     series_of_row: dict[int, Series],
 ) -> None:
-    """Write what became of each file, and a new row for each member of an archive."""
+    """Store the outcome of each file, and a new row for each member of an archive."""
     changed: list[SourceFile] = []
     members: list[SourceFile] = []
     for number, row in enumerate(report):
@@ -272,7 +273,7 @@ def _report_store(
 
 
 def _why_nothing(report: Sequence[FileReport]) -> str:
-    """One sentence for many files: what most of them were, and that there is a list."""
+    """Return one sentence for all files: how many they are, and the commonest reason."""
     reasons = Counter(
         f"{row.reason} {row.advice}".strip() for row in report if row.reason
     ).most_common(1)
@@ -283,7 +284,7 @@ def _why_nothing(report: Sequence[FileReport]) -> str:
 
 
 def _groups(upload: Upload) -> list[list[SourceFile]]:
-    """The files without an outcome, by the study they share; a picture is a group of one."""
+    """Return the files without an outcome by the study they share; a picture stands alone."""
     groups: dict[int, list[SourceFile]] = {}
     for file in _waiting(upload):
         groups.setdefault(file.study_id, []).append(file)
@@ -291,7 +292,7 @@ def _groups(upload: Upload) -> list[list[SourceFile]]:
 
 
 def _waiting(upload: Upload) -> QuerySet[SourceFile]:
-    """The files without an outcome, in order, pictures before what takes longer."""
+    """Return the files without an outcome in order, pictures before files that take longer."""
     files = upload.source_files.filter(status=SourceFile.Status.RECEIVED).select_related("study")
     is_picture = Case(When(kind__in=PICTURE_KINDS, then=0), default=1)
     return files.order_by(is_picture, "pk")
@@ -303,13 +304,13 @@ def _upload_leave(upload: Upload) -> None:
     if not upload.source_files.filter(status=SourceFile.Status.RECEIVED).exists():
         _claimed(upload).update(status=Upload.Status.FINISHED, heartbeat_at=None)
         return
-    # The attempts count crashes in a row: an import that got on starts again from nought.
+    # The attempts count crashes in a row: an import that got on starts again from 0.
     row_requeue(work=_IMPORTS, row=upload, attempts=0)
 
 
 def _give_up(upload: Upload) -> None:
     """Refuse the file or the group at which the worker died, and let the others go on."""
-    # Imported in this order: what is left of the first study is what the worker died of.
+    # Files are imported in this order: the worker died at the first study that is left.
     culprit = _waiting(upload).first()
     if culprit is not None:
         group = [file for file in _waiting(upload) if file.study_id == culprit.study_id]
@@ -321,7 +322,7 @@ def _give_up(upload: Upload) -> None:
 
 
 def _is_ours(upload: Upload) -> bool:
-    """Whether this attempt still owns the upload; the row is held until the transaction ends."""
+    """Say whether this attempt still owns the upload; lock its row for the transaction."""
     if _claimed(upload).select_for_update().first() is not None:
         return True
     logger.warning("upload belongs to another worker", extra={"upload": upload.pk})
@@ -329,5 +330,5 @@ def _is_ours(upload: Upload) -> bool:
 
 
 def _claimed(upload: Upload) -> QuerySet[Upload]:
-    """The row, as long as this attempt owns it."""
+    """Return the row as a queryset, empty once this attempt no longer owns it."""
     return rows_claimed(work=_IMPORTS, row=upload)

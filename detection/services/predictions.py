@@ -1,4 +1,4 @@
-"""Predictions: queueing them, running each of them once, and finding those of dead workers."""
+"""Predictions: queueing them, running each once, and taking up those of dead workers."""
 
 import logging
 from collections.abc import Callable
@@ -40,13 +40,13 @@ Status = Prediction.Status
 
 
 def load_predictor(model_version: ModelVersion) -> Predictor:
-    """Return the loaded model of a version, verified once in each process. Raises BundleError."""
+    """Return the verified, loaded model of a version; two stay loaded. Raises BundleError."""
     return _load(model_version_path(model_version=model_version), model_version.digest)
 
 
 @lru_cache(maxsize=2)
 def _load(path: Path, digest: str) -> Predictor:
-    # Two: after an activation, what is still queued for the version before goes on quickly.
+    # Two: after an activation, readings still queued for the version before go on quickly.
     return Predictor(load_bundle(path, expected_digest=digest))
 
 
@@ -91,9 +91,9 @@ def prediction_run(
 ) -> None:
     """Run one prediction and store its outcome: success, refusal or failure.
 
-    A prediction that is not ours to run (already finished, or running elsewhere) is left alone,
-    so a task delivered twice does nothing the second time. An outcome that comes after another
-    worker took over is thrown away.
+    A prediction that has finished or runs elsewhere is left alone: a task that is delivered twice
+    does nothing the second time. An outcome that comes after another worker took over is thrown
+    away.
     """
     if not prediction_claim(prediction=prediction):
         return
@@ -127,7 +127,7 @@ def prediction_claim(*, prediction: Prediction) -> bool:
 
 
 def prediction_store(*, prediction: Prediction, assessment: Assessment) -> None:
-    """Store what the model said, with its findings and its map, if the claim still holds."""
+    """Store an assessment with its findings if the claim still holds; its map file in any case."""
     map_path = ""
     if assessment.stone_map is not None:
         # Named after the prediction: a second attempt replaces what a first one left behind.
@@ -147,13 +147,13 @@ def prediction_store(*, prediction: Prediction, assessment: Assessment) -> None:
         coronal_positions_mm=list(assessment.coronal_positions_mm),
         key_slices=list(assessment.key_slices),
         map_path=map_path,
-        # A series has a point of its own.
+        # A series has an operating point of its own.
         operating_point=dict(assessment.operating_point) or prediction.operating_point,
     )
 
 
 def prediction_fail(*, prediction: Prediction, message: str) -> None:
-    """End a prediction without a verdict, with a sentence for the reader."""
+    """End a prediction as failed, with a sentence for the reader, if the claim still holds."""
     _finish(prediction=prediction, status=Status.FAILED, message=message)
 
 
@@ -166,7 +166,7 @@ def prediction_sweep() -> None:
 
 
 def _progress(prediction: Prediction) -> Callable[[int, int], None]:
-    """A report of how far the reading is, written at most once a second."""
+    """Return a callback that stores how far the reading is, at most once a second."""
     next_at = 0.0
 
     def progress(done: int, total: int) -> None:
@@ -209,12 +209,12 @@ def _finish(
 
 
 def _claimed(prediction: Prediction) -> QuerySet[Prediction]:
-    """The row, as long as this attempt owns it."""
+    """Return the row as a queryset, empty once this attempt no longer owns it."""
     return rows_claimed(work=_PREDICTIONS, row=prediction)
 
 
 def prediction_speak(*, prediction: Prediction) -> None:
-    """Copy the state of a prediction to its study, whose chosen series it has read."""
+    """Copy the state of a prediction to its study. The caller decides that it speaks for it."""
     stones = prediction.findings.filter(
         diameter_mm__isnull=False,
         probability__gte=prediction.operating_point.get("threshold", 0),
@@ -233,8 +233,8 @@ def prediction_speak(*, prediction: Prediction) -> None:
 
 
 def _study_follow(prediction: Prediction) -> None:
-    """Let a prediction speak for its study if it may: the newest one of the chosen series does."""
-    # Held, so that nobody picks another series between the question and the answer.
+    """Let a prediction speak for its study if it is the newest one of the chosen series."""
+    # The lock keeps others from picking another series between question and answer.
     Study.objects.select_for_update().filter(pk=prediction.series.study_id).first()
     is_chosen = Series.objects.filter(pk=prediction.series_id, is_chosen=True).exists()
     newer = Prediction.objects.filter(series_id=prediction.series_id, pk__gt=prediction.pk)

@@ -31,6 +31,6 @@ def quarantine_store(*, file: UploadedFile) -> tuple[str, str]:
 
 
 def quarantine_delete(*, quarantine_path: str) -> None:
-    """Delete the bytes of a file that was imported or refused; "" is none."""
+    """Delete a file of quarantine. Nothing happens for "", or if the file is gone."""
     if quarantine_path:
         (Path(settings.MEDIA_ROOT) / quarantine_path).unlink(missing_ok=True)

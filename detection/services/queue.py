@@ -11,14 +11,15 @@ from django_tasks.base import Task
 from django_tasks_db import DatabaseBackend
 from django_tasks_db.models import DBTaskResult
 
-# A row that has waited longer must have a task waiting for it.
+# A row that has waited longer must have a task that will still run.
 LOST_SECONDS = 60.0
 
 
 def task_enqueue(*, task: Task, pk: int) -> None:
-    """Enqueue a task for a row, so that neither is ever seen without the other.
+    """Enqueue the task of a row, so that no worker gets it before the row is committed.
 
-    A queue in this database commits together with the row; any other gets the task afterwards.
+    A queue in this database commits together with the row. Any other gets the task after the
+    commit.
     """
     if isinstance(task.get_backend(), DatabaseBackend):
         task.enqueue(pk)
@@ -27,7 +28,7 @@ def task_enqueue(*, task: Task, pk: int) -> None:
 
 
 def pks_without_task(*, task: Task, pks: Iterable[int]) -> set[int]:
-    """Return which of these long-waiting rows have no task that will ever run them.
+    """Return those of these long-waiting rows that no task will run any more.
 
     A task that was taken up long ago and left its row waiting belongs to a dead worker.
     """

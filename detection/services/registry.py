@@ -1,4 +1,4 @@
-"""The model registry: which bundles this installation knows, and which one is in service."""
+"""The model registry: recording bundles, and putting one of them into service."""
 
 import logging
 from pathlib import Path
@@ -22,8 +22,8 @@ def model_version_register(
     """Record a bundle as a model version. It is not put into service.
 
     Registering the same bundle again returns the version that is there. Raises ValidationError if
-    the bundle is missing or damaged, lies elsewhere than bundles of its origin do, or bears the
-    name of another one.
+    the bundle is missing or damaged, lies elsewhere than bundles of its origin do, or bears a name
+    that another one has.
     """
     if path.resolve().parent != model_root(origin=origin).resolve():
         raise ValidationError(
@@ -57,7 +57,7 @@ def model_version_activate(
 ) -> ModelActivation:
     """Put a model version into service for new predictions.
 
-    Every activation goes through here, going back included; each is one more entry of the log.
+    Every activation goes through here, and going back is one more. Each adds a row to the log.
     Raises ValidationError, and changes nothing, if the bundle is missing or damaged, or if the
     version is in service already.
     """

@@ -1,4 +1,4 @@
-"""Series: storing what was decoded, and picking the one that speaks for its study."""
+"""Series: storing decoded ones, and picking the one that speaks for its study."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -10,7 +10,7 @@ from detection.models import Prediction, Series, Study
 from detection.selectors.registry import model_version_active
 from detection.services.predictions import prediction_create, prediction_speak
 
-# Code meanings of DICOM PS3.16, CID 7050, and how they are followed.
+# The number is a code of DICOM PS3.16, CID 7050; the rest says how it is followed.
 DEIDENTIFIED_DICOM = (
     "DICOM PS3.15 basic profile (113100), by whitelist: only pixel values, geometry and the "
     "scanner's own units are kept"
@@ -28,7 +28,7 @@ def series_create(
     is_chosen: bool = True,
     notices: Sequence[Notice],
 ) -> Series:
-    """Store a decoded series by the header of its volume file. The file itself is there already."""
+    """Store the row of a decoded series by its volume's header. The caller places the file."""
     slice_mm, row_mm, column_mm = header["spacing_mm"] or (None, None, None)
     return Series.objects.create(
         study=study,
@@ -38,7 +38,7 @@ def series_create(
         columns=header["columns"],
         is_hu=header["is_hu"],
         plane=header["plane"],
-        # Between slices it is 0 where the files do not say it.
+        # The header says 0 where the files do not tell the distance between slices.
         slice_spacing_mm=slice_mm or None,
         row_spacing_mm=row_mm,
         column_spacing_mm=column_mm,
@@ -54,9 +54,9 @@ def series_choose(*, series: Series) -> Prediction | None:
     """Let a series speak for its study, and queue its reading unless it was read already.
 
     Returns the queued prediction, or None if the model version in service has read the series or
-    is about to. Raises ValidationError if no model is in service.
+    is about to. Raises ValidationError if no model is in service; then nothing is changed.
     """
-    # Held against a reading that ends right now and wants to speak for the study too.
+    # The lock keeps a reading that ends right now from speaking for the study too.
     study = Study.objects.select_for_update().get(pk=series.study_id)
     study.series.exclude(pk=series.pk).update(is_chosen=False)
     study.series.filter(pk=series.pk).update(is_chosen=True)

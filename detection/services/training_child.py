@@ -1,8 +1,8 @@
 """Starts a training so that it cannot outlive its worker: `python training_child.py PARENT ...`.
 
-This small program limits itself and then becomes the command it was given. It runs by itself and
-imports nothing of the project: doing the same between fork and exec, in a process with threads,
-could hang.
+This small program ties itself to the worker, lowers its priority and becomes the command it was
+given. It imports nothing of the project. The same between fork and exec, in a process with
+threads, could hang.
 """
 
 import ctypes

@@ -1,4 +1,4 @@
-"""The process that trains: started so that it cannot outlive its worker, followed and ended."""
+"""The process that trains: starting it, following it, and ending it with its worker."""
 
 import json
 import os
@@ -18,11 +18,11 @@ from django.utils import timezone
 from detection.services import training_child
 
 _POLL_SECONDS = 1.0
-# What a child that was asked to end may take before it is killed.
+# A child that was asked to end is killed after this.
 _GRACE_SECONDS = 15.0
 _TOLD_NAMES = frozenset({"HOME", "LANG", "LD_LIBRARY_PATH", "PATH", "PYTHONPATH", "TZ"})
 _TOLD_PREFIXES = ("CUDA_", "KERAS_", "LC_", "MKL_", "NVIDIA_", "OMP_", "OPENBLAS_", "TF_", "XLA_")
-# What the child reports: a JSON object a line.
+# One report of the child, a JSON object a line.
 News = dict[str, Any]
 # None: the child has closed its output.
 _Lines = SimpleQueue[News | None]
@@ -36,12 +36,12 @@ def child_run(
     tell: Callable[[News], None],
     is_wanted: Callable[[], bool],
 ) -> News | None:
-    """Run a command to its end and return the last thing it reported; None if it was ended early.
+    """Run a command to its end and return its last report; None if it was ended early.
 
-    Its temporary files go to `scratch`, its standard error and what it says to the log. At most
-    once a second `tell` gets its progress, and `is_wanted` is asked whether it should go on; what
-    that raises ends the child too. A child that fails after it has reported success, or that
-    reports nothing, leaves {}.
+    Its temporary files go to `scratch`, its standard error and its messages to the log. At most
+    once a second `tell` gets its progress, and `is_wanted` says whether it may go on. An error
+    that either raises ends the child too. The report is {} if the child reports nothing, or fails
+    after it has reported success.
     """
     log_path.parent.mkdir(parents=True, exist_ok=True)
     with log_path.open("ab") as log:
@@ -68,16 +68,16 @@ def child_run(
 
 
 def _environment(scratch: Path) -> dict[str, str]:
-    """What the child is told: where to work, and what Python and TensorFlow ask for.
+    """Return the child's environment: where to work, and what Python and TensorFlow ask for.
 
-    Named, not left out: a secret that is added to the environment one day stays with the worker.
+    The names that pass are listed, so that a secret that is added one day stays with the worker.
     """
     kept = {
         name: value
         for name, value in os.environ.items()
         if name in _TOLD_NAMES or name.startswith(_TOLD_PREFIXES)
     }
-    # Checkpoints go with the folder, whatever becomes of the child.
+    # Checkpoints lie in the folder and go with it, whatever becomes of the child.
     return {
         **kept,
         "TMPDIR": str(scratch),
@@ -122,7 +122,7 @@ def _drain(lines: _Lines, *, seconds: float) -> tuple[bool, News | None]:
 
 
 def _read(pipe: IO[bytes], lines: _Lines, log: IO[bytes]) -> None:
-    """Pass on each JSON object the child prints, and tell the log what is worth reading there."""
+    """Pass on each JSON object that the child prints; log messages, epochs and other lines."""
     told = ""
     for line in pipe:
         try:
@@ -148,7 +148,7 @@ def _epoch_text(news: dict[str, Any]) -> str:
 
 
 def _end(child: subprocess.Popen[bytes]) -> None:
-    """End the child and whatever it started: asked first, then killed."""
+    """Ask the child and whatever it started to end; kill them if they do not."""
     if child.poll() is not None:
         return
     os.killpg(child.pid, signal.SIGTERM)

@@ -1,4 +1,4 @@
-"""Receiving an upload: bounds, quarantine, and which of its files belong together."""
+"""Receiving an upload: its limits, quarantine, and the files that belong together."""
 
 import logging
 from collections.abc import Sequence
@@ -22,10 +22,10 @@ from detection.services.queue import task_enqueue
 
 logger = logging.getLogger(__name__)
 
-# An examination has some thousand slices; DATA_UPLOAD_MAX_NUMBER_FILES is the same number.
+# An examination has some thousand slices. DATA_UPLOAD_MAX_NUMBER_FILES is one more.
 MAX_FILES = 5000
 MAX_FILE_BYTES = LIMITS.max_file_bytes
-# What may hold a whole examination in one file is bound by the upload alone.
+# Large kinds may hold a whole examination in one file: the upload alone limits them.
 MAX_UPLOAD_BYTES = 4 * 2**30
 _LARGE_KINDS = frozenset({"zip", "gzip", "nifti"})
 
@@ -47,11 +47,12 @@ class _Received:
 def upload_create(*, uploaded_by: User, files: Sequence[UploadedFile]) -> Upload:
     """Quarantine the bytes of the files and queue their import.
 
-    Nothing is decoded here. A picture, an archive and a volume file become a study each, the
-    DICOM files one together, until the import has looked into them. A file whose first bytes are
-    of no known kind is kept as a refused one with its reason, and the others go on. Raises
-    ValidationError, with a message for the person, if no model is in service, if nothing was sent
-    or too much; then nothing is stored.
+    Nothing is decoded here. Until the import has looked into them, each picture, archive and
+    volume file is a study, and all DICOM files together are one. A file that is of no known kind
+    or too large gets a row with the reason, and the others go on.
+
+    Raises ValidationError, with a message for the uploader, if no model is in service, if nothing
+    or too much was sent, or if the disk fails. Nothing is stored then.
     """
     if model_version_active() is None:
         raise ValidationError("No detection model is in service. Please contact an administrator.")
@@ -143,10 +144,10 @@ def _upload_store(*, uploaded_by: User, received: list[_Received]) -> Upload:
 
 
 def _groups(received: list[_Received]) -> list[list[_Received]]:
-    """Which files share a study until they are imported; the first of a group speaks for it.
+    """Return the files by the study they share until the import; the first speaks for its group.
 
-    What lies beside a series on a disc or in a folder (documents, viewers) is no study of its
-    own: it joins the first series and is reported there. Beside pictures it is one, refused.
+    A document or viewer beside a series, as on a patient's disc, is no study of its own: the
+    first series reports it. Beside pictures alone it is a refused study.
     """
     dicom = [item for item in received if item.kind == "dicom" and item.quarantine_path]
     groups: list[list[_Received]] = []

@@ -1,4 +1,4 @@
-"""How numbers, sizes and states of a reading are written on the pages."""
+"""The words of a reading on the pages: its state, numbers and sizes."""
 
 import math
 from collections.abc import Mapping
@@ -29,7 +29,7 @@ _STATES = {
 
 @register.filter
 def outcome(row: Study | Prediction) -> dict[str, str]:
-    """Tone, icon and words for where a study or a prediction stands."""
+    """Return tone, icon and words for the state of a study or a prediction."""
     if row.status == Study.Status.SUCCEEDED:
         tone, icon, words = _VERDICTS[Study.Verdict(row.verdict)]
     else:
@@ -39,13 +39,13 @@ def outcome(row: Study | Prediction) -> dict[str, str]:
 
 @register.filter
 def outcome_words(row: Study | Prediction) -> str:
-    """The words alone of where a study or a prediction stands."""
+    """Return the words for the state of a study or a prediction."""
     return outcome(row)["words"]
 
 
 @register.filter
 def stone_words(finding: Finding) -> str:
-    """What is known of a stone besides its diameter: side, density and volume."""
+    """Return side, density and volume of a stone in words, as far as they are known."""
     parts = []
     if finding.side and finding.side != "unknown":
         parts.append(f"{finding.side} side")
@@ -60,9 +60,9 @@ def stone_words(finding: Finding) -> str:
 
 @register.filter
 def percent(value: float | None) -> str:
-    """A probability as a reader sees it. What is not known is never written as a number.
+    """Return a probability in per cent, or "not known".
 
-    The ends are open: no probability of a model is certain, so nothing rounds to 0 % or 100 %.
+    No probability of a model is certain, so that the ends are open: nothing is 0 % or 100 %.
     """
     if value is None or math.isnan(value):
         return "not known"
@@ -75,13 +75,13 @@ def percent(value: float | None) -> str:
 
 @register.filter
 def share(value: float | None) -> str:
-    """A measured share (a sensitivity) in per cent; 100 % is a possible measurement."""
+    """Return a measured share, such as a sensitivity, in per cent. 100 % is possible."""
     return "not known" if value is None else f"{value * 100:.0f}\N{NO-BREAK SPACE}%"
 
 
 @register.filter
 def interval(operating_point: Mapping[str, Any], key: str) -> str:
-    """The 95 % interval and count beside a sensitivity or specificity, as far as recorded."""
+    """Return the 95 % interval and the count of a sensitivity or specificity, if recorded."""
     parts = []
     bounds = operating_point.get(f"{key}_interval")
     if bounds:
@@ -107,5 +107,5 @@ def seconds(value: float | None) -> str:
 
 @register.filter
 def scaled(value: float, factor: float) -> str:
-    """A number for an attribute of an SVG drawing: always with a point, whatever the language."""
+    """Return a number for an attribute of an SVG drawing, with a point in every language."""
     return f"{value * factor:.2f}"

@@ -1,4 +1,4 @@
-"""The viewer of a study: what its markup shows, and what its script is told as JSON."""
+"""The viewer of a study: the values of its markup, and the JSON for its script."""
 
 import json
 from collections.abc import Iterable, Sequence
@@ -17,7 +17,7 @@ register = template.Library()
 
 @dataclass(frozen=True)
 class Viewer:
-    """What the viewer's markup and its script are told: `config` is for the script, as JSON."""
+    """The values of the viewer's markup, and `config`, the JSON for its script."""
 
     planes: tuple[str, ...]
     is_hu: bool
@@ -33,7 +33,7 @@ class Viewer:
 def viewer_of(
     study: Study, series: Series, prediction: Prediction | None, findings: Sequence[Finding]
 ) -> Viewer | None:
-    """Return what the page shows of a series and its reading, or None if its file is missing."""
+    """Return the viewer of a series and its reading, or None if its file cannot be read."""
     shown = series_opened(series=series, prediction=prediction, findings=findings)
     if shown is None:
         return None
@@ -87,7 +87,7 @@ def _rounded(values: Iterable[float | None]) -> list[float | None]:
 
 
 def _words(scores: Scores, threshold: float | None) -> str:
-    """The strip of scores in a sentence."""
+    """Return the strip of scores as a sentence."""
     known = [(index, value) for index, value in enumerate(scores.values) if value is not None]
     at, highest = max(known, key=lambda score: score[1])
     words = f"Highest {scores.plane} slice score {percent(highest)} at slice {at + 1}"
@@ -101,7 +101,7 @@ def _words(scores: Scores, threshold: float | None) -> str:
 
 
 def _runs(indices: Iterable[int], *, most: int = 12) -> str:
-    """Slice numbers, counted from 1, neighbours joined: "12 to 19, 40"."""
+    """Return slice numbers, counted from 1, with neighbours joined: "12 to 19, 40"."""
     runs: list[list[int]] = []
     for index in indices:
         if runs and index == runs[-1][1] + 1:

@@ -1,1 +1,1 @@
-"""The pages: each parses, asks one service or selector, and renders."""
+"""The pages: each parses, asks selectors or one service, and renders."""

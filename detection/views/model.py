@@ -13,7 +13,7 @@ from detection.selectors.model_card import (
 )
 from detection.selectors.registry import activation_list
 
-# The order in which a reader meets them; others follow.
+# The page shows these first, in this order; other points follow.
 POINTS = ("balanced", "rule_out", "rule_in")
 
 

@@ -1,7 +1,7 @@
-"""Images, cuts, stone maps and volumes, for those who may see them.
+"""Images, cuts, stone maps and volumes, for users who may see them.
 
-Nothing here may be kept by a cache of the browser or of a proxy: workplaces are shared, and a
-cache outlives the sign-out. The viewer keeps what it has fetched in the memory of its page.
+No cache of a browser or of a proxy may keep them: workplaces are shared, and a cache outlives the
+sign-out. The viewer keeps what it has fetched in the memory of its page.
 """
 
 import math
@@ -35,7 +35,7 @@ _WIDEST_WINDOW_HU = 65536.0
 
 
 def pixels_view(view):
-    """For who may see images, only of series that he may see; what is not there is 404."""
+    """Require view_pixels and access to the series; answer 403 without the former, else 404."""
 
     @login_required
     @permission_required("detection.view_pixels", raise_exception=True)
@@ -78,7 +78,7 @@ def study_map(request, series, volume):
 
 @pixels_view
 def study_slice(request, series, volume):
-    """The numbers of a cut, rows from the top: 16-bit HU or 8-bit grey, for the viewer to draw."""
+    """Send the numbers of a cut, rows from the top: little-endian 16-bit HU or 8-bit grey."""
     pixels = cut(volume, _plane(request, volume), _index(request))
     little_endian = np.asarray(pixels, dtype=pixels.dtype.newbyteorder("<"))
     return HttpResponse(little_endian.tobytes(), content_type="application/octet-stream")
@@ -86,7 +86,7 @@ def study_slice(request, series, volume):
 
 @pixels_view
 def study_volume(request, series, volume):
-    """The whole volume as NIfTI, at reduced resolution, for the three-dimensional view."""
+    """Send the whole volume as NIfTI, at reduced resolution, for the 3D view."""
     if len(planes_of(volume)) < 3:
         raise Http404
     step = nifti_step(volume, largest_side=LARGEST_3D_SIDE)
@@ -116,7 +116,7 @@ def _uuid(text):
 
 
 def _window(request):
-    """A named window, or `center` and `width` in HU."""
+    """Return the window that is named, or that of `center` and `width` in HU; else Http404."""
     if "center" not in request.GET and "width" not in request.GET:
         try:
             return WINDOWS[request.GET.get("window", "soft-tissue")]

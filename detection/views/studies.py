@@ -25,7 +25,7 @@ from detection.services.series import series_choose
 PAGE_SIZE = 25
 # htmx stops asking when it gets this status.
 STOP_POLLING = 286
-# After this a reader is told that the wait is unusual.
+# After this the page says that the wait is unusual.
 SLOW_AFTER = datetime.timedelta(seconds=60)
 
 
@@ -39,7 +39,7 @@ def home(request):
 @permission_required("detection.view_study", raise_exception=True)
 @require_safe
 def study_list_page(request):
-    # What was searched for may name a patient: in the address it stands encrypted.
+    # The search word may name a patient, so that the address holds it encrypted.
     query = request.GET.copy()
     query.pop("q", None)
     if token := request.GET.get("find"):
@@ -60,7 +60,7 @@ def study_list_page(request):
 @permission_required("detection.view_study", raise_exception=True)
 @require_POST
 def study_find(request):
-    """Turn what was typed into the filters into the address of the history."""
+    """Redirect to the history with the filters in its address, the search word encrypted."""
     query = {
         name: request.POST[name]
         for name in StudyFilter.base_filters
@@ -116,7 +116,7 @@ def study_series_choose(request, uuid, series):
 @require_POST
 @never_cache
 def study_identifiers(request, uuid):
-    """Show whose study it is. Asked for by a button, since every look is recorded."""
+    """Show the identifiers of a study. A button asks for them, since every look is recorded."""
     studies = study_list(user=request.user)
     study = get_object_or_404(studies, uuid=uuid)
     identifiers = identifiers_reveal(study=study, user=request.user)
@@ -138,7 +138,7 @@ def _study_page(request, studies, study, **more):
 
 
 def _result_context(request, study):
-    """What is known of the series that is shown: the chosen one, or the one that was asked for."""
+    """Return the context of the series asked for, else of the chosen one, with its reading."""
     series_of_study = series_list(study=study)
     asked_for = request.GET.get("series")
     shown = next((one for one in series_of_study if str(one.uuid) == asked_for), None)

@@ -1,4 +1,4 @@
-"""Sending files, and watching what becomes of them."""
+"""The page that sends files, and the page that follows their import."""
 
 import hashlib
 

@@ -1,4 +1,4 @@
-"""`manage.py classify`: image files in, one JSON object for each out; no database."""
+"""`manage.py classify`: files in, one JSON object for each file or series out; no database."""
 
 import sys
 from pathlib import Path
@@ -11,7 +11,7 @@ from detection.ml.serving import classify_paths, open_predictor
 
 
 class Command(BaseCommand):
-    help = "Read images: one JSON object for each path on standard output, nothing else."
+    help = "Read images and series: one JSON object a line for each, and nothing else."
     # Neither database nor pages are needed, so neither is checked.
     requires_system_checks = []
 

@@ -1,4 +1,4 @@
-"""Writes synthetic slices to try a retraining with, and synthetic volumes to try a reading with."""
+"""`manage.py make_phantoms`: write synthetic slices to train on and series to read."""
 
 from pathlib import Path
 

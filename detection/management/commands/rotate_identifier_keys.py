@@ -1,4 +1,4 @@
-"""Encrypt identifiers and file names again with the newest key."""
+"""`manage.py rotate_identifier_keys`: encrypt identifiers and file names with the newest key."""
 
 from django.core.management.base import BaseCommand
 

@@ -30,7 +30,7 @@ SWEEPS: dict[str, list[Callable[[], None]]] = {
 
 
 class Command(BaseCommand):
-    help = "Run the tasks of one queue until stopped; SIGTERM finishes the task in hand."
+    help = "Run the tasks of one queue. SIGTERM lets the task in hand finish, but ends a training."
 
     def add_arguments(self, parser):
         parser.add_argument("--queue", choices=sorted(SWEEPS), default="default")
@@ -86,7 +86,7 @@ def _shutdown(
     shutdown: Callable[[int, FrameType | None], None],
 ) -> Callable[[int, FrameType | None], None]:
     def stop(number: int, frame: FrameType | None) -> None:
-        # A training takes hours and is ended; a prediction takes a second and is finished.
+        # A training takes hours and is ended; an import or a reading is finished.
         training_stop()
         shutdown(number, frame)
 
