@@ -39,7 +39,7 @@ class UserAdmin(DjangoUserAdmin):
         return ", ".join(group.name for group in user.groups.all())
 
     def get_form(self, request, obj=None, **kwargs):
-        # A class of its own for every request, so that this holds for no other form.
+        # Every request gets a form class of its own, so that this holds for no other form.
         form = super().get_form(request, obj, **kwargs)
         if obj is not None:
             form.is_own_account = obj.pk == request.user.pk
@@ -50,7 +50,7 @@ class UserAdmin(DjangoUserAdmin):
         user_set_role(user=form.instance, role=form.cleaned_data["role"])
 
     def has_change_permission(self, request, obj=None):
-        # Whoever can set a superuser's password is one: those accounts are for the command line.
+        # A person who can set a superuser's password is one: the command line alone changes those.
         if obj is not None and obj.is_superuser:
             return False
         return super().has_change_permission(request, obj)

@@ -41,7 +41,7 @@ class PasswordResetForm(auth_forms.PasswordResetForm):
     def get_users(self, email: str) -> Iterator[User]:
         """Yield the account to write to, unless it was written to a moment ago.
 
-        Anybody can ask, and must not be able to fill somebody's mailbox.
+        Anybody can ask for a mail, and nobody must be able to fill a mailbox by it.
         """
         for user in super().get_users(email):
             if cache.add(f"password-reset-{user.pk}", True, timeout=RESET_PAUSE_SECONDS):
@@ -71,7 +71,7 @@ class UserEditForm(auth_forms.UserChangeForm):
 
     def __init__(self, *args, **kwargs) -> None:
         super().__init__(*args, **kwargs)
-        # Who may only look gets a form without these fields.
+        # A user who may only look gets a form without these fields.
         group = self.instance.groups.first()
         if "role" in self.fields and group is not None:
             self.fields["role"].initial = group.name

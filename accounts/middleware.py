@@ -1,4 +1,4 @@
-"""What holds for every request: how long a session lasts, and how much may be sent."""
+"""Rules of every request: the life of its session, its size, and what caches may keep."""
 
 import time
 from collections.abc import Callable
@@ -14,7 +14,7 @@ GetResponse = Callable[[HttpRequest], HttpResponse]
 View = Callable[..., HttpResponse]
 SESSION_STARTED = "session_started"
 SESSION_TOUCHED = "session_touched"
-# How old the note of a session may grow while somebody only scrolls through slices. The idle limit
+# The note of a session may grow so old while somebody only scrolls through slices. The idle limit
 # may then come as much too early, never too late.
 TOUCH_SECONDS = 60
 
@@ -23,9 +23,8 @@ def session_lifetime(get_response: GetResponse) -> GetResponse:
     """End a session that is older than SESSION_ABSOLUTE_SECONDS, and extend one that is in use.
 
     Noting the time of a request makes Django save the session with a new end. A page that asks
-    for news by itself is not somebody at work: a workplace that was left with such a page open is
-    signed out like any other. Requests for slices come by the dozen a second and are noted once a
-    minute.
+    for news by itself is nobody at work: a workplace that was left with it is signed out. Requests
+    for slices come by the dozen a second and are noted once a minute.
     """
 
     def middleware(request: HttpRequest) -> HttpResponse:
@@ -41,7 +40,7 @@ def session_lifetime(get_response: GetResponse) -> GetResponse:
             limit_seconds = min(TOUCH_SECONDS, settings.SESSION_COOKIE_AGE / 10)
             if not is_rare or not 0 <= time.time() - touched < limit_seconds:
                 request.session[SESSION_TOUCHED] = int(time.time())
-                # Twice in one second it would be the same note.
+                # A modified session is saved, with a new end.
                 request.session.modified = True
         return response
 
@@ -51,7 +50,7 @@ def session_lifetime(get_response: GetResponse) -> GetResponse:
 def request_size(get_response: GetResponse) -> GetResponse:
     """Refuse a request that is too large before anything of it is read and put on the disk.
 
-    Looking for the token of a form reads all of it, whoever sent it.
+    The check of a form's token would read all of it, whoever sent it.
     """
 
     def middleware(request: HttpRequest) -> HttpResponse:
@@ -67,7 +66,7 @@ def request_size(get_response: GetResponse) -> GetResponse:
 
 
 def touch_session_rarely(view: View) -> View:
-    """Decorate a view that is asked many times a second by one page."""
+    """Decorate a view that one page asks many times a second, so that few requests are noted."""
 
     @wraps(view)
     def wrapped(request: HttpRequest, *args, **kwargs) -> HttpResponse:

@@ -5,7 +5,7 @@ from django.db import models
 
 
 class User(AbstractUser):
-    """A person who signs in. What the person may do follows from the groups in `accounts.roles`."""
+    """A person who signs in; the groups of `accounts.roles` say what the person may do."""
 
     email = models.EmailField("email address", unique=True)
 

@@ -15,7 +15,7 @@ sign_in = auth_views.LoginView.as_view(
     authentication_form=forms.SignInForm,
     redirect_authenticated_user=True,
 )
-# Without sign-in too: whoever leaves after the session has ended is simply out.
+# Signing out needs no sign-in: the session may have ended before.
 sign_out = login_not_required(auth_views.LogoutView.as_view())
 password_change = auth_views.PasswordChangeView.as_view(
     template_name="accounts/password_change.html",
@@ -47,7 +47,7 @@ password_reset_complete = auth_views.PasswordResetCompleteView.as_view(
 
 @login_not_required
 def admin_sign_in(request: HttpRequest) -> HttpResponse:
-    # The admin sends here whoever may not enter: strangers to the door, the others a refusal.
+    # The admin redirects here: strangers go on to the sign-in, users without access get a 403.
     if not request.user.is_authenticated:
         return redirect_to_login(request.GET.get("next") or reverse("admin:index"))
     if not request.user.is_staff:

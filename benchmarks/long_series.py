@@ -1,7 +1,7 @@
 """Read a long series and say what it took: `python -m benchmarks.long_series`.
 
-The series is a drawn body of 512 x 512 pixels, repeated; it is read in a process of its own from
-the volume file that the worker would read, so that its peak memory is that of one reading.
+The series is a drawn body of 512 x 512 pixels, repeated. A process of its own reads it from a
+volume file, as the worker would, so that the peak memory is that of one reading.
 """
 
 import argparse
@@ -67,7 +67,7 @@ def read(path: Path) -> dict[str, float]:
 
 
 def memory_kib(name: str) -> int:
-    """Return a line of this process's status: VmHWM its peak, RssAnon what is not a mapped file."""
+    """Return KiB of this process: VmHWM is the peak, RssAnon all that is no mapped file."""
     for line in Path("/proc/self/status").read_text().splitlines():
         if line.startswith(f"{name}:"):
             return int(line.split()[1])

@@ -22,7 +22,7 @@ _HEIGHT_MM = 110.0
 
 @dataclass(frozen=True)
 class Compared:
-    """One drawn stone, and what was measured with and without the noise; None where nothing was."""
+    """One drawn stone, and its measurements with and without noise; None if there is none."""
 
     slice_mm: float
     stone: KnownStone
@@ -107,7 +107,7 @@ def table(compared: list[Compared]) -> list[str]:
 
 
 def _agreement(errors: list[float], digits: int) -> str:
-    """Bland and Altman 1986: the mean difference, and 1.96 standard deviations around it."""
+    """Return the mean and 1.96 standard deviations around it, after Bland and Altman 1986."""
     bias, spread = float(np.mean(errors)), 1.96 * float(np.std(errors, ddof=1 if errors[1:] else 0))
     return f"{bias:+.{digits}f} ({bias - spread:+.{digits}f} to {bias + spread:+.{digits}f})"
 
@@ -140,7 +140,7 @@ density and place, into drawn bodies; they say nothing about how often a stone i
 kidneys, spine, ribs; pixels of 0.65 to 0.85 mm, blur with a standard deviation of 0.5 mm within the
 slice, each slice averaging over its thickness, noise of 8 to 20 HU. Made by
 `python -m benchmarks.phantoms`. Each stone is measured from the voxel at its centre, by the
-half-maximum contour and what blur took from it (`detection/imaging/measure.py`); detection has no
+half-maximum contour and what blur took from it (`detection/imaging/measure/`); detection has no
 part in it.
 
 {table}

@@ -1,8 +1,8 @@
 """Measure what a reader of a 300-slice series waits for: the first image, and each next slice.
 
-`python -m benchmarks.viewer` makes a synthetic series of 300 slices of 512 x 512, serves it as
-`make run` does (one web process, SQLite, loopback) from a folder of its own, and drives the page
-in headless Chromium. Beside that folder it renews the collected static files alone.
+`python -m benchmarks.viewer` makes a synthetic series of 300 slices of 512 x 512 in a folder of its
+own. It serves it as `make run` does (one web process, SQLite, loopback) and drives the page in
+headless Chromium. Beside that folder it writes nothing but the collected static files.
 """
 
 import argparse
@@ -44,7 +44,7 @@ NEXT_SLICE = """
 
 
 def synthetic_series() -> np.ndarray:
-    """An ellipse of soft tissue with noise, so that it compresses as badly as real slices."""
+    """Return an ellipse of soft tissue, as noisy and hard to compress as real slices."""
     _, rows, columns = SHAPE
     y, x = np.ogrid[-1 : 1 : rows * 1j, -1 : 1 : columns * 1j]
     body = np.where((x / 0.85) ** 2 + (y / 0.6) ** 2 < 1, 40, -1000)
@@ -120,7 +120,7 @@ def serve(port: int) -> subprocess.Popen:
 
 
 def measure_first_image(page: Page, address: str, *, runs: int) -> list[float]:
-    """From asking for the page to the first slice on the screen, in ms."""
+    """Return the times from asking for the page to its first slice on the screen, in ms."""
     times = []
     for _ in range(runs):
         page.goto(address)
@@ -132,7 +132,7 @@ def measure_first_image(page: Page, address: str, *, runs: int) -> list[float]:
 
 
 def measure_scroll(page: Page, *, keys: list[str], pause_ms: float) -> list[float]:
-    """From a key to the next slice on the screen, in ms."""
+    """Return the times from a key to the next slice on the screen, in ms."""
     times = []
     for key in keys:
         times.append(page.evaluate(NEXT_SLICE, key))

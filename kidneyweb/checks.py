@@ -1,4 +1,4 @@
-"""System checks of the settings: what would be unsafe or unfit for production."""
+"""System checks of the settings: they name what is unsafe or unfit for production."""
 
 from typing import Any
 

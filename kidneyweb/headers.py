@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 from django.http import HttpRequest, HttpResponse
 
-# Nothing here asks for any of these, so neither may anything that got into a page.
+# The pages ask for none of these, so that a script that got into a page may not either.
 _NOT_USED = (
     "camera",
     "display-capture",

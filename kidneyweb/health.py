@@ -1,4 +1,4 @@
-"""Whether this process can serve: for process runners and load balancers, without sign-in."""
+"""The health check of process runners and load balancers; it needs no sign-in."""
 
 from django.contrib.auth.decorators import login_not_required
 from django.db import Error

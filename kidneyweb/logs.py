@@ -5,7 +5,7 @@ import logging
 import traceback
 from uuid import UUID
 
-# What every record has; the rest was given by `extra=`.
+# Every record has these; the rest was given by `extra=`.
 STANDARD_ATTRIBUTES = {*vars(logging.makeLogRecord({})), "message", "asctime", "taskName"}
 
 
@@ -30,7 +30,7 @@ class JsonFormatter(logging.Formatter):
 
 
 def describe(error: BaseException) -> list[str]:
-    """Say what was raised where, cause first, without the errors' own words.
+    """Return what was raised where, cause first, without the errors' own words.
 
     Those quote the value that did not fit: a name, a mail address, a file name.
     """

@@ -10,21 +10,21 @@ BASE_DIR = Path(__file__).resolve().parent.parent
 LOOPBACK_HOSTS = {"localhost", "127.0.0.1", "[::1]"}
 
 env = environ.Env()
-# What the environment says already goes before what the file says.
+# A variable of the environment goes before a line of the file.
 env.read_env(BASE_DIR / ".env")
 
 DEBUG = env.bool("DEBUG", default=False)
 # Demonstration accounts with a published password: for this machine alone (kidneyweb.checks).
 KIDNEYWEB_DEMO = env.bool("KIDNEYWEB_DEMO", default=False)
-# `manage.py classify` runs without any settings. Everything else checks first, and an empty key is
-# an error there (kidneyweb.checks); Django itself refuses to sign with one.
+# `manage.py classify` and `make_phantoms` run without any settings. Other commands check them first
+# and refuse an empty key (kidneyweb.checks); Django itself refuses to sign with one.
 SECRET_KEY = env("SECRET_KEY", default="")
-# Encrypt what may name a person; the first is the newest (detection.models.encryption).
+# These encrypt text that may name a person; the first is the newest (detection.models.encryption).
 IDENTIFIER_KEYS = env.list("IDENTIFIER_KEYS", default=[])
 ALLOWED_HOSTS = env.list("ALLOWED_HOSTS", default=sorted(LOOPBACK_HOSTS))
 IS_LOOPBACK = LOOPBACK_HOSTS.issuperset(ALLOWED_HOSTS)
 
-# Where this installation keeps its own files.
+# This installation keeps its own files here.
 DATA_DIR = Path(env("KIDNEYWEB_DATA_DIR", default=str(BASE_DIR / "data"))).absolute()
 MEDIA_ROOT = DATA_DIR / "media"
 MODEL_ROOT = DATA_DIR / "models"
@@ -33,7 +33,7 @@ TRAINING_DATA_ROOT = DATA_DIR / "training"
 IMAGENET_ROOT = DATA_DIR / "imagenet"
 LOG_ROOT = DATA_DIR / "logs"
 SHIPPED_MODEL_ROOT = BASE_DIR / "ml_models"
-# What `python -m detection.ml report` wrote of the shipped default model.
+# `python -m detection.ml report` wrote the card of the shipped model there.
 MODEL_CARD_ROOT = BASE_DIR / "docs" / "model-card"
 
 INSTALLED_APPS = [
@@ -120,7 +120,7 @@ else:
         "TEST": {"CHARSET": "utf8mb4"},
     }
 
-# The queue is a table of the database. One worker each, so that a training delays no prediction.
+# The queue is a table of the database. Two of them, so that a training delays no prediction.
 TASKS = {
     "default": {
         "BACKEND": "django_tasks_db.DatabaseBackend",
@@ -164,17 +164,17 @@ AXES_RESET_ON_SUCCESS = True
 AXES_RESET_COOL_OFF_ON_FAILURE_DURING_LOCKOUT = False
 AXES_LOCKOUT_TEMPLATE = "accounts/locked_out.html"
 AXES_CLIENT_IP_CALLABLE = "accounts.client_address.client_address"
-# Neither names nor addresses in the logs; the access log of the database has them.
+# The logs hold neither names nor addresses; the access log of the database does.
 AXES_SENSITIVE_PARAMETERS = ["username", "ip_address", "user_agent"]
 AXES_VERBOSE = False
 # How many proxies of our own stand before the web process. X-Forwarded-* is believed only then.
 KIDNEYWEB_PROXY_COUNT = env.int("KIDNEYWEB_PROXY_COUNT", default=0)
 
-# Sessions: an idle limit (kept by the server) and an absolute one. Requests save the session, and
-# so put off its idle limit, as accounts.middleware says: not each of a hundred slices.
+# Sessions have an idle limit, which the server keeps, and an absolute one. accounts.middleware says
+# which requests put off the idle limit.
 SESSION_COOKIE_AGE = env.int("SESSION_IDLE_SECONDS", default=30 * 60)
 SESSION_ABSOLUTE_SECONDS = env.int("SESSION_ABSOLUTE_SECONDS", default=12 * 60 * 60)
-# What pages ask for by themselves, which keeps no session alive.
+# Pages ask for these by themselves; such a request keeps no session alive.
 SESSION_IDLE_PAGES = {"study-status", "upload-status", "detection_trainingrun_progress"}
 SESSION_EXPIRE_AT_BROWSER_CLOSE = True
 SESSION_COOKIE_HTTPONLY = True
@@ -207,12 +207,12 @@ CONTENT_SECURITY_POLICY = {
     },
 }
 
-# Files: temporary ones on disk from the first byte, readable by this account alone.
+# Files: sent ones lie on the disk from the first byte, readable by this account alone.
 FILE_UPLOAD_HANDLERS = ["django.core.files.uploadhandler.TemporaryFileUploadHandler"]
-# As many as detection.services.uploads takes; one more is told so there.
+# One more than detection.services.uploads takes, which then says that it is too many.
 DATA_UPLOAD_MAX_NUMBER_FILES = 5001
-# Of a whole request: an upload (detection.services.uploads) with what surrounds its files; and
-# what somebody who is not signed in may send, a form.
+# The size of a whole request: an upload (detection.services.uploads) and what surrounds its files.
+# Somebody who is not signed in may send a form, and no more.
 MAX_REQUEST_BYTES = 4 * 2**30 + 16 * 2**20
 MAX_STRANGERS_REQUEST_BYTES = 2**20
 STATIC_URL = "/static/"
@@ -237,7 +237,7 @@ STORAGES = {
 }
 WHITENOISE_USE_FINDERS = DEBUG
 
-# Mail: into files below the data folder, unless a server is named.
+# Mails become files below the data folder, unless a server is named.
 EMAIL_BACKEND = "django.core.mail.backends.filebased.EmailBackend"
 EMAIL_FILE_PATH = DATA_DIR / "mail"
 if env("EMAIL_URL", default=""):

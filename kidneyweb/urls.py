@@ -10,7 +10,7 @@ from kidneyweb.health import healthz
 admin.site.site_header = "Kidney stone CT reading room: administration"
 admin.site.site_title = "Reading room administration"
 admin.site.index_title = "Administration"
-# Few models: a list of them beside every table costs the width that the table needs.
+# A list of the few models beside every table would cost the width that the table needs.
 admin.site.enable_nav_sidebar = False
 
 urlpatterns = [

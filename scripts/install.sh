@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Makes .venv and node_modules, each again only when the file that lists its packages changed.
-# What only tests need comes with requirements-dev.txt alone, in both.
+# Packages that only tests need come with requirements-dev.txt, in both.
 # Usage: scripts/install.sh [requirements.txt | requirements-dev.txt]
 set -euo pipefail
 cd "$(dirname "$0")/.."

@@ -3,7 +3,7 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 export PATH="$PWD/.venv/bin:$PATH"
-# Of no use outside this script: the checks below sign nothing and open no connection.
+# The keys live as long as this script: the checks below sign and encrypt nothing.
 SECRET_KEY=$(python -c 'import secrets; print(secrets.token_urlsafe(50))')
 IDENTIFIER_KEYS=$(python -c 'from cryptography.fernet import Fernet; print(Fernet.generate_key().decode())')
 export SECRET_KEY IDENTIFIER_KEYS

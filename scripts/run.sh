@@ -5,7 +5,7 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 export PORT=${PORT:-8000}
 export KIDNEYWEB_DATA_DIR=${KIDNEYWEB_DATA_DIR:-$PWD/data}
-# Demonstration accounts: right here, where the web process listens on 127.0.0.1 alone.
+# Demonstration accounts do no harm here: the web process listens on 127.0.0.1 alone.
 export KIDNEYWEB_DEMO=${KIDNEYWEB_DEMO:-1}
 
 scripts/install.sh

@@ -48,8 +48,8 @@ def announce(address: str) -> None:
 
 
 def pass_on(log: BinaryIO) -> None:
-    # Through a pipe, because a program cannot open /dev/stdout again where that is a socket, and
-    # several writers of one file would overwrite each other.
+    # The log comes through a pipe. A program cannot open /dev/stdout again where that is a socket,
+    # and several writers of one file would overwrite each other.
     for line in log:
         try:
             sys.stdout.buffer.write(line)
@@ -78,7 +78,7 @@ def main() -> int:
     ]
     if os.getuid() == 0:
         command.append("--user=root")
-    # Outside the group of the terminal: its end would make supervisord start all again, and
+    # supervisord runs outside the group of the terminal, whose end would make it start all again.
     # Ctrl-C is passed on below, once.
     supervisor = subprocess.Popen(
         command,

@@ -8,7 +8,7 @@ for (const button of document.querySelectorAll("[data-theme-switch]")) {
     try {
       localStorage.setItem("theme", root.dataset.bsTheme);
     } catch {
-      // The choice then lasts until the page is left.
+      // Storage may be forbidden; the choice then lasts until the page is left.
     }
   });
 }

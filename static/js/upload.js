@@ -11,7 +11,7 @@ const limits = {
   fileBytes: Number(form.dataset.maxFileBytes),
   totalBytes: Number(form.dataset.maxTotalBytes),
 };
-// What may hold a whole examination is bound by the upload alone.
+// These may hold a whole examination: the upload alone limits them.
 const LARGE = /\.(zip|nii|nii\.gz)$/i;
 // A series has hundreds of files: so many are listed, the rest is counted.
 const LISTED = 100;
@@ -45,7 +45,7 @@ function element(tag, className, text = "") {
   return made;
 }
 
-// Where a file lay in its folder; set for dropped folders, known to the browser for chosen ones.
+// The place of a file in its folder. The browser tells that of chosen files, not of dropped ones.
 const places = new WeakMap();
 
 function placeOf(file) {
@@ -159,7 +159,7 @@ function send() {
 function answer(done) {
   const landed = new URL(done.responseURL, location.href);
   if (done.status < 400 && landed.pathname !== new URL(form.action).pathname) {
-    // The page of the upload, or the sign-in page if the session has ended meanwhile.
+    // This is the page of the upload, or the sign-in page if the session has ended meanwhile.
     location.assign(landed);
     return;
   }
@@ -194,7 +194,7 @@ function take() {
 
 input.addEventListener("change", take);
 if (input.files.length) {
-  // Chosen before this script ran, or kept by the browser over a reload.
+  // These were chosen before this script ran, or kept by the browser over a reload.
   take();
 }
 input.required = false;

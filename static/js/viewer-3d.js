@@ -12,8 +12,8 @@ function hasWebGL2() {
   }
 }
 
-// Shares of the way through the planes, as in viewer-places.js, and NiiVue's place, which runs to
-// the patient's right, front and head.
+// From shares of the way through the planes, as in viewer-places.js, to NiiVue's place and back.
+// NiiVue counts to the patient's right, front and head.
 const toNiivue = ({ sagittal, coronal, axial }) => [1 - sagittal, 1 - coronal, axial];
 const fromNiivue = ([right, front, head]) => ({
   sagittal: 1 - right,
@@ -31,7 +31,7 @@ async function openThreeD({ place, stage, library, url, series, onPlace }) {
   canvas.setAttribute("aria-label", "Three planes and 3D, patient's right on the left");
   place.replaceChildren(canvas);
   const scene = new Niivue({
-    // As in the rest of the viewer: from the feet and the front, sagittal with the face at the left.
+    // The whole viewer looks from the feet and the front, and sagittal with the face at the left.
     isRadiologicalConvention: true,
     sagittalNoseLeft: true,
     isOrientCube: true,
@@ -44,7 +44,7 @@ async function openThreeD({ place, stage, library, url, series, onPlace }) {
     show3Dcrosshair: true,
     multiplanarShowRender: 1,
     multiplanarLayout: MULTIPLANAR_TYPE.GRID,
-    // So that the letters of neighbours stand apart.
+    // The letters of neighbours must stand apart.
     multiplanarPadPixels: 16,
     showAllOrientationMarkers: true,
     loadingText: "",
@@ -100,7 +100,7 @@ async function openThreeD({ place, stage, library, url, series, onPlace }) {
   };
 }
 
-// `onOpen` gets what was opened, or null when it is closed; `onPlace` where it was clicked.
+// `onOpen` gets the opened view, or null when it is closed; `onPlace` the place of a click.
 export function startThreeD({ root, stage, url, series, onOpen, onPlace, onProblem }) {
   const button = root.querySelector("[data-three-d]");
   if (!button) {

@@ -20,7 +20,7 @@ export function startFindings({ stage, planes, findings, choose }) {
   const buttons = [...document.querySelectorAll("[data-finding]")];
   for (const button of buttons) {
     button.addEventListener("click", (event) => {
-      // Who points at a finding goes on in the image; who came by keys stays in the list.
+      // A reader who clicks goes on in the image; one who came by keys stays in the list.
       if (event.detail > 0) {
         stage.focus({ preventScroll: true, focusVisible: false });
       }

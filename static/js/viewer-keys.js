@@ -2,7 +2,7 @@
 // speech input (WCAG 2.1.4): these act only while the viewer has the focus, and never in a field.
 
 const FIELDS = "input:not([type=range]), select, textarea, [contenteditable]";
-// Set where a key leads to another study, whose viewer then has the focus as this one had.
+// This is set when a key leads to another study: its viewer takes the focus.
 const GOES_ON = "viewer.focus";
 
 const keyOf = (event) => (event.key === "=" ? "+" : event.key.toLowerCase());
@@ -18,7 +18,7 @@ function goOnThere() {
   try {
     sessionStorage.setItem(GOES_ON, "yes");
   } catch {
-    // Then the next viewer waits for a click.
+    // Storage may be forbidden; the next viewer then waits for a click.
   }
 }
 

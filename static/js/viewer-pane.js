@@ -58,7 +58,7 @@ export function createPane({ element, plane, view }) {
     at.top + (y / rows) * at.height,
   ];
 
-  // No further than to the edge of the image, so that it cannot be lost.
+  // The image moves no further than to its edge, so that it cannot be lost.
   const limitPan = () => {
     const { width, height } = frame();
     const spare = [width - canvas.clientWidth, height - canvas.clientHeight];
@@ -97,7 +97,7 @@ export function createPane({ element, plane, view }) {
     for (const { box, number: label, isFaint, isChosen } of view.boxes(plane, index)) {
       const [x0, y0] = toScreen(box[0], box[1], at);
       const [x1, y1] = toScreen(box[2], box[3], at);
-      // A little room, so that the box does not cover what it shows.
+      // The frame leaves a little room, so that it does not cover what it shows.
       const [left, top, width, height] = [x0 - 3, y0 - 3, x1 - x0 + 6, y1 - y0 + 6];
       context.setLineDash([]);
       context.strokeStyle = "rgb(0 0 0 / 0.75)";
@@ -199,7 +199,7 @@ export function createPane({ element, plane, view }) {
     plane,
     canvas,
 
-    // Drawn once before the next frame, however often it was asked for.
+    // The pane is drawn once before the next frame, however often that was asked for.
     draw() {
       if (!isAsked) {
         isAsked = true;
@@ -215,7 +215,7 @@ export function createPane({ element, plane, view }) {
       return drawn;
     },
 
-    // How far and where to the image is enlarged.
+    // The zoom of the image, and how far it was moved.
     get view() {
       return { zoom, pan };
     },
@@ -226,7 +226,7 @@ export function createPane({ element, plane, view }) {
       pane.draw();
     },
 
-    // A place on the canvas as a place on the image, in pixels of the cut.
+    // Turns a place on the canvas into one on the image, in pixels of the cut.
     toImage(x, y) {
       const at = frame();
       return [((x - at.left) / at.width) * columns, ((y - at.top) / at.height) * rows];

@@ -1,5 +1,5 @@
 // The slices of one series, fetched as numbers and kept in the memory of this page alone: the
-// server forbids every other cache, and what is here is gone when the page is.
+// server forbids every other cache, and these end with the page.
 
 const MOST_BYTES = 96 * 1024 * 1024;
 const MOST_AT_ONCE = 4;
@@ -8,7 +8,7 @@ const BEHIND = 3;
 
 export class SessionEnded extends Error {}
 
-// An answer of pixels, or an error; whoever is signed out is answered by the sign-in page.
+// Resolves to an answer with pixels, or throws. A redirect leads to the sign-in page.
 export async function fetchPixels(address, signal) {
   const response = await fetch(address, { signal, cache: "no-store", credentials: "same-origin" });
   if (response.redirected) {
@@ -88,8 +88,8 @@ export function createSlices({ url, series, isHu, planes, onArrival, onProblem }
       return pixels;
     },
 
-    // What is shown now, as [plane, index], and where the first of them moves: those are fetched
-    // first, then the next ones. What is no longer wanted makes room.
+    // `shown` lists what is on the screen as [plane, index]; the first moves in `direction`. Those
+    // are fetched first, then its neighbours. Requests that are no longer wanted are given up.
     want(shown, direction) {
       const list = shown.map(([plane, index]) => [plane, index]);
       const [plane, index] = shown[0];
@@ -144,7 +144,7 @@ export function createMaps({ url, series, planes, onArrival }) {
       }
       onArrival(plane, index);
     } catch {
-      // Then there is no map over this cut; the slice itself is shown all the same.
+      // The slice is shown all the same, without a map over it.
     }
     running.delete(plane);
     const wish = next.get(plane);

@@ -8,7 +8,7 @@ export function press(button, pressed) {
 
 export const isPressed = (button) => button?.getAttribute("aria-pressed") === "true";
 
-// What a reader likes is kept by the browser: boxes, opacity and layout, nothing of a patient.
+// The browser keeps what a reader likes: boxes, opacity and layout, nothing of a patient.
 function remembered(name) {
   try {
     return localStorage.getItem(`viewer.${name}`);
@@ -21,7 +21,7 @@ function remember(name, value) {
   try {
     localStorage.setItem(`viewer.${name}`, value);
   } catch {
-    // Then it lasts until the page is left.
+    // Storage may be forbidden; the choice then lasts until the page is left.
   }
 }
 

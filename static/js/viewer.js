@@ -214,7 +214,7 @@ function startViewer(root, config, before) {
     planes, stage, mainPane, setMain, setWindow, setTool, showZoom, drawAll, fit, turn,
   });
 
-  // After the first slices: asking for WebGL takes its time.
+  // The 3D view comes after the first slices: asking for WebGL takes its time.
   import("./viewer-3d.js").then(({ startThreeD }) =>
     startThreeD({
       root,
@@ -331,7 +331,7 @@ function start() {
   }
 }
 
-// Browsers that cannot move an element in one go take the focus from what htmx preserves, and with
+// Some browsers cannot move an element in one go. What htmx preserves then loses the focus, and with
 // it the keys; and no dialog stays modal.
 function keepFocus() {
   if (!focused || document.activeElement !== document.body) {
@@ -352,7 +352,7 @@ document.addEventListener("htmx:load", () => {
 });
 // A page that is left, or put aside to come back, keeps no pixels.
 addEventListener("pagehide", () => viewers.forEach((viewer) => viewer.forget()));
-// What was put aside has no pixels any more, and perhaps nobody is signed in.
+// A page that comes back has no pixels any more, and perhaps nobody is signed in.
 addEventListener("pageshow", (event) => {
   if (event.persisted) {
     location.reload();

@@ -1,4 +1,4 @@
-"""Create the demonstration accounts, on a demonstration installation only."""
+"""`manage.py seed_demo`: create the demonstration accounts, on such an installation only."""
 
 from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError
@@ -19,12 +19,12 @@ class Command(BaseCommand):
     help = "Create the demonstration accounts (only with KIDNEYWEB_DEMO=1)."
 
     def handle(self, *args, **options) -> None:
-        # Asked here too: whoever calls a command from Python skips the system checks.
+        # The system checks ask this too, but a call of the command from Python skips them.
         if not (settings.KIDNEYWEB_DEMO and settings.IS_LOOPBACK):
             raise CommandError(
-                "Demonstration accounts have a public password. Set KIDNEYWEB_DEMO=1, and leave "
-                "only localhost, 127.0.0.1 and [::1] in ALLOWED_HOSTS, to create them for this "
-                "machine alone; on a server, make accounts in the administration instead."
+                "Demonstration accounts have a public password and are for this machine alone. Set "
+                "KIDNEYWEB_DEMO=1, and leave only localhost, 127.0.0.1 and [::1] in ALLOWED_HOSTS. "
+                "On a server, make accounts in the administration instead."
             )
         for username, (role, first_name, last_name) in ACCOUNTS.items():
             if User.objects.filter(username=username).exists():
