@@ -14,7 +14,7 @@ run-mysql: ## the same on a private MariaDB server, kept below data/mariadb
 test: ## all checks and the whole test suite, on a private MariaDB server and on SQLite
 	@scripts/test.sh
 
-lint: ## the checks alone: ruff, import contracts, mypy, migrations, deployment
+lint: ## the checks alone: code, templates, scripts, spelling, contracts, types, migrations
 	@scripts/install.sh requirements-dev.txt
 	@scripts/lint.sh
 

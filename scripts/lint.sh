@@ -11,6 +11,12 @@ export SECRET_KEY IDENTIFIER_KEYS
 echo "ruff"
 ruff check --quiet .
 ruff format --check --quiet .
+echo "templates"
+find templates -name '*.html' -print0 | xargs -0 djade --check --target-version 5.2
+echo "scripts and styles"
+node_modules/.bin/biome ci --error-on-warnings --colors=off
+echo "spelling"
+typos
 echo "import contracts"
 lint-imports --no-cache --no-logo
 echo "mypy"

@@ -1,6 +1,7 @@
 """The documentation names everything that can be called or set."""
 
 import ast
+import json
 import re
 import tomllib
 from pathlib import Path
@@ -95,6 +96,9 @@ def test_every_dependency_has_its_reason():
             name = re.match(r"[A-Za-z0-9-]+", line)
             if name and not line.startswith("-r"):
                 assert f"**{name[0]}" in changelog or f"`{name[0]}`" in changelog, name[0]
+    packages = json.loads((ROOT / "package.json").read_text(encoding="utf-8"))
+    for name in packages["dependencies"] | packages["devDependencies"]:
+        assert f"**{name}**" in changelog, name
 
 
 def contract_ids() -> list[str]:

@@ -126,7 +126,8 @@ function progress(fraction) {
   const percent = Math.floor(fraction * 100);
   form.querySelector("progress").value = percent;
   find("percent").textContent = `${percent} %`;
-  find("progress-text").textContent = percent < 100 ? "Sending" : "Sent; the server is checking the files";
+  find("progress-text").textContent =
+    percent < 100 ? "Sending" : "Sent; the server is checking the files";
 }
 
 function send() {
@@ -145,7 +146,9 @@ function send() {
   request.addEventListener("load", () => answer(request));
   request.addEventListener("error", () => {
     sending(false);
-    fail("The connection broke before the files had arrived. Check the network and send them again.");
+    fail(
+      "The connection broke before the files had arrived. Check the network and send them again.",
+    );
   });
   request.addEventListener("abort", () => {
     sending(false);

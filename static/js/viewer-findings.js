@@ -6,7 +6,10 @@ import { isPressed, press } from "./viewer-tools.js";
 // A button may name another place with data-plane, data-slice, data-x and data-y.
 function placeOf(button, { planes, findings }) {
   const { finding, plane, slice, x, y } = button.dataset;
-  const index = Math.max(0, planes.findIndex(({ name }) => name === plane));
+  const index = Math.max(
+    0,
+    planes.findIndex(({ name }) => name === plane),
+  );
   if (slice !== undefined && x !== undefined && y !== undefined) {
     const voxel = toVoxel(planes[index], { slice: +slice, row: +y, column: +x });
     return { index, voxel };

@@ -9,8 +9,7 @@ const keyOf = (event) => (event.key === "=" ? "+" : event.key.toLowerCase());
 
 function targetOf(key) {
   return [...document.querySelectorAll("[data-key]")].find(
-    (element) =>
-      element.dataset.key === key && !element.hidden && !element.closest("[inert]"),
+    (element) => element.dataset.key === key && !element.hidden && !element.closest("[inert]"),
   );
 }
 

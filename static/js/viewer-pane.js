@@ -35,10 +35,8 @@ export function createPane({ element, plane, view }) {
 
   // Pixels of the screen for one millimetre, or for one pixel of the image without spacing.
   const scaleOf = () =>
-    Math.min(
-      canvas.clientWidth / (columns * columnMm),
-      canvas.clientHeight / (rows * rowMm),
-    ) * zoom;
+    Math.min(canvas.clientWidth / (columns * columnMm), canvas.clientHeight / (rows * rowMm)) *
+    zoom;
 
   const frame = () => {
     const scale = scaleOf();
@@ -87,8 +85,26 @@ export function createPane({ element, plane, view }) {
     const vertical = COLOURS[place.acrossColumns];
     const horizontal = COLOURS[place.acrossRows];
     context.globalAlpha = 0.75;
-    line([[x, at.top], [x, y - gap], [x, y + gap], [x, bottom]], vertical, 1);
-    line([[at.left, y], [x - gap, y], [x + gap, y], [right, y]], horizontal, 1);
+    line(
+      [
+        [x, at.top],
+        [x, y - gap],
+        [x, y + gap],
+        [x, bottom],
+      ],
+      vertical,
+      1,
+    );
+    line(
+      [
+        [at.left, y],
+        [x - gap, y],
+        [x + gap, y],
+        [right, y],
+      ],
+      horizontal,
+      1,
+    );
     context.globalAlpha = 1;
   };
 
@@ -153,7 +169,10 @@ export function createPane({ element, plane, view }) {
     if (!width || !height) {
       return;
     }
-    if (canvas.width !== Math.round(width * ratio) || canvas.height !== Math.round(height * ratio)) {
+    if (
+      canvas.width !== Math.round(width * ratio) ||
+      canvas.height !== Math.round(height * ratio)
+    ) {
       canvas.width = Math.round(width * ratio);
       canvas.height = Math.round(height * ratio);
       limitPan();

@@ -151,7 +151,12 @@ export function listenTo(pane, { stage, viewer }) {
     }
     const isTap =
       drag && Math.hypot(drag.last[0] - drag.start[0], drag.last[1] - drag.start[1]) < 6;
-    if (event.type === "pointerup" && isTap && drag.tool === "scroll" && viewer.tool() === "cross") {
+    if (
+      event.type === "pointerup" &&
+      isTap &&
+      drag.tool === "scroll" &&
+      viewer.tool() === "cross"
+    ) {
       viewer.cross(pane, drag.from);
     }
     drag = null;

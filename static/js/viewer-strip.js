@@ -80,7 +80,14 @@ export function createStrip({ element, scores, threshold, onChoose }) {
     }
   });
   track.addEventListener("keydown", (event) => {
-    const steps = { ArrowRight: 1, ArrowUp: 1, ArrowLeft: -1, ArrowDown: -1, PageUp: 10, PageDown: -10 };
+    const steps = {
+      ArrowRight: 1,
+      ArrowUp: 1,
+      ArrowLeft: -1,
+      ArrowDown: -1,
+      PageUp: 10,
+      PageDown: -10,
+    };
     const ends = { Home: 0, End: slices - 1 };
     const index = ends[event.key] ?? shown + (steps[event.key] ?? NaN);
     if (!Number.isNaN(index) && !event.ctrlKey && !event.altKey && !event.metaKey) {

@@ -7,7 +7,14 @@ import { createGreyTable } from "./viewer-grey.js";
 import { listenToKeys } from "./viewer-keys.js";
 import { createPane } from "./viewer-pane.js";
 import {
-  boxesOn, clamp, downOf, inPlane, middleOf, sharesOf, toVoxel, voxelAt,
+  boxesOn,
+  clamp,
+  downOf,
+  inPlane,
+  middleOf,
+  sharesOf,
+  toVoxel,
+  voxelAt,
 } from "./viewer-places.js";
 import { listenTo } from "./viewer-pointer.js";
 import { createMaps, createSlices, SessionEnded } from "./viewer-slices.js";
@@ -120,7 +127,10 @@ function startViewer(root, config, before) {
 
   const update = () => {
     const order = [main, ...planes.keys()].filter((plane, i, all) => all.indexOf(plane) === i);
-    slices.want(order.map((plane) => [plane, indexOf(planes[plane])]), direction);
+    slices.want(
+      order.map((plane) => [plane, indexOf(planes[plane])]),
+      direction,
+    );
     threeD?.setPlace(sharesOf(planes, cursor));
     drawAll();
   };
@@ -211,7 +221,16 @@ function startViewer(root, config, before) {
   const fit = () => panes.forEach((pane) => pane.fit());
   const turn = () => setMain((main + 1) % planes.length);
   startTools(root, {
-    planes, stage, mainPane, setMain, setWindow, setTool, showZoom, drawAll, fit, turn,
+    planes,
+    stage,
+    mainPane,
+    setMain,
+    setWindow,
+    setTool,
+    showZoom,
+    drawAll,
+    fit,
+    turn,
   });
 
   // The 3D view comes after the first slices: asking for WebGL takes its time.
@@ -257,7 +276,14 @@ function startViewer(root, config, before) {
   });
 
   // Keys that no button has.
-  const steps = { ArrowUp: -1, ArrowLeft: -1, ArrowDown: 1, ArrowRight: 1, PageUp: -PAGE, PageDown: PAGE };
+  const steps = {
+    ArrowUp: -1,
+    ArrowLeft: -1,
+    ArrowDown: 1,
+    ArrowRight: 1,
+    PageUp: -PAGE,
+    PageDown: PAGE,
+  };
   const moves = { ArrowUp: [0, 1], ArrowDown: [0, -1], ArrowLeft: [1, 0], ArrowRight: [-1, 0] };
   const onPlainKey = (event) => {
     // The slider of the opacity has arrow keys of its own.
