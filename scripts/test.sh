@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # All checks, the whole suite on a private MariaDB server, and what touches the database on SQLite
-# too. Arguments go to the first pytest run.
+# too, each in two processes. Arguments go to the first pytest run.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -33,9 +33,12 @@ mkdir -p "$KIDNEYWEB_DATA_DIR"
 mysql_url=$(scripts/mariadb.sh start "$folder/mariadb" \
     --innodb-flush-log-at-trx-commit=0 --innodb-flush-method=nosync --innodb-doublewrite=0)
 
+# Two processes share the cores: more threads in each would only wait for one another.
+export OMP_NUM_THREADS=1 TF_NUM_INTRAOP_THREADS=1 TF_NUM_INTEROP_THREADS=1
+run_pytest() { .venv/bin/python -m pytest -n 2 --dist loadgroup "$@"; }
+
 scripts/lint.sh
 echo "pytest on MariaDB"
-DATABASE_URL=$mysql_url .venv/bin/python -m pytest "$@"
+DATABASE_URL=$mysql_url run_pytest --cov --cov-report=term:skip-covered "$@"
 echo "pytest on SQLite: services, selectors and queue"
-DATABASE_URL="sqlite:///$folder/test.sqlite3" \
-    .venv/bin/python -m pytest tests/services tests/selectors tests/queue
+DATABASE_URL="sqlite:///$folder/test.sqlite3" run_pytest tests/services tests/selectors tests/queue

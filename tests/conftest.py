@@ -16,6 +16,11 @@ from detection.ml.backbones import BACKBONES, Backbone, ImageNetWeights
 PASSWORD = "a-synthetic-passphrase"
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    # The long ones first: so both of two processes have something to do until the end.
+    items.sort(key=lambda item: item.get_closest_marker("slow") is None)
+
+
 @pytest.fixture(autouse=True)
 def data_dir(tmp_path: Path, settings, monkeypatch) -> Path:
     """A data folder of the test's own, for this process and for the ones it starts."""

@@ -6,6 +6,7 @@ import secrets
 import shutil
 import tempfile
 from base64 import urlsafe_b64encode
+from pathlib import Path
 
 # Before the settings are read. Whatever a test keeps, it keeps outside the project's own data.
 os.environ.setdefault("SECRET_KEY", secrets.token_urlsafe(50))
@@ -13,6 +14,11 @@ os.environ.setdefault("IDENTIFIER_KEYS", urlsafe_b64encode(secrets.token_bytes(3
 if "KIDNEYWEB_DATA_DIR" not in os.environ:
     os.environ["KIDNEYWEB_DATA_DIR"] = tempfile.mkdtemp(prefix="kidneyweb-tests-")
     atexit.register(shutil.rmtree, os.environ["KIDNEYWEB_DATA_DIR"], ignore_errors=True)
+# Of several test processes each has a folder of its own below that.
+if "PYTEST_XDIST_WORKER" in os.environ:
+    own = Path(os.environ["KIDNEYWEB_DATA_DIR"]) / os.environ["PYTEST_XDIST_WORKER"]
+    own.mkdir(exist_ok=True)
+    os.environ["KIDNEYWEB_DATA_DIR"] = str(own)
 # The suite is the same whatever the .env of this checkout allows.
 os.environ.update(
     DEBUG="0", KIDNEYWEB_DEMO="0", KIDNEYWEB_HTTPS="0", ALLOWED_HOSTS="localhost", EMAIL_URL=""

@@ -99,6 +99,7 @@ def run(tmp_path) -> Iterator[Run]:
         running.process.wait(timeout=PATIENCE_SECONDS)
 
 
+@pytest.mark.slow
 def test_dead_programs_are_started_again_and_all_end_with_ctrl_c(run):
     wait_for(run.is_open)
     assert "demo-kidney-2026" in run.log()

@@ -4,16 +4,15 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
-import numpy as np
 import pytest
 from django.core.management import call_command
-from playwright.sync_api import Page, expect, sync_playwright
+from playwright.sync_api import Browser, Page, expect, sync_playwright
 
-from detection.imaging.volume import Volume
 from tests.conftest import signed_in
-from tests.imaging.volumes import oriented_volume
+from tests.pictures import block_volume
 from tests.views.factories import study_make
 
 ROOT = Path(__file__).resolve().parent.parent.parent
@@ -28,9 +27,6 @@ CHROMIUM_OPTIONS = [
     "--disable-component-update",
     "--disable-sync",
 ]
-# The series that the tests of the viewer open.
-SLICES, ROWS, COLUMNS = 24, 60, 80
-RIGHT_HU = 300
 
 
 @pytest.fixture
@@ -39,35 +35,48 @@ def model_in_service(transactional_db) -> str:
     return (ROOT / "ml_models/default").read_text(encoding="utf-8").split()[0]
 
 
-@pytest.fixture
-def workers(model_in_service, process_environment) -> Iterator[None]:
-    processes = [
-        subprocess.Popen(
-            [sys.executable, "manage.py", "worker", "--queue", queue],
-            cwd=ROOT,
-            env=process_environment,
-        )
-        for queue in ("default", "training")
-    ]
+@contextmanager
+def worker(queue: str, environment: dict[str, str]) -> Iterator[None]:
+    process = subprocess.Popen(
+        [sys.executable, "manage.py", "worker", "--queue", queue], cwd=ROOT, env=environment
+    )
     yield
-    for process in processes:
-        process.terminate()
-    for process in processes:
-        process.wait(timeout=180)
+    process.terminate()
+    process.wait(timeout=180)
 
 
 @pytest.fixture
-def page(live_server, monkeypatch) -> Iterator[Page]:
+def reading_worker(model_in_service, process_environment) -> Iterator[None]:
+    with worker("default", process_environment):
+        yield
+
+
+@pytest.fixture
+def training_worker(model_in_service, process_environment) -> Iterator[None]:
+    with worker("training", process_environment):
+        yield
+
+
+@pytest.fixture(scope="package")
+def browser() -> Iterator[Browser]:
+    """One Chromium for all tests of this folder."""
     # Playwright keeps an event loop in this thread, in which Django refuses its database. The
-    # test speaks to the pages alone meanwhile, and the fixtures' own clean-up is not asynchronous.
-    monkeypatch.setenv("DJANGO_ALLOW_ASYNC_UNSAFE", "1")
-    with sync_playwright() as playwright:
+    # tests speak to the pages alone meanwhile, and the fixtures' own work is not asynchronous.
+    with pytest.MonkeyPatch.context() as patch, sync_playwright() as playwright:
+        patch.setenv("DJANGO_ALLOW_ASYNC_UNSAFE", "1")
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=CHROMIUM_OPTIONS)
-        context = browser.new_context(base_url=live_server.url)
-        context.set_default_timeout(STEP_TIMEOUT_MS)
         expect.set_options(timeout=STEP_TIMEOUT_MS)
-        yield context.new_page()
+        yield browser
         browser.close()
+
+
+@pytest.fixture
+def page(browser: Browser, live_server) -> Iterator[Page]:
+    """A page with cookies and storage of its own."""
+    context = browser.new_context(base_url=live_server.url)
+    context.set_default_timeout(STEP_TIMEOUT_MS)
+    yield context.new_page()
+    context.close()
 
 
 @pytest.fixture
@@ -79,20 +88,6 @@ def complaints(page: Page) -> list[str]:
         "console", lambda message: found.append(message.text) if message.type == "error" else None
     )
     return found
-
-
-def block_volume() -> Volume:
-    """Air with a block of bone at the patient's right, in the middle of all other directions."""
-    volume = oriented_volume(sides=(SLICES, ROWS, COLUMNS), spacing_mm=(3.0, 1.0, 1.0))
-    pixels_hu = np.full(volume.pixels.shape, -1000, np.int16)
-    pixels_hu[8:16, 25:35, 10:20] = RIGHT_HU
-    return Volume(
-        pixels=pixels_hu,
-        is_hu=True,
-        spacing_mm=volume.spacing_mm,
-        plane="axial",
-        affine_lps=volume.affine_lps,
-    )
 
 
 @pytest.fixture

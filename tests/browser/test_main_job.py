@@ -12,7 +12,7 @@ from playwright.sync_api import Page, expect
 from detection.imaging.display import pixels_png
 from detection.imaging.formats import decode_file
 
-pytestmark = pytest.mark.browser
+pytestmark = [pytest.mark.browser, pytest.mark.slow, pytest.mark.xdist_group("browser")]
 SAMPLES = Path(__file__).resolve().parent.parent / "samples"
 READ_TIMEOUT_MS = 180_000
 TRAINING_TIMEOUT_MS = 1_200_000
@@ -34,7 +34,8 @@ def uploads(tmp_path) -> list[Path]:
 
 @pytest.fixture
 def phantoms(data_dir) -> str:
-    call_command("make_phantoms")
+    # As few as a training takes: each part needs patients with and without stones.
+    call_command("make_phantoms", images=24)
     return "phantoms"
 
 
@@ -66,7 +67,7 @@ def put_into_service(page: Page, *, name: str) -> None:
 
 
 def test_radiologist_uploads_reads_and_finds_again(
-    page, workers, uploads, radiologist, password, complaints
+    page, reading_worker, uploads, radiologist, password, complaints
 ):
     sign_in(page, username=radiologist.username, password=password)
 
@@ -106,7 +107,7 @@ def test_radiologist_uploads_reads_and_finds_again(
 
 
 def test_administrator_retrains_activates_and_goes_back(
-    page, workers, model_in_service, phantoms, administrator, password, complaints
+    page, training_worker, model_in_service, phantoms, administrator, password, complaints
 ):
     sign_in(page, username=administrator.username, password=password)
 

@@ -5,12 +5,12 @@ import re
 import pytest
 from playwright.sync_api import expect
 
-from tests.browser.conftest import COLUMNS, RIGHT_HU, ROWS, SLICES, pane
+from tests.browser.conftest import pane
+from tests.pictures import BLOCK_HU, BLOCK_SIDES
 from tests.views.factories import study_make
 
-pytestmark = pytest.mark.browser
-# A machine that also trains is slow.
-expect.set_options(timeout=20_000)
+pytestmark = [pytest.mark.browser, pytest.mark.xdist_group("browser")]
+SLICES, ROWS, COLUMNS = BLOCK_SIDES
 
 # Where the centre of what is bright lies in a pane, as shares of the drawn picture's width and
 # height, read back from the canvas itself: only pure greys count, not what is drawn in colour.
@@ -158,7 +158,7 @@ def test_windows_by_keys_and_by_dragging_values_and_inversion(focused):
     x, y, bright = axial.evaluate(BRIGHT_PLACE)
     box = axial.bounding_box()
     focused.mouse.move(box["x"] + x * box["width"], box["y"] + y * box["height"])
-    expect(focused.locator("[data-readout]")).to_contain_text(f"{RIGHT_HU} HU at x 1")
+    expect(focused.locator("[data-readout]")).to_contain_text(f"{BLOCK_HU} HU at x 1")
 
     focused.keyboard.press("i")
     focused.wait_for_function(

@@ -10,8 +10,7 @@ from playwright.sync_api import expect
 
 from tests.browser.conftest import CHROMIUM, pane
 
-pytestmark = pytest.mark.browser
-expect.set_options(timeout=60_000)
+pytestmark = [pytest.mark.browser, pytest.mark.xdist_group("browser")]
 NO_GPU_OF_ITS_OWN = ["--use-gl=angle", "--use-angle=swiftshader", "--enable-unsafe-swiftshader"]
 WITHOUT_WEBGL2 = """
 const original = HTMLCanvasElement.prototype.getContext;
@@ -22,17 +21,17 @@ HTMLCanvasElement.prototype.getContext = function (kind, ...rest) {
 
 
 @pytest.fixture
-def rendering_page(live_server, page, cookie):
-    browser = page.context.browser.browser_type.launch(
+def rendering_page(live_server, browser, cookie):
+    renderer = browser.browser_type.launch(
         executable_path=CHROMIUM, args=["--no-sandbox", *NO_GPU_OF_ITS_OWN]
     )
-    context = browser.new_context(
+    context = renderer.new_context(
         base_url=live_server.url, viewport={"width": 1280, "height": 1100}
     )
     context.set_default_timeout(60_000)
     context.add_cookies([cookie])
     yield context.new_page()
-    browser.close()
+    renderer.close()
 
 
 def test_three_planes_in_radiological_convention_and_linked(rendering_page, stack):

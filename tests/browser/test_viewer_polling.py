@@ -7,11 +7,12 @@ from django.utils import timezone
 from playwright.sync_api import expect
 
 from detection.models import Prediction, Study
-from tests.browser.conftest import COLUMNS, SLICES, block_volume, pane
+from tests.browser.conftest import pane
+from tests.pictures import BLOCK_SIDES, block_volume
 from tests.views.factories import study_make
 
-pytestmark = pytest.mark.browser
-expect.set_options(timeout=20_000)
+pytestmark = [pytest.mark.browser, pytest.mark.xdist_group("browser")]
+SLICES, _, COLUMNS = BLOCK_SIDES
 
 
 @pytest.fixture

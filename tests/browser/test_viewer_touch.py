@@ -3,16 +3,17 @@
 import pytest
 from playwright.sync_api import expect
 
-from tests.browser.conftest import SLICES, pane
+from tests.browser.conftest import pane
+from tests.pictures import BLOCK_SIDES
 from tests.views.factories import study_make
 
-pytestmark = pytest.mark.browser
-expect.set_options(timeout=20_000)
+pytestmark = [pytest.mark.browser, pytest.mark.xdist_group("browser")]
+SLICES = BLOCK_SIDES[0]
 
 
 @pytest.fixture
-def phone(live_server, page, cookie):
-    context = page.context.browser.new_context(
+def phone(live_server, browser, cookie):
+    context = browser.new_context(
         base_url=live_server.url, has_touch=True, viewport={"width": 390, "height": 844}
     )
     context.add_cookies([cookie])

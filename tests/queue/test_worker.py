@@ -9,7 +9,7 @@ from detection.services.uploads import upload_create
 from tests.queue.conftest import SLICES, child_of, is_alive, wait_for
 from tests.services.factories import model_version_make
 
-pytestmark = pytest.mark.django_db(transaction=True)
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.slow]
 
 
 def start_ready(start, *, queue):

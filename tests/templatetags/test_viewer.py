@@ -8,7 +8,7 @@ from django.conf import settings
 
 from detection.selectors.viewer import Scores
 from detection.templatetags.viewer import _runs, _words, viewer_of
-from tests.imaging.volumes import oriented_volume
+from tests.pictures import oriented_volume
 from tests.views.factories import study_make
 
 

@@ -5,7 +5,7 @@ import pytest
 import SimpleITK
 
 from detection.imaging.display import nifti_parts, nifti_size, nifti_step
-from tests.imaging.volumes import oriented_volume, picture_volume
+from tests.pictures import oriented_volume, picture_volume
 
 
 def read_back(volume, path, **kwargs):

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from detection.imaging.display import as_plane, cut, is_oriented, letters_of, map_cut, planes_of
-from tests.imaging.volumes import oriented_volume, picture_volume
+from tests.pictures import oriented_volume, picture_volume
 
 PLANES = ("axial", "coronal", "sagittal")
 MARKS = {"R": 100, "L": 200, "A": 300, "P": 400, "H": 500, "F": 600}

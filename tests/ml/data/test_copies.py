@@ -8,13 +8,7 @@ import pytest
 from detection.ml.data import Sample, check_near_copies, check_split_file, near_copies
 from detection.ml.data.copies import perceptual_hash
 from detection.ml.errors import DatasetError
-
-
-def body(seed):
-    """A smooth picture of its own for each seed."""
-    noise = np.random.default_rng(seed).normal(0, 1, (320, 400)).astype(np.float32)
-    smooth = cv2.GaussianBlur(noise, (0, 0), 18)
-    return cv2.normalize(smooth, None, 0, 255, cv2.NORM_MINMAX).astype(np.uint8)
+from tests.pictures import smooth_picture as body
 
 
 @pytest.fixture
@@ -63,7 +57,12 @@ def test_a_split_with_a_near_copy_on_both_sides_is_refused(sample, change):
 
 
 def test_near_copies_within_one_part_are_welcome(sample):
-    check_near_copies({"train": [sample(body(1)), sample(body(1))], "test": [sample(body(2))]})
+    check_near_copies(
+        {
+            "train": [sample(body(1)), sample(body(1))],
+            "test": [sample(body(2))],
+        }
+    )
 
 
 def test_the_hash_has_its_bits():
@@ -71,7 +70,11 @@ def test_the_hash_has_its_bits():
 
 
 def test_a_split_that_left_its_file_is_refused(sample, tmp_path):
-    first, second, new = sample(body(1)), sample(body(2)), sample(body(3))
+    first, second, new = (
+        sample(body(1)),
+        sample(body(2)),
+        sample(body(3)),
+    )
     file = tmp_path / "split.csv"
     sums = [hashlib.sha256(one.path.read_bytes()).hexdigest() for one in (first, second)]
     file.write_text(f"sha256,part\n{sums[0]},train\n{sums[1]},test\n")

@@ -12,14 +12,13 @@ from detection.ml.evaluation.deletion import (
     without_other_patch,
     without_stone,
 )
+from tests.pictures import textured_body
 
 STONE = Box(60, 60, 70, 72)
 
 
 def picture():
-    """A body of grey 100 with texture, on black, with a white stone."""
-    grey = np.zeros((160, 200), np.uint8)
-    grey[20:140, 20:180] = np.random.default_rng(0).integers(90, 111, (120, 160))
+    grey = textured_body((160, 200))
     grey[60:72, 60:70] = 255
     return grey
 

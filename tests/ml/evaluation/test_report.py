@@ -18,8 +18,9 @@ from detection.ml.evaluation import ReportOptions, write_report
 from detection.ml.evaluation.baselines import body_brightness, bright_blobs, load_baselines
 from detection.ml.evaluation.readings import Reader, seeded
 from detection.ml.serving import GATE_NAME, Predictor
-from tests.ml.serving.test_predictor import body
+from tests.pictures import body
 
+pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("report")]
 MODELS = Path(__file__).resolve().parents[3] / "ml_models"
 FEW = ReportOptions(
     part="train",

@@ -1,4 +1,3 @@
-import cv2
 import numpy as np
 import pytest
 
@@ -9,6 +8,7 @@ from detection.ml.serving.picture_checks import (
     picture_refusal,
     refused,
 )
+from tests.pictures import hollow_body_hu
 
 BODY = np.zeros((320, 391), np.uint8)
 BODY[60:260, 40:350] = 110
@@ -35,22 +35,13 @@ def test_what_is_no_slice_is_refused(grey, colour_spread, sentence):
     assert sentence in picture_refusal(grey, colour_spread=colour_spread).sentence
 
 
-def body_hu(*, inside_hu):
-    """An axial body of 40 HU with two round spaces in it, in air."""
-    pixels = np.full((256, 256), -1000, np.int16)
-    cv2.ellipse(pixels, (128, 128), (110, 80), 0, 0, 360, 40, -1)
-    for x in (80, 176):
-        cv2.circle(pixels, (x, 128), 35, inside_hu, -1)
-    return pixels
-
-
 def test_a_slice_of_the_chest_is_refused():
-    assert "chest" in chest_refusal(body_hu(inside_hu=-850)).sentence
+    assert "chest" in chest_refusal(hollow_body_hu(inside_hu=-850)).sentence
 
 
 @pytest.mark.parametrize("inside_hu", [-1000, -100, 40])
 def test_bowel_gas_and_fat_are_no_lung(inside_hu):
-    assert chest_refusal(body_hu(inside_hu=inside_hu)) is None
+    assert chest_refusal(hollow_body_hu(inside_hu=inside_hu)) is None
 
 
 def test_a_slice_without_a_body_is_no_chest():

@@ -5,7 +5,6 @@ import subprocess
 import sys
 from pathlib import Path
 
-import cv2
 import numpy as np
 import pytest
 
@@ -15,6 +14,7 @@ from detection.ml.calibration import apply_platt
 from detection.ml.errors import BundleError
 from detection.ml.preprocess import letterbox
 from detection.ml.serving import Predictor, classify_paths, load_stone_map, pool, save_stone_map
+from tests.pictures import body
 
 ROOT = Path(__file__).resolve().parents[3]
 MODELS = ROOT / "ml_models"
@@ -25,22 +25,6 @@ AXIAL = ROOT / "tests/samples/ct_slices/A027284_01.dcm"
 def predictor():
     # The bodies drawn here are no CT slices: the shipped gate would refuse to read them.
     return Predictor(load_default_bundle(MODELS), is_gated=False)
-
-
-def body(*, stone_at=None, shape=(320, 391)):
-    """A grey body with two kidneys and a spine; a bright stone of 10 px where asked for."""
-    picture = np.zeros(shape, np.uint8)
-    cv2.ellipse(picture, (195, 160), (180, 140), 0, 0, 360, 60, -1)
-    cv2.ellipse(picture, (195, 160), (165, 125), 0, 0, 360, 95, -1)
-    for x in (110, 280):
-        cv2.ellipse(picture, (x, 160), (32, 55), 0, 0, 360, 70, -1)
-        cv2.ellipse(picture, (x, 160), (26, 48), 0, 0, 360, 125, -1)
-    cv2.rectangle(picture, (175, 20), (215, 300), 235, -1)
-    if stone_at:
-        cv2.circle(picture, stone_at, 5, 255, -1)
-    noise = np.random.default_rng(1).normal(0, 6, shape)
-    picture = cv2.GaussianBlur(picture, (0, 0), 0.8).astype(np.float32)
-    return np.where(picture > 3, np.clip(picture + noise, 0, 255), 0).astype(np.uint8)
 
 
 def test_shipped_files_are_below_sixty_megabytes():

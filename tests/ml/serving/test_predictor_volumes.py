@@ -11,13 +11,14 @@ from detection.ml.bundle import load_default_bundle
 from detection.ml.errors import ReadingCode
 from detection.ml.serving import SCOPE, Predictor, series_logit
 
+pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("predictor-volumes")]
 MODELS = Path(__file__).resolve().parents[3] / "ml_models"
 STONE = KnownStone(centre_lps_mm=(71.0, 28.0, 20.0), diameters_mm=(8.0, 7.0, 9.0), hu=1000)
 
 
 @pytest.fixture(scope="module")
 def predictor():
-    return Predictor(load_default_bundle(MODELS))
+    return Predictor(load_default_bundle(MODELS), threads=1)
 
 
 @pytest.fixture(scope="module")

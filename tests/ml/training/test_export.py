@@ -22,6 +22,7 @@ from detection.ml.training.network import serving_network
 from detection.ml.training.operating_points import fit_platt
 from detection.ml.training.pretrained import assign_weights, load_arrays, save_weights
 
+pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("export")]
 RESNET50 = BACKBONES["resnet50"]
 SMALL = Preprocessing(height=64, width=96)
 

@@ -8,20 +8,10 @@ from detection.ml.serving import GATE_NAME
 from detection.ml.serving.gate import read_gate
 from detection.ml.training import WRONG_WAYS
 from detection.ml.training.gate_fit import MIN_TRAIN_IMAGES, change_mildly, fit_gate
+from tests.pictures import seeded_body
 
+pytestmark = pytest.mark.xdist_group("gate-fit")
 SPEC = Preprocessing(height=64, width=96)
-
-
-def body(seed):
-    """A grey body, wider than high, with a bright spine below and a darker half above."""
-    generator = np.random.default_rng(seed)
-    picture = np.zeros((200, 240), np.uint8)
-    width, height = (int(value) for value in generator.integers((85, 60), (100, 75)))
-    cv2.ellipse(picture, (120, 100), (width, height), 0, 0, 360, 110, -1)
-    cv2.ellipse(picture, (120, 80), (width // 2, height // 2), 0, 0, 360, 60, -1)
-    cv2.circle(picture, (120, 100 + height * 2 // 3), 14, 230, -1)
-    noise = generator.normal(0, 4, picture.shape)
-    return np.clip(picture + noise * (picture > 0), 0, 255).astype(np.uint8)
 
 
 def outputs(canvases):
@@ -41,7 +31,7 @@ def samples(folder, *, count, first):
     made = []
     for seed in range(first, first + count):
         path = folder / f"{seed}.png"
-        cv2.imwrite(str(path), body(seed))
+        cv2.imwrite(str(path), seeded_body(seed))
         made.append(
             Sample(
                 path=path,
@@ -74,7 +64,7 @@ def fitted(tmp_path_factory):
 def test_slices_of_other_patients_pass(fitted):
     gate, told, _ = fitted
 
-    refusals = [gate.refusals(features_of(body(seed)))[0] for seed in range(3000, 3040)]
+    refusals = [gate.refusals(features_of(seeded_body(seed)))[0] for seed in range(3000, 3040)]
 
     assert sum(refusal is not None for refusal in refusals) <= 1
     assert told["test"]["n"] == 20
@@ -85,7 +75,7 @@ def test_mild_changes_pass(fitted):
     gate, *_ = fitted
     generator = np.random.default_rng(1)
 
-    changed = [change_mildly(body(seed), generator) for seed in range(3000, 3040)]
+    changed = [change_mildly(seeded_body(seed), generator) for seed in range(3000, 3040)]
 
     assert sum(gate.refusals(features_of(grey))[0] is not None for grey in changed) <= 4
 
@@ -94,7 +84,9 @@ def test_mild_changes_pass(fitted):
 def test_a_slice_that_lies_the_wrong_way_is_refused(fitted, way):
     gate, *_ = fitted
 
-    refusals = [gate.refusals(features_of(WRONG_WAYS[way](body(s))))[0] for s in range(3000, 3020)]
+    refusals = [
+        gate.refusals(features_of(WRONG_WAYS[way](seeded_body(s))))[0] for s in range(3000, 3020)
+    ]
 
     assert all(refusals)
 
@@ -116,7 +108,7 @@ def test_pictures_of_something_else_are_refused(fitted):
 
 def test_slices_are_judged_one_by_one(fitted):
     gate, *_ = fitted
-    canvases = np.stack([letterbox(body(seed), SPEC)[0] for seed in (1, 2, 3)])
+    canvases = np.stack([letterbox(seeded_body(seed), SPEC)[0] for seed in (1, 2, 3)])
     canvases[1] = 255
 
     together = gate.refusals(outputs(canvases)[1])

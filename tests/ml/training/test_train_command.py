@@ -9,14 +9,15 @@ import pytest
 from detection.imaging.phantoms import write_phantoms
 from detection.ml.bundle import default_bundle_path
 
+pytestmark = pytest.mark.slow
 ROOT = Path(__file__).resolve().parents[3]
 
 
-def start_training(data, out, *, init=None, epochs=1):
+def start_training(data, out, *more, init=None):
     init = init or default_bundle_path(ROOT / "ml_models")
     return subprocess.Popen(
         [sys.executable, "-m", "detection.ml", "train", str(data), "--out", str(out)]
-        + ["--init", str(init), "--epochs", str(epochs), "--json-progress"],
+        + ["--init", str(init), "--json-progress", *more],
         cwd=ROOT,
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,
@@ -46,7 +47,9 @@ def test_a_training_that_cannot_start_ends_with_one_sentence(tmp_path, images, i
 
 def test_a_stopped_training_leaves_no_bundle(tmp_path):
     write_phantoms(tmp_path / "data", images=24, seed=1)
-    process = start_training(tmp_path / "data", tmp_path / "out", epochs=50)
+    process = start_training(
+        tmp_path / "data", tmp_path / "out", "--epochs", "50", "--crop", "64x64"
+    )
 
     for line in process.stdout:
         if json.loads(line)["stage"] == "train":

@@ -8,6 +8,13 @@ from detection.ml.training import TrainingOptions, train
 from detection.ml.training.pretrained import load_arrays
 from detection.ml.training.trainer import fit
 
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.xdist_group("tensorflow"),
+    pytest.mark.usefixtures("eager"),
+    pytest.mark.filterwarnings("ignore:Even though the `tf.config"),
+]
+
 
 class Interrupted(Exception):
     pass
@@ -56,7 +63,7 @@ def test_an_interrupted_training_goes_on_after_its_last_epoch(tmp_path):
 def test_a_refit_trains_with_the_validation_part_and_is_calibrated_without_it(
     tmp_path, monkeypatch
 ):
-    write_phantoms(tmp_path / "data", images=40, seed=1)
+    write_phantoms(tmp_path / "data", images=24, seed=1)
     trained_on, exported, reports = [], {}, []
     plain_fit = train_module.fit
 
@@ -74,7 +81,7 @@ def test_a_refit_trains_with_the_validation_part_and_is_calibrated_without_it(
         out=tmp_path / "out",
         work=tmp_path / "work",
         options=TrainingOptions(
-            init="random", epochs=1, head_epochs=0, batch_size=4, refit=True, crop=(64, 64)
+            init="random", epochs=1, head_epochs=0, batch_size=12, refit=True, crop=(64, 64)
         ),
         report=reports.append,
     )
