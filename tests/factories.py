@@ -1,4 +1,4 @@
-"""Rows and files as the services make them, with synthetic content."""
+"""Rows and files as the services make them, and studies in any state; synthetic content."""
 
 import zipfile
 from io import BytesIO
@@ -8,15 +8,28 @@ from typing import Any
 import numpy as np
 from django.conf import settings
 from django.core.files.uploadedfile import SimpleUploadedFile
+from django.utils import timezone
 from PIL import Image
 
 from accounts.models import User
 from detection.imaging.errors import notices_json
 from detection.imaging.volume import Volume, save_volume
 from detection.ml.bundle import write_manifest
-from detection.models import ModelActivation, ModelVersion, Series, Study, Upload
+from detection.ml.serving import save_stone_map
+from detection.models import (
+    Finding,
+    ModelActivation,
+    ModelVersion,
+    Prediction,
+    Series,
+    SourceFile,
+    Study,
+    Upload,
+)
+from detection.models.encryption import blind_index, name_stem
 from detection.services.registry import model_version_register
 
+Status = Study.Status
 DICOM = bytes(128) + b"DICM" + bytes(64)
 OPERATING_POINT = {"name": "balanced", "threshold": 0.5, "sensitivity": 0.9, "specificity": 0.8}
 
@@ -46,6 +59,10 @@ def model_version_make(name: str = "model-1", *, is_active: bool = False) -> Mod
     if is_active:
         ModelActivation.objects.create(model_version=model_version)
     return model_version
+
+
+def model_version_once(name: str = "model-1") -> ModelVersion:
+    return ModelVersion.objects.filter(name=name).first() or model_version_make(name)
 
 
 def png_bytes(*, side: int = 160, seed: int = 0) -> bytes:
@@ -101,3 +118,69 @@ def series_make(*, uploaded_by: User, volume: Volume | None = None) -> Series:
     save_volume(volume, target)
     series.save()
     return series
+
+
+def study_make(
+    *,
+    uploaded_by: User,
+    name: str = "slice.png",
+    status: str = Status.SUCCEEDED,
+    verdict: str = "stone",
+    probability: float | None = 0.87,
+    message: str = "",
+    volume: Volume | None = None,
+) -> Study:
+    """A study in any state; a finding and a map if it was read."""
+    series = series_make(uploaded_by=uploaded_by, volume=volume)
+    study = series.study
+    study.name = name
+    study.save(update_fields=["name"])
+    SourceFile.objects.create(
+        upload=study.upload,
+        study=study,
+        series=series,
+        display_name=name,
+        name_index=blind_index(name_stem(name), field="name"),
+        size_bytes=1234,
+        sha256="0" * 64,
+        status=SourceFile.Status.ACCEPTED,
+    )
+    is_read = status == Status.SUCCEEDED
+    outcome = {
+        "status": status,
+        "verdict": verdict if is_read else "cannot_assess" if status == Status.REFUSED else "",
+        "probability": probability if is_read else None,
+        "message": message,
+    }
+    Study.objects.filter(pk=study.pk).update(**outcome)
+    study.refresh_from_db()
+    if status in (Status.RECEIVED, Status.IMPORTING, Status.NOT_IMPORTED):
+        series.delete()
+        return study
+    now = timezone.now()
+    prediction = Prediction.objects.create(
+        series=series,
+        model_version=model_version_once(),
+        operating_point=OPERATING_POINT,
+        started_at=now,
+        finished_at=now if study.is_final else None,
+        **outcome,
+    )
+    if is_read:
+        prediction.map_path = f"maps/{prediction.uuid}.npz"
+        prediction.save(update_fields=["map_path"])
+        stone_map = np.zeros((1, 32, 32), np.float32)
+        stone_map[0, 10, 20] = 0.87
+        save_stone_map(stone_map, Path(settings.MEDIA_ROOT) / prediction.map_path)
+        Finding.objects.create(
+            prediction=prediction,
+            rank=1,
+            plane="axial",
+            x0=98.4,
+            y0=47.6,
+            x1=107.2,
+            y1=55.9,
+            probability=0.87,
+            extent_mm=6.25,
+        )
+    return study

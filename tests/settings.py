@@ -4,6 +4,7 @@ import atexit
 import os
 import secrets
 import shutil
+import sys
 import tempfile
 from base64 import urlsafe_b64encode
 from pathlib import Path
@@ -14,8 +15,8 @@ os.environ.setdefault("IDENTIFIER_KEYS", urlsafe_b64encode(secrets.token_bytes(3
 if "KIDNEYWEB_DATA_DIR" not in os.environ:
     os.environ["KIDNEYWEB_DATA_DIR"] = tempfile.mkdtemp(prefix="kidneyweb-tests-")
     atexit.register(shutil.rmtree, os.environ["KIDNEYWEB_DATA_DIR"], ignore_errors=True)
-# Of several test processes each has a folder of its own below that.
-if "PYTEST_XDIST_WORKER" in os.environ:
+# Of several test processes each has a folder of its own below that; what a test starts is told one.
+if "PYTEST_XDIST_WORKER" in os.environ and "pytest" in sys.modules:
     own = Path(os.environ["KIDNEYWEB_DATA_DIR"]) / os.environ["PYTEST_XDIST_WORKER"]
     own.mkdir(exist_ok=True)
     os.environ["KIDNEYWEB_DATA_DIR"] = str(own)

@@ -8,8 +8,8 @@ from django.urls import get_resolver, reverse
 from accounts.services import user_create
 from detection.models import TrainingRun
 from tests.conftest import PASSWORD, signed_in
+from tests.factories import study_make
 from tests.pictures import oriented_volume
-from tests.views.factories import study_make
 
 EVERYBODY = ("radiologist", "lead", "administrator", "auditor", "no_role")
 

@@ -13,7 +13,7 @@ from urllib.request import urlopen
 
 import pytest
 
-from tests.queue.conftest import PATIENCE_SECONDS, is_alive, wait_for
+from tests.processes import PATIENCE_SECONDS, children_of, is_alive, wait_for
 
 ROOT = Path(__file__).resolve().parent.parent
 # What tells the programs apart in the table of processes.
@@ -76,18 +76,6 @@ class Run:
                 return response.status == 200
         except (URLError, OSError):
             return False
-
-
-def children_of(parent: int) -> list[int]:
-    children = []
-    for stat in Path("/proc").glob("[0-9]*/stat"):
-        try:
-            fields = stat.read_text().rpartition(")")[2].split()
-        except OSError:
-            continue
-        if int(fields[1]) == parent and fields[0] != "Z":
-            children.append(int(stat.parent.name))
-    return children
 
 
 @pytest.fixture

@@ -16,7 +16,7 @@ from django.utils import timezone
 from accounts.client_address import client_address
 from accounts.middleware import SESSION_STARTED
 from detection.services.uploads import MAX_UPLOAD_BYTES
-from tests.views.factories import study_make
+from tests.factories import study_make
 
 pytestmark = pytest.mark.django_db
 SIGN_IN = "/accounts/sign-in/"

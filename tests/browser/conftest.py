@@ -12,8 +12,8 @@ from django.core.management import call_command
 from playwright.sync_api import Browser, Page, expect, sync_playwright
 
 from tests.conftest import signed_in
+from tests.factories import study_make
 from tests.pictures import block_volume
-from tests.views.factories import study_make
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 CHROMIUM = shutil.which("chromium") or "/usr/bin/chromium"

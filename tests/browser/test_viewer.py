@@ -6,8 +6,8 @@ import pytest
 from playwright.sync_api import expect
 
 from tests.browser.conftest import pane
+from tests.factories import study_make
 from tests.pictures import BLOCK_HU, BLOCK_SIDES
-from tests.views.factories import study_make
 
 pytestmark = [pytest.mark.browser, pytest.mark.xdist_group("browser")]
 SLICES, ROWS, COLUMNS = BLOCK_SIDES

@@ -8,8 +8,8 @@ from playwright.sync_api import expect
 
 from detection.models import Prediction, Study
 from tests.browser.conftest import pane
+from tests.factories import study_make
 from tests.pictures import BLOCK_SIDES, block_volume
-from tests.views.factories import study_make
 
 pytestmark = [pytest.mark.browser, pytest.mark.xdist_group("browser")]
 SLICES, _, COLUMNS = BLOCK_SIDES

@@ -1,10 +1,8 @@
 """Worker processes on the database of the test, and what they are given to read."""
 
-import os
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,21 +13,11 @@ from detection.imaging.formats import decode_file
 from detection.models import Prediction
 from detection.services.predictions import prediction_create
 from detection.services.registry import shipped_model_register
-from tests.services.factories import series_make
+from tests.factories import series_make
+from tests.processes import PATIENCE_SECONDS, wait_for
 
 ROOT = Path(__file__).resolve().parents[2]
 SLICES = sorted((ROOT / "tests/samples/ct_slices").glob("*.dcm"))
-# So long may a busy machine take for what takes a second on an idle one. How quick things are is
-# measured by `make bench`; a test says only what happens.
-PATIENCE_SECONDS = 180.0
-
-
-def wait_for(condition: Callable[[], object], *, seconds: float = PATIENCE_SECONDS) -> None:
-    """Wait until other processes have brought something about."""
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, "It did not happen in time."
-        time.sleep(0.05)
 
 
 @dataclass
@@ -138,23 +126,3 @@ def predictions_make(radiologist, shipped_model) -> Callable[[int], list[Predict
         ]
 
     return make
-
-
-def child_of(pid: int) -> int | None:
-    """Return a child process of `pid`, by the table that the kernel keeps."""
-    for stat in Path("/proc").glob("[0-9]*/stat"):
-        try:
-            fields = stat.read_text().rpartition(")")[2].split()
-        except OSError:
-            continue
-        if int(fields[1]) == pid:
-            return int(stat.parent.name)
-    return None
-
-
-def is_alive(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-        return (Path("/proc") / str(pid) / "stat").read_text().rpartition(")")[2].split()[0] != "Z"
-    except OSError:
-        return False

@@ -12,7 +12,7 @@ from detection.models import Prediction
 from detection.selectors.predictions import prediction_map_path
 from detection.services.heartbeat import STALE_SECONDS
 from detection.services.predictions import CRASHED, prediction_sweep
-from tests.queue.conftest import PATIENCE_SECONDS, wait_for
+from tests.processes import PATIENCE_SECONDS, wait_for
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.slow]
 

@@ -6,8 +6,9 @@ from django.core.files.uploadedfile import SimpleUploadedFile
 from detection.models import Prediction, SourceFile, Study, TrainingRun, Upload
 from detection.services.training import training_run_create, training_run_sweep
 from detection.services.uploads import upload_create
-from tests.queue.conftest import SLICES, child_of, is_alive, wait_for
-from tests.services.factories import model_version_make
+from tests.factories import model_version_make
+from tests.processes import children_of, is_alive, wait_for
+from tests.queue.conftest import SLICES
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.slow]
 
@@ -61,8 +62,7 @@ def test_training_never_outlives_its_worker(start, shipped_model, administrator,
     (folder / "manifest.csv").touch()
     worker = start_ready(start, queue="training")
     training_run = training_run_create(requested_by=administrator, data_folder="some")
-    wait_for(lambda: child_of(worker.pid))
-    child = child_of(worker.pid)
+    (child,) = wait_for(lambda: children_of(worker.pid))
 
     if how == "killed":
         worker.kill()

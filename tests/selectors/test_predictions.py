@@ -5,7 +5,7 @@ import pytest
 from detection.models import Finding, Prediction
 from detection.selectors.predictions import prediction_latest, prediction_map_path
 from detection.services.predictions import prediction_create
-from tests.services.factories import model_version_make, series_make
+from tests.factories import model_version_make, series_make
 
 pytestmark = pytest.mark.django_db
 

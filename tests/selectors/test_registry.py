@@ -10,7 +10,7 @@ from detection.selectors.registry import (
     training_data_folders,
 )
 from detection.services.registry import model_version_activate
-from tests.services.factories import model_version_make
+from tests.factories import model_version_make
 
 pytestmark = pytest.mark.django_db
 

@@ -5,7 +5,7 @@ from detection.models import Study, Upload
 from detection.selectors import studies
 from detection.selectors.studies import import_report, study_list, upload_list
 from detection.services.uploads import upload_create
-from tests.services.factories import model_version_make, png_upload
+from tests.factories import model_version_make, png_upload
 
 pytestmark = pytest.mark.django_db
 

@@ -4,8 +4,8 @@ import pytest
 from django.conf import settings
 
 from detection.selectors.viewer import series_opened
-from tests.imaging.volumes import oriented_volume
-from tests.views.factories import study_make
+from tests.factories import study_make
+from tests.pictures import oriented_volume
 
 pytestmark = pytest.mark.django_db
 

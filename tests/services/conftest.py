@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from detection.services.uploads import upload_create
-from tests.services.factories import model_version_make, series_make
+from tests.factories import model_version_make, series_make
 
 
 @pytest.fixture(autouse=True)

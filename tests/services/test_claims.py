@@ -11,7 +11,7 @@ from detection.services import claims, imports, predictions, training
 from detection.services.claims import row_claim, row_requeue, rows_claimed, rows_sweep
 from detection.services.predictions import prediction_create
 from detection.services.training import training_run_create
-from tests.services.factories import png_upload, series_make
+from tests.factories import png_upload, series_make
 
 pytestmark = pytest.mark.usefixtures("model_version")
 

@@ -13,7 +13,7 @@ from detection.services.identifiers import (
     identifiers_rotate,
     identifiers_store,
 )
-from tests.views.factories import study_make
+from tests.factories import study_make
 
 FOUND = {"patient_id": " P 1 ", "patient_name": "Doe^Jane", "study_uid": "1.2.3"}
 

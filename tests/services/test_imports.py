@@ -20,8 +20,8 @@ from detection.services.imports import (
     upload_import_run,
     upload_sweep,
 )
+from tests.factories import dicom_upload, png_bytes, png_upload, volume_make
 from tests.imaging.synthetic import png_bytes as png_header
-from tests.services.factories import dicom_upload, png_bytes, png_upload, volume_make
 from tests.services.ingesting import FakePictures, make_stale, quarantined, volumes
 
 pytestmark = pytest.mark.usefixtures("model_version")

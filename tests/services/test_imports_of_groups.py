@@ -11,7 +11,7 @@ from detection.imaging.volume import load_volume
 from detection.models import Prediction, Series, SourceFile, Study, StudyIdentifiers, Upload
 from detection.selectors.studies import series_volume_path
 from detection.services.imports import upload_claim, upload_import_run, upload_sweep
-from tests.services.factories import dicom_upload, png_upload, zip_upload
+from tests.factories import dicom_upload, png_upload, zip_upload
 from tests.services.ingesting import FakeIngest, make_stale, report_row, statuses, volumes
 
 pytestmark = pytest.mark.usefixtures("model_version")

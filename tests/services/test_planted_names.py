@@ -17,7 +17,7 @@ from detection.models import Prediction, SourceFile, Study, StudyIdentifiers, en
 from detection.services.imports import upload_import_run
 from detection.services.predictions import prediction_run
 from kidneyweb.logs import JsonFormatter
-from tests.services.factories import png_bytes
+from tests.factories import png_bytes
 
 ROOT = Path(__file__).resolve().parents[2]
 SLICE = ROOT / "tests/samples/ct_slices/A027284_01.dcm"

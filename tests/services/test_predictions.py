@@ -22,7 +22,8 @@ from detection.services.predictions import (
     prediction_run,
     prediction_sweep,
 )
-from tests.services.factories import model_version_make, series_make, volume_make
+from tests.factories import model_version_make, series_make, volume_make
+from tests.services.reading import FakePredictor
 
 STONE = Assessment(
     verdict="stone",
@@ -35,16 +36,6 @@ STONE = Assessment(
     notices=(Notice("series_rule", "Few such images were seen."),),
 )
 REFUSED = Assessment(verdict="cannot_assess", probability=None, reason="The image is blank.")
-
-
-class FakePredictor:
-    def __init__(self, outcome):
-        self.outcome = outcome
-
-    def assess(self, volume, *, progress=None):
-        if isinstance(self.outcome, Exception):
-            raise self.outcome
-        return self.outcome
 
 
 def run(prediction, outcome):

@@ -12,7 +12,7 @@ from detection.services.registry import (
     model_version_register,
     shipped_model_register,
 )
-from tests.services.factories import OPERATING_POINT, bundle_make, model_version_make
+from tests.factories import OPERATING_POINT, bundle_make, model_version_make
 
 pytestmark = pytest.mark.django_db
 SITE = ModelVersion.Origin.SITE

@@ -6,8 +6,8 @@ from detection.models import Prediction, Series, Study
 from detection.selectors.predictions import prediction_latest
 from detection.services.predictions import prediction_create, prediction_run
 from detection.services.series import series_choose
-from tests.services.factories import series_make
-from tests.services.test_predictions import FakePredictor
+from tests.factories import series_make
+from tests.services.reading import FakePredictor
 
 STONE = Assessment(verdict="stone", probability=0.9)
 

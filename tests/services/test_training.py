@@ -21,7 +21,7 @@ from detection.services.training import (
     training_run_execute,
     training_run_sweep,
 )
-from tests.services.factories import bundle_make
+from tests.factories import bundle_make
 
 SNAPSHOT = {"fingerprint": "f" * 64, "images": 10, "stone_images": 4, "groups": 5}
 # Each stands in for `python -m detection.ml train`: a real child process with its protocol.

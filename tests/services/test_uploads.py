@@ -6,7 +6,7 @@ from django_tasks_db.models import DBTaskResult
 from detection.models import SourceFile, Study, Upload
 from detection.services import uploads
 from detection.services.uploads import upload_create
-from tests.services.factories import dicom_upload, png_bytes, png_upload
+from tests.factories import dicom_upload, png_bytes, png_upload
 from tests.services.ingesting import quarantined, statuses
 
 pytestmark = pytest.mark.usefixtures("model_version")

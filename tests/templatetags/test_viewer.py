@@ -8,8 +8,8 @@ from django.conf import settings
 
 from detection.selectors.viewer import Scores
 from detection.templatetags.viewer import _runs, _words, viewer_of
+from tests.factories import study_make
 from tests.pictures import oriented_volume
-from tests.views.factories import study_make
 
 
 @pytest.fixture

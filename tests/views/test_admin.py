@@ -6,8 +6,7 @@ from detection.forms import TrainingStartForm
 from detection.models import ModelActivation, Prediction, TrainingRun
 from detection.selectors.registry import model_version_active
 from detection.services.training import training_log_path, training_run_create
-from tests.services.factories import model_version_make
-from tests.views.factories import study_make
+from tests.factories import model_version_make, study_make
 
 ACTIVATE = "admin:detection_modelversion_activate"
 START = "admin:detection_trainingrun_start"

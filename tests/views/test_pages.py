@@ -10,7 +10,7 @@ from django.test import Client
 from django.urls import reverse
 
 from detection.imaging.display import overlay_png
-from tests.views.factories import study_make
+from tests.factories import study_make
 
 TEMPLATES = sorted((Path(settings.BASE_DIR) / "templates").rglob("*.html"))
 

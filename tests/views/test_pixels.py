@@ -8,8 +8,8 @@ from django.urls import reverse
 
 from detection.imaging.volume import Volume, save_volume
 from detection.models import Series
+from tests.factories import study_make
 from tests.pictures import oriented_volume
-from tests.views.factories import study_make
 
 MARKS = {"R": 100, "L": 200, "A": 300, "P": 400, "H": 500, "F": 600}
 SHAPES = {"axial": (20, 30), "coronal": (12, 30), "sagittal": (12, 20)}

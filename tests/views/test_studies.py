@@ -8,8 +8,7 @@ from detection.imaging.errors import Code, Notice, notices_json
 from detection.ml.errors import ReadingCode
 from detection.models import Finding, IdentifierAccess, Prediction, Series, Study
 from detection.services.identifiers import identifiers_store
-from tests.services.factories import model_version_make, series_make, volume_make
-from tests.views.factories import study_make
+from tests.factories import model_version_make, series_make, study_make, volume_make
 
 Status = Study.Status
 

@@ -3,8 +3,7 @@ from django.core.files.uploadedfile import SimpleUploadedFile
 from django.urls import reverse
 
 from detection.models import Study, Upload
-from tests.services.factories import model_version_make, png_upload
-from tests.views.factories import study_make
+from tests.factories import model_version_make, png_upload, study_make
 
 
 @pytest.fixture
