@@ -117,23 +117,19 @@ def test_https_is_demanded_unless_only_this_machine_is_served(debug, demo, hosts
     assert finished.stdout.split() == [str(https)] * 4, finished.stderr
 
 
-def test_wsgi_is_imported_quickly_and_without_tensorflow():
-    # Processor time: other programs of the machine do not count.
+def test_wsgi_imports_nothing_that_takes_seconds():
+    # How long a start takes is measured by `make bench`.
     program = (
-        "import sys, time\n"
+        "import sys\n"
         "import kidneyweb.wsgi\n"
-        "print(time.process_time())\n"
-        "print({'tensorflow', 'keras'} & sys.modules.keys())"
+        "slow = {'SimpleITK', 'keras', 'matplotlib', 'sklearn', 'tensorflow', 'tf2onnx'}\n"
+        "print(slow & sys.modules.keys())"
     )
-    # Once before, so that the byte code is compiled.
-    run_python("-c", program)
 
     finished = run_python("-c", program)
 
     assert finished.returncode == 0, finished.stderr
-    seconds, heavy = finished.stdout.splitlines()
-    assert float(seconds) < 2
-    assert heavy == "set()"
+    assert finished.stdout.split() == ["set()"]
 
 
 @pytest.mark.django_db
