@@ -3,15 +3,17 @@
 import time
 from collections.abc import Callable
 from functools import wraps
+from typing import Any
 
 from django.conf import settings
 from django.contrib.auth import logout
 from django.contrib.auth.views import redirect_to_login
 from django.http import HttpRequest, HttpResponse
+from django.http.response import HttpResponseBase
 from django.shortcuts import render
 
 GetResponse = Callable[[HttpRequest], HttpResponse]
-View = Callable[..., HttpResponse]
+View = Callable[..., HttpResponseBase]
 SESSION_STARTED = "session_started"
 SESSION_TOUCHED = "session_touched"
 # The note of a session may grow so old while somebody only scrolls through slices. The idle limit
@@ -69,7 +71,7 @@ def touch_session_rarely(view: View) -> View:
     """Decorate a view that one page asks many times a second, so that few requests are noted."""
 
     @wraps(view)
-    def wrapped(request: HttpRequest, *args, **kwargs) -> HttpResponse:
+    def wrapped(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
         request.is_session_touched_rarely = True
         return view(request, *args, **kwargs)
 

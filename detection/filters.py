@@ -2,23 +2,26 @@
 
 import datetime
 import re
+from typing import Any
 
 import django_filters
 from django import forms
-from django.contrib.auth import get_user_model
-from django.db.models import Q
+from django.db.models import Q, QuerySet
+from django.http import HttpRequest
 from django.utils import timezone
 
+from accounts.models import User
 from detection.models import SourceFile, Study, StudyIdentifiers
 from detection.models.encryption import blind_indices, name_stem
 
+Studies = QuerySet[Study]
 # Dates stay far from the ends of what a database can hold in any time zone.
 _FIRST_DAY = datetime.date(1970, 1, 2)
 _LAST_DAY = datetime.date(2999, 12, 30)
 
 
-def _uploaders(request):
-    users = get_user_model().objects
+def _uploaders(request: HttpRequest | None) -> QuerySet[User]:
+    users = User.objects
     if request is None or not request.user.has_perm("detection.view_all_studies"):
         return users.none()
     return users.filter(studies__isnull=False).distinct().order_by("username")
@@ -64,16 +67,16 @@ class StudyFilter(django_filters.FilterSet):
 
     class Meta:
         model = Study
-        fields = []
+        fields: tuple[str, ...] = ()
 
-    def __init__(self, *args, **kwargs):
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         if not self.request.user.has_perm("detection.view_all_studies"):
             del self.filters["uploader"]
         if self.request.user.has_perm("detection.view_identifiers"):
             self.filters["q"].label = "Patient ID, accession number, file name or study number"
 
-    def filter_q(self, queryset, name, value):
+    def filter_q(self, queryset: Studies, name: str, value: str) -> Studies:
         number = re.fullmatch(r"(?:study\s*)?#?\s*(\d{1,18})", value.strip(), re.IGNORECASE)
         wanted = Q(pk=int(number[1])) if number else Q(pk=None)
         if self.request.user.has_perm("detection.view_identifiers"):
@@ -88,13 +91,13 @@ class StudyFilter(django_filters.FilterSet):
             wanted |= Q(pk__in=found.values("study_id")) | Q(pk__in=whose.values("study_id"))
         return queryset.filter(wanted)
 
-    def filter_status(self, queryset, name, value):
+    def filter_status(self, queryset: Studies, name: str, value: str) -> Studies:
         if value == self.WORKING:
             return queryset.exclude(status__in=Study.FINAL_STATUSES)
         return queryset.filter(status=value)
 
-    def filter_from(self, queryset, name, value):
+    def filter_from(self, queryset: Studies, name: str, value: datetime.date) -> Studies:
         return queryset.filter(created_at__gte=_day_start(value))
 
-    def filter_to(self, queryset, name, value):
+    def filter_to(self, queryset: Studies, name: str, value: datetime.date) -> Studies:
         return queryset.filter(created_at__lt=_day_start(value + datetime.timedelta(days=1)))

@@ -1,5 +1,7 @@
 """Forms: what a person sends, checked before a service is asked."""
 
+from typing import Any
+
 from crispy_forms.helper import FormHelper
 from django import forms
 
@@ -20,7 +22,7 @@ from detection.services.training import (
 class FilesInput(forms.FileInput):
     allow_multiple_selected = True
 
-    def value_from_datadict(self, data, files, name):
+    def value_from_datadict(self, data: Any, files: Any, name: str) -> Any:
         return files.getlist(name)
 
 
@@ -34,7 +36,7 @@ class FilesField(forms.Field):
 class UploadForm(forms.Form):
     files = FilesField(label="Image files, archives or volumes")
 
-    def __init__(self, *args, **kwargs):
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.helper = FormHelper()
         self.helper.form_tag = False
@@ -87,7 +89,7 @@ class TrainingStartForm(forms.Form):
         help_text=f"How often each image is seen, 1 to {MAX_EPOCHS}. More epochs take longer.",
     )
 
-    def __init__(self, *args, **kwargs):
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         # Asked anew for each form: folders come and go while the server runs.
         self.fields["data_folder"].choices = [(name, name) for name in training_data_folders()]

@@ -20,7 +20,8 @@ typos
 echo "import contracts"
 lint-imports --no-cache --no-logo
 echo "mypy"
-mypy --no-error-summary -p detection.ml -p detection.imaging
+mypy --no-error-summary -p detection.imaging -p detection.ml \
+    -p detection.selectors -p detection.services -p detection.views
 echo "migrations"
 DATABASE_URL="sqlite://:memory:" python manage.py makemigrations --check --dry-run --skip-checks
 echo "deployment"

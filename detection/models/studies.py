@@ -1,12 +1,16 @@
 """Uploads, the studies and series made of them, and the rows of the import report."""
 
 import uuid
+from typing import TYPE_CHECKING
 
 from django.conf import settings
 from django.db import models
 from django.urls import reverse
 
 from detection.models.encryption import EncryptedTextField
+
+if TYPE_CHECKING:
+    from detection.models.predictions import Prediction
 
 
 class Upload(models.Model):
@@ -145,6 +149,9 @@ class Series(models.Model):
     is_chosen = models.BooleanField(default=True)
     # The method by which everything that names a person was left out of the stored volume.
     deidentification = models.CharField(max_length=255, blank=True, default="")
+
+    # Prefetched by `selectors.studies.series_list`; not there otherwise.
+    readings: "list[Prediction]"
 
     class Meta:
         verbose_name_plural = "series"

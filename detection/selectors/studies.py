@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 from django.conf import settings
 from django.db.models import Case, Count, Prefetch, QuerySet, When
@@ -10,6 +11,7 @@ from django.db.models import Case, Count, Prefetch, QuerySet, When
 from accounts.models import User
 from detection.models import Prediction, Series, SourceFile, Study, StudyIdentifiers, Upload
 
+M = TypeVar("M", Upload, Study)
 # A report shows so many rows, problems first, and only counts the rest.
 REPORT_ROWS = 200
 _REPORT_ORDER = (
@@ -95,7 +97,7 @@ def series_volume_path(*, series: Series) -> Path:
     return Path(settings.MEDIA_ROOT) / series.volume_path
 
 
-def _visible(rows: QuerySet, *, user: User) -> QuerySet:
+def _visible(rows: QuerySet[M], *, user: User) -> QuerySet[M]:
     if user.has_perm("detection.view_all_studies"):
         visible = rows
     elif user.has_perm("detection.view_study"):

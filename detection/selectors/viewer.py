@@ -140,9 +140,9 @@ def _place(finding: Finding, volume: Volume, threshold: float | None) -> Finding
 
 def _centre(finding: Finding, volume: Volume) -> tuple[int, int, int]:
     """Return the voxel at the middle of a finding: slice, row, column."""
-    centre_mm = (finding.x_mm, finding.y_mm, finding.z_mm)
-    if volume.affine_lps is not None and None not in centre_mm:
-        column, row, index, _ = np.linalg.solve(np.array(volume.affine_lps), [*centre_mm, 1.0])
+    x, y, z = finding.x_mm, finding.y_mm, finding.z_mm
+    if volume.affine_lps is not None and x is not None and y is not None and z is not None:
+        column, row, index, _ = np.linalg.solve(np.array(volume.affine_lps), [x, y, z, 1.0])
         centre = (round(index), round(row), round(column))
     else:
         column, row = (finding.x0 + finding.x1) / 2, (finding.y0 + finding.y1) / 2

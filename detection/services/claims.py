@@ -11,7 +11,7 @@ from datetime import timedelta
 from typing import Any
 
 from django.db import transaction
-from django.db.models import F, Model, QuerySet
+from django.db.models import F, QuerySet
 from django.utils import timezone
 from django_tasks.base import Task
 
@@ -31,8 +31,8 @@ class Work:
     too: the number of the claim that owns the row.
     """
 
-    model: type[Model]
-    task: Task
+    model: type[Any]
+    task: Task[[int], None]
     waiting: str
     running: str
     # How the log calls a row.
@@ -40,7 +40,7 @@ class Work:
     is_repeated: bool = True
 
 
-def row_claim(*, work: Work, row: Model, **fields: Any) -> bool:
+def row_claim(*, work: Work, row: Any, **fields: Any) -> bool:
     """Take a waiting row for this worker; say whether it is ours now.
 
     `fields` are written with the claim, and `row` knows them afterwards.
@@ -55,13 +55,13 @@ def row_claim(*, work: Work, row: Model, **fields: Any) -> bool:
     return True
 
 
-def rows_claimed(*, work: Work, row: Model) -> QuerySet:
+def rows_claimed(*, work: Work, row: Any) -> QuerySet[Any]:
     """Return the row as a queryset, empty once this claim no longer owns it."""
     claimed = work.model.objects.filter(pk=row.pk, status=work.running)
     return claimed.filter(attempts=row.attempts) if work.is_repeated else claimed
 
 
-def row_requeue(*, work: Work, row: Model, **fields: Any) -> bool:
+def row_requeue(*, work: Work, row: Any, **fields: Any) -> bool:
     """Let a row of ours wait again and enqueue its task; say whether it was ours.
 
     `attempts` counts the crashes in a row and stays unless `fields` sets it. The caller holds the

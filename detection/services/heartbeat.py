@@ -5,6 +5,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import datetime, timedelta
+from typing import Any
 
 from django.db import DatabaseError, connections
 from django.db.models import QuerySet
@@ -23,7 +24,7 @@ def stale_before() -> datetime:
 
 
 @contextmanager
-def heartbeat(*, rows: QuerySet) -> Iterator[None]:
+def heartbeat(*, rows: QuerySet[Any]) -> Iterator[None]:
     """Keep `heartbeat_at` of a claimed row fresh for as long as the block runs.
 
     `rows` names the row together with the claim (status, attempt): a row that another worker has
@@ -39,7 +40,7 @@ def heartbeat(*, rows: QuerySet) -> Iterator[None]:
         thread.join()
 
 
-def _beat(rows: QuerySet, ended: threading.Event) -> None:
+def _beat(rows: QuerySet[Any], ended: threading.Event) -> None:
     # A thread has database connections of its own, and nobody else would close them.
     try:
         while not ended.wait(BEAT_SECONDS):

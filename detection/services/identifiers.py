@@ -2,10 +2,10 @@
 
 import logging
 from collections.abc import Mapping
+from typing import Any
 
 from django.core.exceptions import PermissionDenied
 from django.db import transaction
-from django.db.models import Model
 
 from accounts.models import User
 from detection.models import IdentifierAccess, SourceFile, Study, StudyIdentifiers
@@ -58,7 +58,7 @@ def identifiers_rotate() -> tuple[int, int]:
     return rotated, unreadable
 
 
-def _rotate(model: type[Model], fields: tuple[str, ...]) -> tuple[int, int]:
+def _rotate(model: type[Any], fields: tuple[str, ...]) -> tuple[int, int]:
     rotated, unreadable, last = 0, 0, 0
     while batch := list(model.objects.filter(pk__gt=last).order_by("pk")[:_ROWS_AT_ONCE]):
         last = batch[-1].pk

@@ -111,8 +111,10 @@ def group_import(
     They share one study so far; it becomes the first of the studies that are found in them.
     """
     media = Path(settings.MEDIA_ROOT)
+    study = files[0].study
+    assert study is not None
     # Named after the study: a second attempt replaces what a first one left behind.
-    folder = media / "volumes" / f"import-{files[0].study.uuid}"
+    folder = media / "volumes" / f"import-{study.uuid}"
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(mode=0o700)
     try:
@@ -122,7 +124,7 @@ def group_import(
             if not _is_ours(upload):
                 return False
             if _settled(files, status=SourceFile.Status.ACCEPTED):
-                ingested_store(study=files[0].study, files=files, result=result)
+                ingested_store(study=study, files=files, result=result)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
     for file in files:
@@ -189,7 +191,9 @@ def _refuse(files: Sequence[SourceFile], *, reason: str, advice: str = "", code:
     sentence = Truncator(reason).chars(255)
     fields = {"reason": sentence, "advice": Truncator(advice).chars(255), "code": code}
     if _settled(files, status=SourceFile.Status.REFUSED, **fields):
-        Study.objects.filter(pk=files[0].study_id).update(
+        study_id = files[0].study_id
+        assert study_id is not None
+        Study.objects.filter(pk=study_id).update(
             status=Study.Status.NOT_IMPORTED,
             message=Truncator(f"{reason} {advice}".strip()).chars(255),
         )
@@ -266,9 +270,13 @@ def _report_store(
         changed, ["series", "study", "status", "code", "reason", "advice"], batch_size=500
     )
     SourceFile.objects.bulk_create(members, batch_size=500)
-    used = [row for row in [*changed, *members] if row.series_id]
-    names = {row.study_id: row.display_name for row in reversed(used)}
-    for pk, count in Counter(row.study_id for row in used).items():
+    used = [
+        (row.study_id, row.display_name)
+        for row in [*changed, *members]
+        if row.series_id and row.study_id
+    ]
+    names = dict(reversed(used))
+    for pk, count in Counter(pk for pk, _ in used).items():
         Study.objects.filter(pk=pk).update(file_count=count, name=names[pk])
 
 
@@ -285,7 +293,7 @@ def _why_nothing(report: Sequence[FileReport]) -> str:
 
 def _groups(upload: Upload) -> list[list[SourceFile]]:
     """Return the files without an outcome by the study they share; a picture stands alone."""
-    groups: dict[int, list[SourceFile]] = {}
+    groups: dict[int | None, list[SourceFile]] = {}
     for file in _waiting(upload):
         groups.setdefault(file.study_id, []).append(file)
     return list(groups.values())

@@ -3,12 +3,13 @@
 import hashlib
 import uuid
 from pathlib import Path
+from typing import Any
 
 from django.conf import settings
 from django.core.files.uploadedfile import UploadedFile
 
 
-def quarantine_store(*, file: UploadedFile) -> tuple[str, str]:
+def quarantine_store(*, file: "UploadedFile[Any]") -> tuple[str, str]:
     """Copy a file into quarantine; return its path below MEDIA_ROOT and its SHA-256.
 
     Raises OSError if it cannot be stored; then nothing is left of it.

@@ -15,7 +15,7 @@ from django_tasks_db.models import DBTaskResult
 LOST_SECONDS = 60.0
 
 
-def task_enqueue(*, task: Task, pk: int) -> None:
+def task_enqueue(*, task: Task[[int], None], pk: int) -> None:
     """Enqueue the task of a row, so that no worker gets it before the row is committed.
 
     A queue in this database commits together with the row. Any other gets the task after the
@@ -27,7 +27,7 @@ def task_enqueue(*, task: Task, pk: int) -> None:
         transaction.on_commit(partial(task.enqueue, pk))
 
 
-def pks_without_task(*, task: Task, pks: Iterable[int]) -> set[int]:
+def pks_without_task(*, task: Task[[int], None], pks: Iterable[int]) -> set[int]:
     """Return those of these long-waiting rows that no task will run any more.
 
     A task that was taken up long ago and left its row waiting belongs to a dead worker.

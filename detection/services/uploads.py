@@ -3,6 +3,7 @@
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from django.core.exceptions import ValidationError
 from django.core.files.uploadedfile import UploadedFile
@@ -44,7 +45,7 @@ class _Received:
     advice: str = ""
 
 
-def upload_create(*, uploaded_by: User, files: Sequence[UploadedFile]) -> Upload:
+def upload_create(*, uploaded_by: User, files: Sequence["UploadedFile[Any]"]) -> Upload:
     """Quarantine the bytes of the files and queue their import.
 
     Nothing is decoded here. Until the import has looked into them, each picture, archive and
@@ -85,7 +86,7 @@ def upload_create(*, uploaded_by: User, files: Sequence[UploadedFile]) -> Upload
         raise
 
 
-def _receive(file: UploadedFile) -> _Received:
+def _receive(file: "UploadedFile[Any]") -> _Received:
     name = Truncator(file.name or "unnamed file").chars(255)
     size_bytes = file.size or 0
     file.seek(0)

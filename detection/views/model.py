@@ -1,7 +1,9 @@
 """The page about the model in service, and the figures of its card."""
 
+from typing import Any
+
 from django.contrib.auth.decorators import login_required, permission_required
-from django.http import FileResponse, Http404
+from django.http import FileResponse, Http404, HttpRequest, HttpResponse
 from django.shortcuts import render
 from django.views.decorators.http import require_safe
 
@@ -13,6 +15,7 @@ from detection.selectors.model_card import (
 )
 from detection.selectors.registry import activation_list
 
+Manifest = dict[str, Any]
 # The page shows these first, in this order; other points follow.
 POINTS = ("balanced", "rule_out", "rule_in")
 
@@ -20,7 +23,7 @@ POINTS = ("balanced", "rule_out", "rule_in")
 @login_required
 @permission_required("detection.view_study", raise_exception=True)
 @require_safe
-def model_page(request):
+def model_page(request: HttpRequest) -> HttpResponse:
     activation = activation_list().first()
     model_version = activation.model_version if activation else None
     manifest = model_manifest(model_version=model_version) if model_version else None
@@ -43,7 +46,7 @@ def model_page(request):
 @login_required
 @permission_required("detection.view_study", raise_exception=True)
 @require_safe
-def model_figure(request, name):
+def model_figure(request: HttpRequest, name: str) -> FileResponse:
     path = model_card_figure(name=name)
     if path is None:
         raise Http404
@@ -53,7 +56,7 @@ def model_figure(request, name):
     return response
 
 
-def _points(manifest):
+def _points(manifest: Manifest | None) -> list[dict[str, Any]]:
     """List the operating points, the default one marked."""
     if not manifest:
         return []
@@ -67,7 +70,7 @@ def _points(manifest):
     ]
 
 
-def _measured(manifest):
+def _measured(manifest: Manifest | None) -> list[dict[str, Any]]:
     """List what training measured: one row for each part and source."""
     rows = []
     parts = manifest.get("metrics", {}) if manifest else {}
@@ -80,7 +83,7 @@ def _measured(manifest):
     return rows
 
 
-def _facts(manifest):
+def _facts(manifest: Manifest | None) -> list[tuple[str, Any]]:
     """List provenance as (name, value), in words."""
     if not manifest:
         return []

@@ -5,15 +5,19 @@ sign-out. The viewer keeps what it has fetched in the memory of its page.
 """
 
 import math
+from collections.abc import Callable
 from functools import wraps
+from typing import cast
 from uuid import UUID
 
 import numpy as np
 from django.contrib.auth.decorators import login_required, permission_required
-from django.http import Http404, HttpResponse, StreamingHttpResponse
+from django.http import Http404, HttpRequest, HttpResponse, StreamingHttpResponse
+from django.http.response import HttpResponseBase
 from django.views.decorators.http import require_safe
 
 from accounts.middleware import touch_session_rarely
+from accounts.requests import SignedInRequest
 from detection.imaging.display import (
     cut,
     map_cut,
@@ -25,16 +29,19 @@ from detection.imaging.display import (
     planes_of,
 )
 from detection.imaging.errors import ImageError
+from detection.imaging.volume import Plane, Volume
 from detection.imaging.window import BONE, LUNG, SOFT_TISSUE, STONE, Window
+from detection.models import Series
 from detection.selectors.volumes import map_latest, series_shown, stone_map_opened, volume_opened
 
+PixelsView = Callable[[HttpRequest, Series, Volume], HttpResponseBase]
 WINDOWS = {"soft-tissue": SOFT_TISSUE, "stone": STONE, "bone": BONE, "lung": LUNG}
 # The three-dimensional view needs no more, and the memory of a small graphics card holds it.
 LARGEST_3D_SIDE = 256
 _WIDEST_WINDOW_HU = 65536.0
 
 
-def pixels_view(view):
+def pixels_view(view: PixelsView) -> Callable[..., HttpResponseBase]:
     """Require view_pixels and access to the series; answer 403 without the former, else 404."""
 
     @login_required
@@ -42,7 +49,7 @@ def pixels_view(view):
     @require_safe
     @touch_session_rarely
     @wraps(view)
-    def wrapped(request, uuid):
+    def wrapped(request: SignedInRequest, uuid: UUID) -> HttpResponseBase:
         series = series_shown(
             user=request.user, study_uuid=uuid, series_uuid=_uuid(request.GET.get("series"))
         )
@@ -60,13 +67,13 @@ def pixels_view(view):
 
 
 @pixels_view
-def study_image(request, series, volume):
+def study_image(request: HttpRequest, series: Series, volume: Volume) -> HttpResponse:
     pixels = cut(volume, _plane(request, volume), _index(request))
     return _png(pixels_png(pixels, is_hu=volume.is_hu, window=_window(request)))
 
 
 @pixels_view
-def study_map(request, series, volume):
+def study_map(request: HttpRequest, series: Series, volume: Volume) -> HttpResponse:
     prediction = map_latest(series=series)
     if prediction is None:
         raise Http404
@@ -77,7 +84,7 @@ def study_map(request, series, volume):
 
 
 @pixels_view
-def study_slice(request, series, volume):
+def study_slice(request: HttpRequest, series: Series, volume: Volume) -> HttpResponse:
     """Send the numbers of a cut, rows from the top: little-endian 16-bit HU or 8-bit grey."""
     pixels = cut(volume, _plane(request, volume), _index(request))
     little_endian = np.asarray(pixels, dtype=pixels.dtype.newbyteorder("<"))
@@ -85,7 +92,7 @@ def study_slice(request, series, volume):
 
 
 @pixels_view
-def study_volume(request, series, volume):
+def study_volume(request: HttpRequest, series: Series, volume: Volume) -> StreamingHttpResponse:
     """Send the whole volume as NIfTI, at reduced resolution, for the 3D view."""
     if len(planes_of(volume)) < 3:
         raise Http404
@@ -97,25 +104,26 @@ def study_volume(request, series, volume):
     return response
 
 
-def _plane(request, volume):
-    return request.GET.get("plane", volume.plane)
+def _plane(request: HttpRequest, volume: Volume) -> Plane:
+    # Any text may be asked for: `cut` raises ValueError for what is no plane.
+    return cast(Plane, request.GET.get("plane", volume.plane))
 
 
-def _index(request):
+def _index(request: HttpRequest) -> int:
     text = request.GET.get("slice", "0")
     if not (text.isascii() and text.isdigit() and len(text) < 6):
         raise Http404
     return int(text)
 
 
-def _uuid(text):
+def _uuid(text: str | None) -> UUID | None:
     try:
         return UUID(text) if text else None
     except ValueError as error:
         raise Http404 from error
 
 
-def _window(request):
+def _window(request: HttpRequest) -> Window:
     """Return the window that is named, or that of `center` and `width` in HU; else Http404."""
     if "center" not in request.GET and "width" not in request.GET:
         try:
@@ -131,5 +139,5 @@ def _window(request):
     return Window(center_hu=center, width_hu=width)
 
 
-def _png(content):
+def _png(content: bytes) -> HttpResponse:
     return HttpResponse(content, content_type="image/png")

@@ -1,22 +1,26 @@
 """The history, and the page of one study."""
 
 import datetime
+from typing import Any
 from urllib.parse import urlencode
+from uuid import UUID
 
 from django.contrib import messages
 from django.contrib.auth.decorators import login_required, permission_required
 from django.core.exceptions import ValidationError
 from django.core.paginator import Paginator
-from django.db.models import Q
-from django.http import Http404, HttpResponse
+from django.db.models import Q, QuerySet
+from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
 from django.urls import reverse
 from django.utils import timezone
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_POST, require_safe
 
+from accounts.requests import SignedInRequest
 from detection.filters import StudyFilter
 from detection.imaging.errors import Code, notices_told, once
+from detection.models import Prediction, Study
 from detection.models.encryption import Unreadable, decrypt, encrypt
 from detection.selectors.studies import has_identifiers, import_report, series_list, study_list
 from detection.services.identifiers import identifiers_reveal
@@ -31,14 +35,14 @@ SLOW_AFTER = datetime.timedelta(seconds=60)
 
 @login_required
 @require_safe
-def home(request):
+def home(request: HttpRequest) -> HttpResponse:
     return redirect("study-list")
 
 
 @login_required
 @permission_required("detection.view_study", raise_exception=True)
 @require_safe
-def study_list_page(request):
+def study_list_page(request: SignedInRequest) -> HttpResponse:
     # The search word may name a patient, so that the address holds it encrypted.
     query = request.GET.copy()
     query.pop("q", None)
@@ -59,7 +63,7 @@ def study_list_page(request):
 @login_required
 @permission_required("detection.view_study", raise_exception=True)
 @require_POST
-def study_find(request):
+def study_find(request: HttpRequest) -> HttpResponse:
     """Redirect to the history with the filters in its address, the search word encrypted."""
     query = {
         name: request.POST[name]
@@ -75,7 +79,7 @@ def study_find(request):
 @permission_required("detection.view_study", raise_exception=True)
 @require_safe
 @never_cache
-def study_detail(request, uuid):
+def study_detail(request: SignedInRequest, uuid: UUID) -> HttpResponse:
     studies = study_list(user=request.user)
     return _study_page(request, studies, get_object_or_404(studies, uuid=uuid))
 
@@ -84,7 +88,7 @@ def study_detail(request, uuid):
 @permission_required("detection.view_study", raise_exception=True)
 @require_safe
 @never_cache
-def study_status(request, uuid):
+def study_status(request: SignedInRequest, uuid: UUID) -> HttpResponse:
     study = get_object_or_404(study_list(user=request.user), uuid=uuid)
     context = _result_context(request, study)
     if not context["is_final"] and request.GET.get("state") == context["state"]:
@@ -100,7 +104,7 @@ def study_status(request, uuid):
 @login_required
 @permission_required(("detection.view_study", "detection.add_study"), raise_exception=True)
 @require_POST
-def study_series_choose(request, uuid, series):
+def study_series_choose(request: SignedInRequest, uuid: UUID, series: UUID) -> HttpResponse:
     """Let another series speak for the study, and have it read."""
     study = get_object_or_404(study_list(user=request.user), uuid=uuid)
     row = get_object_or_404(study.series, uuid=series)
@@ -115,7 +119,7 @@ def study_series_choose(request, uuid, series):
 @permission_required(("detection.view_study", "detection.view_identifiers"), raise_exception=True)
 @require_POST
 @never_cache
-def study_identifiers(request, uuid):
+def study_identifiers(request: SignedInRequest, uuid: UUID) -> HttpResponse:
     """Show the identifiers of a study. A button asks for them, since every look is recorded."""
     studies = study_list(user=request.user)
     study = get_object_or_404(studies, uuid=uuid)
@@ -126,7 +130,9 @@ def study_identifiers(request, uuid):
     return _study_page(request, studies, study, identifiers=identifiers)
 
 
-def _study_page(request, studies, study, **more):
+def _study_page(
+    request: HttpRequest, studies: QuerySet[Study], study: Study, **more: Any
+) -> HttpResponse:
     newer, older = _neighbours(studies, study)
     context = _result_context(request, study) | {
         "newer": newer,
@@ -137,7 +143,7 @@ def _study_page(request, studies, study, **more):
     return render(request, "detection/study_detail.html", context | more)
 
 
-def _result_context(request, study):
+def _result_context(request: HttpRequest, study: Study) -> dict[str, Any]:
     """Return the context of the series asked for, else of the chosen one, with its reading."""
     series_of_study = series_list(study=study)
     asked_for = request.GET.get("series")
@@ -172,17 +178,17 @@ def _result_context(request, study):
     }
 
 
-def _state(reading, prediction, study):
+def _state(reading: Study | Prediction | None, prediction: Prediction | None, study: Study) -> str:
     status = reading.status if reading else "unread"
     done = prediction.slices_done if prediction else 0
     return f"{status}-{done}-{is_slow(study.created_at)}"
 
 
-def is_slow(since):
+def is_slow(since: datetime.datetime) -> bool:
     return timezone.now() - since > SLOW_AFTER
 
 
-def _neighbours(studies, study):
+def _neighbours(studies: QuerySet[Study], study: Study) -> tuple[UUID | None, UUID | None]:
     studies = studies.select_related(None)
     same_time = Q(created_at=study.created_at)
     newer = studies.filter(Q(created_at__gt=study.created_at) | same_time & Q(pk__gt=study.pk))

@@ -1,6 +1,8 @@
 """The page that sends files, and the page that follows their import."""
 
 import hashlib
+from typing import Any
+from uuid import UUID
 
 from django.contrib.auth.decorators import login_required, permission_required
 from django.core.exceptions import ValidationError
@@ -9,7 +11,9 @@ from django.shortcuts import get_object_or_404, redirect, render
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_http_methods, require_safe
 
+from accounts.requests import SignedInRequest
 from detection.forms import UploadForm
+from detection.models import Upload
 from detection.selectors.registry import model_version_active
 from detection.selectors.studies import import_report, upload_list
 from detection.services.uploads import (
@@ -24,7 +28,7 @@ from detection.views.studies import STOP_POLLING, is_slow
 @login_required
 @permission_required("detection.add_study", raise_exception=True)
 @require_http_methods(["GET", "HEAD", "POST"])
-def upload_create_page(request):
+def upload_create_page(request: SignedInRequest) -> HttpResponse:
     form = UploadForm(request.POST, request.FILES) if request.method == "POST" else UploadForm()
     if form.is_valid():
         try:
@@ -47,7 +51,7 @@ def upload_create_page(request):
 @permission_required("detection.view_study", raise_exception=True)
 @require_safe
 @never_cache
-def upload_detail(request, uuid):
+def upload_detail(request: SignedInRequest, uuid: UUID) -> HttpResponse:
     upload = get_object_or_404(upload_list(user=request.user), uuid=uuid)
     return render(request, "detection/upload_detail.html", _progress_context(upload))
 
@@ -56,7 +60,7 @@ def upload_detail(request, uuid):
 @permission_required("detection.view_study", raise_exception=True)
 @require_safe
 @never_cache
-def upload_status(request, uuid):
+def upload_status(request: SignedInRequest, uuid: UUID) -> HttpResponse:
     upload = get_object_or_404(upload_list(user=request.user), uuid=uuid)
     context = _progress_context(upload)
     if not context["is_finished"] and request.GET.get("state") == context["state"]:
@@ -69,7 +73,7 @@ def upload_status(request, uuid):
     )
 
 
-def _progress_context(upload):
+def _progress_context(upload: Upload) -> dict[str, Any]:
     studies = list(upload.studies.all())
     done = sum(1 for study in studies if study.is_final)
     slow = is_slow(upload.created_at)
