@@ -67,7 +67,7 @@ def series_list(*, study: Study) -> list[Series]:
     readings = Prediction.objects.order_by("pk").select_related("model_version")
     return list(
         study.series.order_by("pk").prefetch_related(
-            Prefetch("predictions", queryset=readings, to_attr="readings")
+            Prefetch("predictions", queryset=readings, to_attr="readings")  # type: ignore[no-redef]
         )
     )
 

@@ -8,7 +8,7 @@ from detection.ml.bundle import MANIFEST_NAME
 from detection.models import ModelActivation, ModelVersion
 from detection.selectors.training import architecture_in_service, training_start
 from detection.services.registry import model_version_register
-from tests.services.factories import bundle_make, model_version_make
+from tests.factories import bundle_make, model_version_make
 
 pytestmark = pytest.mark.django_db
 

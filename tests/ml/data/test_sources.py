@@ -98,7 +98,7 @@ def test_fingerprint_hangs_on_what_the_file_says_not_on_how_it_is_saved(folder):
         (b"\xef\xbb\xbf\r\n", "sources.csv holds no line"),
         (b"source,boxes\n", "sources.csv holds no line"),
         (b"boxes\nloose\n", "sources.csv lacks the column source"),
-        (b"source,boxs\nclinic,loose\n", "unknown column boxs.*boxes, groups_are_runs"),
+        (b"source,box\nclinic,loose\n", "unknown column box.*boxes, groups_are_runs"),
         (b"source,boxes,boxes\nclinic,loose,tight\n", "names the column boxes twice"),
         (b"source,boxes\nclinic,lose\n", "line 2: boxes must be tight or loose, not 'lose'"),
         (b"source,halved\nclinic,1\n", "line 2: halved must be yes or no, not '1'"),

@@ -37,12 +37,6 @@ def built(request):
     return request.param, build_network(request.param, height=64, width=96)
 
 
-@pytest.fixture
-def tiny(monkeypatch):
-    monkeypatch.setitem(BACKBONES, TINY.name, TINY)
-    return TINY
-
-
 @pytest.mark.parametrize("name", BACKBONES)
 def test_each_backbone_stands_under_its_name(name):
     assert backbone_of(name).name == name
@@ -200,6 +194,7 @@ def test_a_training_of_an_unknown_architecture_is_refused_before_it_reads(tmp_pa
         )
 
 
+@pytest.mark.slow
 def test_a_second_backbone_is_trained_calibrated_gated_exported_and_served(
     tiny, tmp_path, monkeypatch
 ):

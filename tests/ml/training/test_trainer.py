@@ -8,23 +8,19 @@ from detection.ml.training import TrainingOptions, train
 from detection.ml.training.pretrained import load_arrays
 from detection.ml.training.trainer import fit
 
-pytestmark = [
-    pytest.mark.slow,
-    pytest.mark.xdist_group("tensorflow"),
-    pytest.mark.usefixtures("eager"),
-    pytest.mark.filterwarnings("ignore:Even though the `tf.config"),
-]
+pytestmark = pytest.mark.slow
 
 
 class Interrupted(Exception):
     pass
 
 
-def test_an_interrupted_training_goes_on_after_its_last_epoch(tmp_path):
+def test_an_interrupted_training_goes_on_after_its_last_epoch(tmp_path, tiny):
     write_phantoms(tmp_path / "data", images=8, seed=1)
     samples = list(load_dataset(tmp_path / "data").samples)
     options = TrainingOptions(
         init="random",
+        architecture=tiny.name,
         epochs=3,
         stop_after=2,
         head_epochs=0,
@@ -61,7 +57,7 @@ def test_an_interrupted_training_goes_on_after_its_last_epoch(tmp_path):
 
 
 def test_a_refit_trains_with_the_validation_part_and_is_calibrated_without_it(
-    tmp_path, monkeypatch
+    tmp_path, monkeypatch, tiny
 ):
     write_phantoms(tmp_path / "data", images=24, seed=1)
     trained_on, exported, reports = [], {}, []
@@ -81,7 +77,13 @@ def test_a_refit_trains_with_the_validation_part_and_is_calibrated_without_it(
         out=tmp_path / "out",
         work=tmp_path / "work",
         options=TrainingOptions(
-            init="random", epochs=1, head_epochs=0, batch_size=12, refit=True, crop=(64, 64)
+            init="random",
+            architecture=tiny.name,
+            epochs=1,
+            head_epochs=0,
+            batch_size=4,
+            refit=True,
+            crop=(64, 64),
         ),
         report=reports.append,
     )
