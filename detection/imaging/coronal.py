@@ -1,4 +1,4 @@
-"""Coronal slabs of an axial volume, a few rows at a time."""
+"""Coronal slabs cut from an axial volume."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -13,14 +13,14 @@ from detection.imaging.volume import Volume
 PIXEL_MM = 0.9
 SLAB_MM = 3.0
 STEP_MM = 2.0
-# Thicker slices give steps instead of outlines; lower stacks are no coronal abdomen.
+# Thicker slices give steps instead of outlines; a lower stack shows no abdomen in a coronal cut.
 MAX_SLICE_MM = 3.0
 MIN_HEIGHT_MM = 150.0
 # A taller picture would be shrunk until a stone is a point: it is read in overlapping parts.
 MAX_PART_MM = 420.0
 _OVERLAP_MM = 60.0
-# Of the trunk's depth, from the front: where kidneys lie. Cuts through the front of the belly look
-# like none of the training images and are called stones.
+# The part of the trunk's depth, from the front, in which kidneys lie. Cuts through the front of
+# the belly look like none of the training images, and the model sees stones in them.
 _DEPTH = (0.4, 0.85)
 _AIR_HU = -1024
 
@@ -34,7 +34,7 @@ class CoronalSlab:
     pixels_hu : np.ndarray
         int16 `(rows, columns)` of `PIXEL_MM`; rows to the feet, columns to the left.
     position : int
-        Which of the `positions` of the plan; parts of one cut have the same.
+        Index into `CoronalPlan.rows`; the parts of one cut share it.
     row : float
         The middle of the slab, in rows of the axial slices.
     first_row, end_row : float
@@ -44,7 +44,7 @@ class CoronalSlab:
     left_column : float
         The axial column (its left edge) at the left edge of the picture.
     slices_per_pixel, columns_per_pixel : float
-        How much of a slice, of a column one pixel is.
+        Height of a pixel in slices, and its width in columns.
     """
 
     pixels_hu: NDArray[np.int16]
@@ -62,7 +62,10 @@ class CoronalSlab:
     ) -> tuple[float, float, float, float, float, float]:
         """Turn a box of this picture (x0, y0, x1, y1) into edges in the axial volume.
 
-        Returns column, row and slice where it begins, then where it ends.
+        Returns
+        -------
+        tuple of float
+            Column, row and slice where the box begins, then where it ends.
         """
         x0, y0, x1, y1 = box
         return (
@@ -77,10 +80,14 @@ class CoronalSlab:
 
 @dataclass(frozen=True, eq=False)
 class CoronalPlan:
-    """Which coronal pictures are cut from a volume.
+    """The coronal pictures that are to be cut from a volume.
 
-    `rows` are the middles of the slabs in rows of the axial slices; `parts` the first and end
-    slice of each picture of a cut, from the head down.
+    Attributes
+    ----------
+    rows : tuple of float
+        The middle of each cut, in rows of the axial slices.
+    parts : tuple of tuple of int
+        First and end slice of each picture of a cut, from the head down.
     """
 
     volume: Volume
@@ -94,7 +101,7 @@ class CoronalPlan:
 
     @property
     def positions_mm(self) -> tuple[float, ...]:
-        """LPS y of the middle of each cut, in the middle of the trunk, in mm."""
+        """LPS y of the middle of each cut in mm, at the middle of the volume; () without affine."""
         if self.volume.affine_lps is None:
             return ()
         slices, _, columns = self.volume.pixels.shape
@@ -115,7 +122,7 @@ class CoronalPlan:
         lowest = max(0, int(np.floor(row - half + 0.5)))
         highest = min(self.volume.pixels.shape[1], int(np.ceil(row + half + 0.5)))
         index = np.arange(lowest, highest)
-        # Each row counts by how much of it lies in the slab.
+        # The weight of a row is the share of it that lies in the slab.
         weight = np.minimum(index + 0.5, row + half) - np.maximum(index - 0.5, row - half)
         weight = np.clip(weight, 0, 1).astype(np.float32)
         _, _, left, right = self.trunk.box
@@ -124,7 +131,7 @@ class CoronalPlan:
             cut += share * self.volume.pixels[first:end, one, left:right]
         mask = self.trunk.masks[first:end, min(int(row) // self.trunk.step, self._last_cell)]
         cut[~np.repeat(mask, self.trunk.step, axis=1)[:, left:right]] = _AIR_HU
-        # Slices go to the head, rows of the picture to the feet.
+        # Slices run to the head, the rows of the picture to the feet.
         picture = _resample(cut[::-1], row_mm=slice_mm, column_mm=column_mm)
         return CoronalSlab(
             pixels_hu=picture,
@@ -149,8 +156,8 @@ def plan_coronal(volume: Volume, trunk: Trunk) -> CoronalPlan | None:
     Returns
     -------
     CoronalPlan or None
-        None where the slices are thicker than 3 mm or unevenly spaced, where the volume is lower
-        than 15 cm, or where nothing says which way is up.
+        None where the slices are thicker than 3 mm or unevenly spaced, where the trunk is lower
+        than 15 cm, or where the affine is not known.
     """
     if volume.spacing_mm is None or volume.affine_lps is None or not volume.is_evenly_spaced:
         return None
@@ -169,7 +176,7 @@ def plan_coronal(volume: Volume, trunk: Trunk) -> CoronalPlan | None:
 
 
 def _parts(first: int, end: int, *, slice_mm: float) -> tuple[tuple[int, int], ...]:
-    """Cover the slices by as few overlapping parts of equal height as need be, head first."""
+    """Cover the slices with the fewest overlapping parts of equal height, head first."""
     height = end - first
     longest = int(MAX_PART_MM / slice_mm)
     if height <= longest:
@@ -183,14 +190,14 @@ def _parts(first: int, end: int, *, slice_mm: float) -> tuple[tuple[int, int], .
 
 def _resample(cut_hu: NDArray[np.float32], *, row_mm: float, column_mm: float) -> NDArray[np.int16]:
     """Resample a cut to square pixels of `PIXEL_MM`, linearly, edge to edge."""
-    # Only the worker resamples: the web process, which imports this, need not load the library.
+    # Only the worker resamples. The web process imports this module and need not load SimpleITK.
     import SimpleITK as sitk
 
     image = sitk.GetImageFromArray(np.ascontiguousarray(cut_hu))
     image.SetSpacing((column_mm, row_mm))
     rows, columns = cut_hu.shape
     size = (max(1, round(columns * column_mm / PIXEL_MM)), max(1, round(rows * row_mm / PIXEL_MM)))
-    # The first pixel of the grid has its outer edges where the first pixel of the cut has them.
+    # The outer edges of the first pixel of the grid and of the cut coincide.
     origin = ((PIXEL_MM - column_mm) / 2, (PIXEL_MM - row_mm) / 2)
     grid = sitk.Resample(
         image,

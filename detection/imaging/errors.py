@@ -1,4 +1,4 @@
-"""What can go wrong with an image file, named: each name stands for one kind of sentence."""
+"""The errors and notices of image files, each with a code."""
 
 import errno
 from collections.abc import Iterable, Mapping
@@ -95,14 +95,14 @@ class ImageError(Exception):
 
 
 def split_advice(sentence: str) -> tuple[str, str]:
-    """Part a message into what is wrong and what to do, which begins with "Please"."""
+    """Split a message into its reason and its advice, which begins with "Please"."""
     reason, please, advice = sentence.partition(" Please ")
     return reason, f"Please {advice}" if please else ""
 
 
 def is_of_the_machine(error: Exception) -> bool:
-    """Whether an error is that of a disk or of permissions, and not of what the file holds."""
-    # A damaged file sends its readers to places where no file can be.
+    """Say whether an error comes from the disk or from permissions, not from a file's content."""
+    # A damaged file makes its readers seek to impossible places: those errors are the file's.
     return isinstance(error, OSError) and error.errno not in (None, errno.EINVAL, errno.EOVERFLOW)
 
 
@@ -115,7 +115,7 @@ class Notice:
     code : str
         The name of the fact: a `Code`, or one of `detection.ml.errors.ReadingCode`.
     text : str
-        What it is and, from "Please" on, what to do.
+        The fact and, from "Please" on, what to do.
     """
 
     code: str
@@ -123,12 +123,12 @@ class Notice:
 
     @property
     def reason(self) -> str:
-        """What it is, without what to do."""
+        """The fact, without what to do."""
         return split_advice(self.text)[0]
 
 
 def once(notices: Iterable[Notice]) -> tuple[Notice, ...]:
-    """Keep the first notice of each code: a fact is told once."""
+    """Keep the first notice of each code, so that a fact is told once."""
     first: dict[str, Notice] = {}
     for notice in notices:
         first.setdefault(notice.code, notice)
@@ -136,7 +136,7 @@ def once(notices: Iterable[Notice]) -> tuple[Notice, ...]:
 
 
 def notices_json(notices: Iterable[Notice]) -> list[dict[str, str]]:
-    """Return notices in plain JSON types, as `notices_told` reads them."""
+    """Return notices in plain JSON types; `notices_told` reads them back."""
     return [{"code": str(notice.code), "text": notice.text} for notice in notices]
 
 
@@ -146,7 +146,7 @@ def notices_told(told: Iterable[Mapping[str, str]]) -> tuple[Notice, ...]:
 
 
 def thick_slices(slice_mm: float) -> tuple[Notice, ...]:
-    """Say that slices so far apart, in mm, may hide a small stone; nothing if they are thin."""
+    """Return the notice that slices this far apart, in mm, may hide a small stone; () if thin."""
     if slice_mm <= _THICK_MM:
         return ()
     return (

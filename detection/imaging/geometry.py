@@ -1,4 +1,4 @@
-"""Where slices lie in the body, and the canonical order of the axes of a volume."""
+"""The place of slices in the body, and the canonical order of the axes of a volume."""
 
 import math
 from dataclasses import dataclass
@@ -23,20 +23,20 @@ _CANONICAL = (
 
 @dataclass(frozen=True)
 class Arrangement:
-    """How the axes of an array are exchanged and turned into canonical order; see `Volume`.
+    """The exchange and reversal of an array's axes that give the canonical order of `Volume`.
 
     Attributes
     ----------
     order : tuple of int
-        Which axis of the array becomes slices, rows, columns.
+        The axes of the array that become slices, rows and columns.
     flips : tuple of bool
-        Whether that axis is then reversed.
+        Whether each of those axes is then reversed.
     affine_lps : tuple of tuple of float
-        Of the arranged array, as in `Volume`.
+        Affine of the arranged array, as in `Volume`.
     plane : str
-        That of the slices; "unknown" if they are tilted by more than 30 degrees.
+        Plane of the slices; "unknown" if they are tilted by more than 30 degrees.
     spacing_mm : tuple of float
-        (slice, row, column); that of slices is measured across them, also if they are sheared.
+        (slice, row, column). The slice spacing is measured across the slices, sheared or not.
     """
 
     order: tuple[int, int, int]
@@ -46,7 +46,7 @@ class Arrangement:
     spacing_mm: tuple[float, float, float]
 
     def apply_to_slice(self, pixels: NDArray[Any]) -> NDArray[Any]:
-        """Return a view of one slice, `(rows, columns)`, arranged, where axis 0 is the slices."""
+        """Return an arranged view of a slice, `(rows, columns)`, of an array with slices first."""
         turned = pixels.T if self.order[1] == 2 else pixels
         rows, columns = (slice(None, None, -1 if flip else None) for flip in self.flips[1:])
         return turned[rows, columns]
@@ -59,23 +59,23 @@ def arrange(
     shape: tuple[int, int, int],
     slice_axis: int = 0,
 ) -> Arrangement:
-    """Find the canonical order of an array's axes. Nothing is resampled.
+    """Find the canonical order of an array's axes, without resampling.
 
     Parameters
     ----------
     origin_mm : np.ndarray
         LPS position of the centre of the element `[0, 0, 0]`.
     steps_mm : np.ndarray
-        `(3, 3)`: row `n` is the way in LPS from an element to the next one along axis `n`.
+        `(3, 3)`, in mm: row `n` leads in LPS from an element to the next one along axis `n`.
     shape : tuple of int
-        Of the array.
+        Shape of the array.
     slice_axis : int
-        Which axis counts the slices.
+        The axis that counts the slices.
 
     Raises
     ------
     ValueError
-        If the steps span no volume.
+        If a number is not finite, a step is 0, or the steps lie in one plane.
     """
     lengths = np.linalg.norm(steps_mm, axis=1)
     if not np.isfinite(origin_mm).all() or not np.isfinite(lengths).all() or not lengths.all():
@@ -103,7 +103,7 @@ def arrange(
         origin += steps_mm[axis] * (shape[axis] - 1) * flip
         steps.append(-steps_mm[axis] if flip else steps_mm[axis])
     affine = np.eye(4)
-    # Adding nought makes of -0 a 0.
+    # Adding 0 turns -0.0 into 0.0.
     affine[:3] = np.column_stack([*reversed(steps), origin]) + 0.0
     return Arrangement(
         order=order,

@@ -1,4 +1,4 @@
-"""How much of a machine image files and uploads may use."""
+"""Bounds on what image files and uploads may use of a machine."""
 
 from dataclasses import dataclass
 
@@ -12,30 +12,32 @@ class Limits:
     Attributes
     ----------
     max_file_bytes : int
-        Of the file as it lies on the disk.
+        Size of a file on the disk.
     max_pixels : int
         Rows x columns. An 8K screen has 33 million, the largest CT matrix in use 4 million.
     max_inflated_bytes : int
-        Of a DICOM data set that is compressed as a whole.
+        Size, inflated, of a DICOM data set that is compressed as a whole.
     seconds_per_file, cpu_seconds_per_file : float, int
-        After which the decoding process is ended.
+        Time for one file, after which the decoding process is ended.
     memory_bytes : int
-        Address space of the decoding process.
+        Address space of the decoding process; it is enforced on Linux only.
     max_written_bytes : int
-        Of the volume file it writes.
+        Size of a file that the decoding process writes.
     max_slices, max_voxels : int
-        Of one series. A scan of chest to pelvis at 0.6 mm has 1,200 slices and 315 million voxels.
+        Size of one series. A scan of chest to pelvis at 0.6 mm has 1,200 slices and 315 million
+        voxels.
     max_archive_bytes : int
-        Of a ZIP archive as it lies on the disk.
+        Size of a ZIP archive on the disk.
     max_files, max_total_bytes : int
-        Of everything in the folders and archives of one upload, unpacked.
+        Number of files in the folders and archives of one upload, and size of those unpacked.
     max_depth : int
-        Of archives within archives, and of folders within a folder times eight.
+        Depth of archives within archives; folders within a folder may go eight times as deep.
     max_ratio : float
-        How many times its size a member of an archive may grow. An empty slice grows 1,000 times,
-        one with a body and noise 10 times at most; the first megabyte is not judged.
+        Growth of a member of an archive, as a multiple of its packed size. An empty slice grows
+        1,000 times, one with a body and noise 10 times at most; the first megabyte is not judged.
     seconds_per_job, cpu_seconds_per_job : float, int
-        For unpacking an archive and for reading a whole NIfTI volume.
+        Time for unpacking an archive, and for reading a whole NIfTI volume. The wall-clock limit
+        holds for each step that the job reports.
     """
 
     max_file_bytes: int = 512 * _MIB
@@ -56,7 +58,7 @@ class Limits:
     cpu_seconds_per_job: int = 180
 
     def pixels_refusal(self, *, rows: int, columns: int) -> str:
-        """Say why an image of this size is not decoded, in one sentence, or return ""."""
+        """Return the sentence that refuses an image of this size, or "" if it may be decoded."""
         if rows < 1 or columns < 1:
             return "The image has no pixels. Please export it again."
         if rows * columns > self.max_pixels:

@@ -1,4 +1,4 @@
-"""Where the trunk lies in an axial volume: without the table, and without the arms beside it."""
+"""The trunk in an axial volume, without the table and without the arms beside it."""
 
 from dataclasses import dataclass
 
@@ -13,7 +13,8 @@ _AIR_HU = -1024
 _TISSUE_HU = -300
 # Edge of a mask cell. Fine enough for a waistline, coarse enough for a thousand slices.
 _CELL_MM = 3.0
-# What is thinner is a table top or a sheet; what touches the trunk over less is an arm.
+# A part thinner than the first is a table top or a sheet; one that touches the trunk over less than
+# the second is an arm.
 _THIN_MM, _JOINT_MM = 5.0, 30.0
 # A slice with less trunk than this shows no abdomen.
 _MIN_AREA_MM2 = 6000.0
@@ -73,14 +74,14 @@ class Trunk:
 def find_trunk(volume: Volume) -> Trunk | None:
     """Find the trunk in every slice of an axial volume in Hounsfield units.
 
-    In each slice the largest part is kept, after what is thin has been opened away, what the
-    skin encloses (lungs, gas) has been filled, and what hangs by less than 3 cm has come apart.
+    In each slice, opening takes thin parts away, and lungs and gas within the skin are filled.
+    Erosion separates parts that join over less than 3 cm. The largest part left is the trunk.
 
     Returns
     -------
     Trunk or None
-        None where no slice shows a trunk of at least 60 cm2, or where the volume is not axial,
-        not in HU or has no pixel spacing.
+        None if no slice shows a trunk of at least 60 cm2, or if the volume is not axial, not in
+        HU, or of unknown spacing.
     """
     if not volume.is_hu or volume.plane != "axial" or volume.spacing_mm is None:
         return None
@@ -100,14 +101,14 @@ def _trunk_mask(cells_hu: NDArray[np.int16], cell_mm: float) -> NDArray[np.bool_
     tissue = (cells_hu > _TISSUE_HU).astype(np.uint8)
     filled = _fill(cv2.morphologyEx(tissue, cv2.MORPH_OPEN, _disc(_THIN_MM, cell_mm)))
     joint = _disc(_JOINT_MM, cell_mm)
-    # Parts that only touch come apart when eroded. Beyond the edge of the image the body goes on.
+    # Erosion separates parts that only touch. Beyond the edge of the image the body goes on.
     core = cv2.erode(filled, joint, borderType=cv2.BORDER_REPLICATE)
     count, labels, stats, _ = cv2.connectedComponentsWithStats(core, connectivity=4)
     if count < 2:
         return np.zeros(cells_hu.shape, bool)
     largest = 1 + int(np.argmax(stats[1:, cv2.CC_STAT_AREA]))
     grown = cv2.dilate((labels == largest).astype(np.uint8), joint)
-    # A little more, as far as there is tissue: the erosion has rounded the corners. Then one cell
+    # One cell more where there is tissue, since the erosion has rounded the corners. Then one cell
     # of air, so that the skin is whole and not in steps.
     grown = cv2.dilate(grown, np.ones((3, 3), np.uint8)) & (filled | tissue)
     return cv2.dilate(grown, np.ones((3, 3), np.uint8)).astype(bool)

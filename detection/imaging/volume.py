@@ -1,4 +1,4 @@
-"""The one form in which every image is kept: a stack of slices, and what is known about it."""
+"""The one form in which every image is kept: a stack of slices with its header, and its file."""
 
 import errno
 import json
@@ -19,21 +19,22 @@ from numpy.typing import NDArray
 from detection.imaging.errors import Code, ImageError, Notice, notices_json, notices_told
 
 Plane = Literal["axial", "coronal", "sagittal", "unknown"]
-# Four rows of a matrix; (column, row, slice, 1) in, LPS millimetres out.
+# Four rows of a matrix that maps (column, row, slice, 1) to LPS millimetres.
 Affine = tuple[tuple[float, float, float, float], ...]
 
-# A stored volume: a mark; the pixels from a fixed offset on, C order, little endian, so that they
-# can be mapped; the header as JSON; a tail with the header's length and checksum and the mark.
+# A stored volume begins with a mark. The pixels follow from a fixed offset on, in C order and
+# little endian, so that they can be mapped. Then come the header as JSON, and a tail with the
+# length and the checksum of the header and the mark.
 _MARK = b"KVOLUME2"
 _PIXELS_AT = 64
 _TAIL = struct.Struct("<II8s")
-# Read wholly and compared with their checksum up to here; what is larger is mapped unread.
+# Pixels up to this size are read and compared with their checksum; larger ones are mapped unread.
 _CHECKED_BYTES = 4 * 2**20
 _MAX_HEADER_BYTES = 2**20
 # The compressed format (.npz) of the first version.
 _OLDER_FORMAT = 1
 _DAMAGED = "The stored image is damaged. Please upload the file again."
-# What numpy, zipfile and json raise for a file that was changed or cut off.
+# numpy, zipfile and json raise these for a file that was changed or cut off.
 _UNREADABLE = (
     OSError,
     ValueError,
@@ -66,15 +67,15 @@ class Volume:
     colour_spread : float
         Mean over pixels of the largest minus the smallest colour channel, of 255; 0 for grey.
     affine_lps : tuple of tuple of float, optional
-        4 x 4, maps (column, row, slice, 1) to millimetres in the patient's coordinates of DICOM
-        PS3.3, C.7.6.2.1.1: x to the left, y to the back, z to the head. None for a picture.
-        Where it is known the axes are in canonical order, so that a slice is shown in
-        radiological convention: axial slices go to the head, rows to the back, columns to the
-        left; coronal slices go to the back, rows to the feet, columns to the left; sagittal
-        slices go to the left, rows to the feet, columns to the back.
+        4 x 4: it maps (column, row, slice, 1) to millimetres in the patient's coordinates (DICOM
+        PS3.3, C.7.6.2.1.1: x to the left, y to the back, z to the head). None for a picture.
+        Where it is known the axes are in canonical order, as radiologists look at slices. Axial:
+        slices run to the head, rows to the back, columns to the left. Coronal: slices run to the
+        back, rows to the feet, columns to the left. Sagittal: slices run to the left, rows to the
+        feet, columns to the back.
     is_evenly_spaced : bool
-        False if slices are missing or unevenly spaced: then a place in the body is right within
-        its slice only, and nothing should be measured or resampled across slices.
+        False if slices are missing or unevenly spaced. A place in the body is then right within
+        its slice only, and nothing may be measured or resampled across slices.
     """
 
     pixels: NDArray[Any]
@@ -99,7 +100,7 @@ class Volume:
             raise ValueError("An affine has 4 rows of 4 numbers.")
 
     def header(self) -> dict[str, Any]:
-        """Return what is known about the pixels, in plain JSON types."""
+        """Return everything but the pixels, in plain JSON types."""
         slices, rows, columns = self.pixels.shape
         return {
             "slices": slices,
@@ -116,7 +117,7 @@ class Volume:
 
 
 class VolumeWriter:
-    """The file of a volume that is written slice by slice; see `write_volume`."""
+    """Writes the file of a volume slice by slice; see `write_volume`."""
 
     def __init__(self, file: BinaryIO, shape: tuple[int, int, int], dtype: type[Any]) -> None:
         self._file = file
@@ -125,14 +126,14 @@ class VolumeWriter:
         self._bytes = int(np.prod(shape, dtype=np.int64)) * self._dtype.itemsize
         file.write(_MARK.ljust(_PIXELS_AT, b"\0"))
         file.flush()
-        # A full disk is an error here; found out by a mapping, it would end the process.
+        # A full disk is an error here; a mapping that met it would kill the process.
         if hasattr(os, "posix_fallocate"):
             os.posix_fallocate(file.fileno(), _PIXELS_AT, self._bytes)
         else:
             file.truncate(_PIXELS_AT + self._bytes)
 
     def write_slice(self, index: int, pixels: NDArray[Any]) -> None:
-        """Write one slice, `(rows, columns)`, to its place."""
+        """Write one slice, `(rows, columns)`, to its place. Raises ValueError if there is none."""
         if pixels.shape != self._shape[1:] or not 0 <= index < self._shape[0]:
             raise ValueError(f"A slice {pixels.shape} {index} does not fit into {self._shape}.")
         data = np.ascontiguousarray(pixels, self._dtype).tobytes()
@@ -140,7 +141,13 @@ class VolumeWriter:
         self._file.write(data)
 
     def mapped(self) -> NDArray[Any]:
-        """Return all pixels as a writeable memory map `(slices, rows, columns)`."""
+        """Return all pixels as a writeable memory map, `(slices, rows, columns)`.
+
+        Raises
+        ------
+        MemoryError
+            If the address space is not large enough.
+        """
         self._file.flush()
         try:
             return np.memmap(
@@ -152,7 +159,7 @@ class VolumeWriter:
             raise
 
     def finish(self, header: dict[str, Any]) -> None:
-        """Add what is known about the pixels, in the form of `Volume.header`."""
+        """Write the header, in the form of `Volume.header`, and the checksums."""
         self._file.flush()
         self._file.seek(_PIXELS_AT)
         checksum, left = 0, self._bytes
@@ -172,7 +179,7 @@ def write_volume(path: Path, *, shape: tuple[int, int, int], is_hu: bool) -> Ite
     Parameters
     ----------
     path : Path
-        Its folder must exist. The file is written under a temporary name beside it and moved
+        A file in an existing folder. It is written under a temporary name beside it and moved
         when the block ends without an error.
     shape : tuple of int
         `(slices, rows, columns)`.
@@ -195,7 +202,7 @@ def save_volume(volume: Volume, path: Path) -> None:
     Parameters
     ----------
     path : Path
-        Its folder must exist. The file is written under a temporary name beside it and moved.
+        A file in an existing folder. It is written under a temporary name beside it and moved.
     """
     slices, rows, columns = volume.pixels.shape
     with write_volume(path, shape=(slices, rows, columns), is_hu=volume.is_hu) as writer:
@@ -205,13 +212,13 @@ def save_volume(volume: Volume, path: Path) -> None:
 
 
 def load_volume(path: Path) -> Volume:
-    """Read what `save_volume` wrote, now or in the first version.
+    """Read a file of `save_volume` or `write_volume`, or one that the first version wrote.
 
     Returns
     -------
     Volume
-        Its pixels are read-only. A large volume is mapped into memory: a slice or a cut through
-        all slices costs what it touches and no more.
+        A volume with read-only pixels. A large one is mapped into memory, so that a cut reads the
+        parts of the file that it touches and no more.
 
     Raises
     ------

@@ -1,4 +1,4 @@
-"""CT windows: from Hounsfield units to the grey values that are shown and read."""
+"""CT windows, which turn Hounsfield units into the grey values that are shown and read."""
 
 from dataclasses import dataclass
 
@@ -10,7 +10,7 @@ from detection.imaging.volume import Volume
 
 @dataclass(frozen=True)
 class Window:
-    """A grey scale over Hounsfield units: black below its lower end, white above its upper."""
+    """A grey scale over Hounsfield units: black below its lower end, white above its upper end."""
 
     center_hu: float
     width_hu: float
@@ -39,13 +39,13 @@ def apply_window(pixels_hu: NDArray[np.generic], window: Window) -> NDArray[np.u
     pixels_hu : np.ndarray
         Any shape and number type, in HU.
     window : Window
-        What becomes black (its lower end and below) and white (its upper end and above).
+        Values at its lower end and below become black, values at its upper end and above white.
 
     Returns
     -------
     np.ndarray
-        uint8, same shape. This is the linear function "LINEAR_EXACT" of DICOM PS3.3,
-        C.11.2.1.3.2, rounded to the nearest grey value.
+        uint8, same shape, by the function "LINEAR_EXACT" of DICOM PS3.3, C.11.2.1.3.2, rounded to
+        the nearest grey value.
     """
     grey = np.asarray(pixels_hu, np.float32) - np.float32(window.lower_hu)
     grey *= np.float32(255.0 / window.width_hu)
@@ -62,7 +62,7 @@ def grey_slice(volume: Volume, slice_index: int, window: Window = SOFT_TISSUE) -
     slice_index : int
         From 0 to the number of slices - 1.
     window : Window
-        Used for Hounsfield units; an 8-bit picture comes windowed and passes unchanged.
+        The window for Hounsfield units; an 8-bit picture is windowed already and stays as it is.
 
     Returns
     -------

@@ -1,4 +1,4 @@
-"""Cuts and pictures of a volume, for a browser."""
+"""Cuts, pictures and NIfTI files of a volume, for a browser."""
 
 from detection.imaging.display.nifti_writer import nifti_parts, nifti_size, nifti_step
 from detection.imaging.display.planes import (

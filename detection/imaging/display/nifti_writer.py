@@ -1,4 +1,4 @@
-"""A volume as an uncompressed NIfTI-1 file, for the three-dimensional view."""
+"""Writes a volume as an uncompressed NIfTI-1 file, for the three-dimensional view."""
 
 import struct
 from collections.abc import Iterator
@@ -16,7 +16,7 @@ _SCANNER = 1
 
 
 def nifti_step(volume: Volume, *, largest_side: int) -> int:
-    """Return of how many rows and columns one is kept so that neither exceeds `largest_side`."""
+    """Return the step between kept rows and columns that leaves at most `largest_side` of each."""
     return max(1, -(-max(volume.pixels.shape[1:]) // largest_side))
 
 
@@ -28,17 +28,17 @@ def nifti_size(volume: Volume, *, step: int) -> int:
 
 
 def nifti_parts(volume: Volume, *, step: int = 1) -> Iterator[bytes]:
-    """Yield the file: its header, then slice after slice, so that it is never whole in memory.
+    """Yield the file in parts, its header and then each slice, so that it is never all in memory.
 
     Parameters
     ----------
     step : int
-        Every `step`-th row and column is written; the affine says so.
+        Every `step`-th row and column is written; the affine accounts for it.
 
     Raises
     ------
     ValueError
-        If the place of the volume in the patient is not known.
+        If the orientation of the volume in the patient is not known.
     """
     if volume.affine_lps is None or not is_oriented(volume):
         raise ValueError("Only a volume whose orientation is known has a three-dimensional view.")
@@ -60,7 +60,7 @@ def _header(volume: Volume, affine: np.ndarray, *, step: int) -> bytes:
     struct.pack_into("<8h", header, 40, *sides)
     bits = volume.pixels.dtype.itemsize * 8
     struct.pack_into("<2h", header, 70, _INT16 if volume.is_hu else _UINT8, bits)
-    # The first of these is the handedness of the quaternion form, which is not used.
+    # The first number is the handedness of the quaternion form, which is not used.
     struct.pack_into("<8f", header, 76, 1.0, *lengths_mm, 0.0, 0.0, 0.0, 0.0)
     struct.pack_into("<3f", header, 108, _HEADER_BYTES, 1.0, 0.0)
     struct.pack_into("<B", header, 123, _MILLIMETRES)

@@ -1,4 +1,4 @@
-"""The three planes of a volume: cuts through it as they are shown, without resampling."""
+"""Axial, coronal and sagittal cuts through a volume as they are shown, without resampling."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -8,10 +8,10 @@ from numpy.typing import NDArray
 
 from detection.imaging.volume import Plane, Volume
 
-# Towards which side of the patient the slices, rows and columns of a plane run. Every volume whose
-# place in the patient is known is stored so (DICOM PS3.3, C.7.6.2.1.1: x to the left, y to the
-# back, z to the head), and every cut is shown so: radiologists look from the feet and from the
-# front, with the patient's right at the left of the picture.
+# The sides of the patient towards which the slices, rows and columns of a plane run. A volume whose
+# affine is known is stored in this order (DICOM PS3.3, C.7.6.2.1.1: x to the left, y to the back, z
+# to the head), and cuts are shown in it. Radiologists look from the feet and from the front, with
+# the patient's right at the left of the picture.
 _DIRECTIONS = {
     "axial": ("H", "P", "L"),
     "coronal": ("P", "F", "L"),
@@ -22,7 +22,7 @@ _OPPOSITE = {"L": "R", "R": "L", "P": "A", "A": "P", "H": "F", "F": "H"}
 
 @dataclass(frozen=True)
 class Axis:
-    """Where one axis of a shown plane lies in the stored array.
+    """The axis of the stored array along which one axis of a shown plane runs.
 
     Attributes
     ----------
@@ -47,7 +47,7 @@ class Letters:
 
 
 def shown_axes(acquired: Plane, shown: Plane) -> tuple[Axis, Axis, Axis]:
-    """Return where the slices, rows and columns of `shown` lie in a volume stored as `acquired`.
+    """Return the stored axes of the slices, rows and columns of `shown` in a volume of `acquired`.
 
     Raises
     ------
@@ -77,15 +77,15 @@ def letters_of(plane: Plane) -> Letters | None:
 
 
 def is_oriented(volume: Volume) -> bool:
-    """Say whether the sides of the patient are known, so that letters may stand at the edges."""
+    """Say whether the sides of the patient are known, so that letters may mark the edges."""
     return volume.affine_lps is not None and volume.plane in _DIRECTIONS
 
 
 def planes_of(volume: Volume) -> tuple[Plane, ...]:
     """Return the planes in which a volume can be shown, the acquired one first.
 
-    The other two exist for a stack of slices whose place in the patient and whose distance are
-    known and even, or the cuts would be distorted; everything else is shown as it came.
+    The other two planes need two slices or more, a known orientation and an even, known spacing:
+    without them the cuts would be distorted. Any other volume is shown in its own plane.
     """
     spacing_mm = volume.spacing_mm
     if not (is_oriented(volume) and volume.is_evenly_spaced) or volume.pixels.shape[0] < 2:
@@ -102,13 +102,13 @@ def as_plane(pixels: NDArray[Any], acquired: Plane, shown: Plane) -> NDArray[Any
     Parameters
     ----------
     pixels : np.ndarray
-        `(slices, rows, columns)` as stored. A memory map stays one: nothing is read.
+        `(slices, rows, columns)` as stored. A memory map is not read.
 
     Returns
     -------
     np.ndarray
-        A view of the same numbers; `[i]` is cut `i`, its rows and columns as they are shown.
-        Axial cuts are counted from the feet, coronal ones from the front, sagittal ones from
+        A view of the same numbers; `[i]` is cut `i`, with rows and columns as they are shown.
+        Axial cuts are counted from the feet, coronal cuts from the front, and sagittal cuts from
         the patient's right.
 
     Raises
@@ -139,8 +139,8 @@ def map_cut(
 ) -> NDArray[np.float32]:
     """Return the stone map over one cut: `(h, w)` float32, over exactly the area of that cut.
 
-    The map has fewer cells than the volume has voxels. Along the axis that is cut, the two
-    nearest cells are mixed by the distance of their middles, so that a spot fades in and out.
+    The map has fewer cells than the volume has voxels. Across the cut, the two nearest cells are
+    interpolated linearly, so that a spot fades in and out from cut to cut.
 
     Raises
     ------
@@ -162,7 +162,7 @@ def map_cut(
 
 
 def _cuts(volume: Volume, plane: Plane, index: int) -> NDArray[Any]:
-    """Return all cuts in a plane; refuse a plane, or the index of a cut, that there is not."""
+    """Return all cuts in a plane. Raises ValueError for the plane, IndexError for the index."""
     if plane not in planes_of(volume):
         raise ValueError(f"This volume has no {plane} cuts.")
     turned = as_plane(volume.pixels, volume.plane, plane)

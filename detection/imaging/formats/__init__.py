@@ -1,4 +1,4 @@
-"""What each kind of file says. It decodes bytes that nobody has looked at yet: see `ingest`."""
+"""Decoders for each kind of image file; untrusted files reach them through `ingest` alone."""
 
 from detection.imaging.formats.archive import is_system_file, unpack
 from detection.imaging.formats.dicom_facts import (

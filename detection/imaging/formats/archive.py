@@ -1,4 +1,4 @@
-"""ZIP archives: their members unpacked under names of our own, within bounds."""
+"""Unpacks the members of ZIP archives under names of our own, within bounds."""
 
 import os
 import stat
@@ -49,18 +49,20 @@ def unpack(
 ) -> list[Member]:
     """Unpack the files of a ZIP archive into an existing folder.
 
-    Names of members are never part of a path. Each member gets its own answer: one that is
-    encrypted, a link, climbs out of the archive, grows too much or is damaged is left out.
+    Names of members are never part of a path. Each member gets its own answer. One is left out if
+    it is encrypted, damaged or a link, points out of the archive, or grows too much.
 
     Parameters
     ----------
     files_left, bytes_left : int
-        What may still be unpacked of the whole upload.
+        Number and total size of files that may still be unpacked in this upload.
 
     Raises
     ------
     ImageError
-        If the archive as a whole is damaged, too large, or a bomb.
+        If the archive as a whole is damaged, too large or a bomb, or holds too many files.
+    OSError
+        If the disk is full or access is denied.
     """
     _check_directory(source, limits)
     try:
@@ -75,14 +77,14 @@ def unpack(
 
 
 def is_system_file(name: str) -> bool:
-    """Whether a file is a by-product of an operating system or a disc, not an image."""
+    """Say whether a file is a by-product of an operating system or a disc, not an image."""
     parts = PurePosixPath(name.replace("\\", "/")).parts
     last = parts[-1].lower() if parts else ""
     return last in _SYSTEM_NAMES or last.startswith("._") or "__MACOSX" in parts
 
 
 def _check_directory(source: Path, limits: Limits) -> None:
-    """Refuse a directory of members so large that reading it alone would be the attack."""
+    """Refuse an archive that is too large, cut off, or whose directory alone is an attack."""
     size = source.stat().st_size
     if size > limits.max_archive_bytes:
         raise ImageError(
@@ -99,7 +101,7 @@ def _check_directory(source: Path, limits: Limits) -> None:
             f"The ZIP archive is damaged or was not copied completely. {_AGAIN}", code=Code.DAMAGED
         )
     directory_bytes = _END.unpack_from(tail, at)[5]
-    # All ones in ZIP64, which says it elsewhere; then the limit on memory is the bound.
+    # The field is all ones in ZIP64, which says the size elsewhere: there memory is the bound.
     most = limits.max_files * _DIRECTORY_BYTES_PER_MEMBER
     if directory_bytes != 0xFFFFFFFF and directory_bytes > most:
         raise _too_many(limits)
@@ -125,7 +127,7 @@ def _unpack_all(
     infos = [info for info in archive.infolist() if not info.filename.endswith("/")]
     if len(infos) > files_left:
         raise _too_many(limits)
-    # Members that share their bytes: the way to make a small archive huge without nesting.
+    # Members that share their bytes make a small archive huge without nesting.
     starts = [info.header_offset for info in infos]
     if sum(info.compress_size for info in infos) > source.stat().st_size or len(set(starts)) < len(
         starts
@@ -170,7 +172,7 @@ def _bomb() -> ImageError:
 
 
 def _refusal(info: zipfile.ZipInfo) -> Member | None:
-    """Say why a member is not unpacked, from its entry alone."""
+    """Return the member that stands for a refused one, judged by its entry alone, or None."""
     name = info.filename
     if is_system_file(name):
         return Member(
@@ -213,7 +215,7 @@ def _refusal(info: zipfile.ZipInfo) -> Member | None:
 def _unpack_one(
     archive: zipfile.ZipFile, info: zipfile.ZipInfo, target: Path, limits: Limits, bytes_left: int
 ) -> int:
-    """Unpack one member and count what comes out, whatever its entry promises."""
+    """Unpack one member and return its size, counted as it comes out and not as its entry says."""
     written = 0
     most = max(_PIECE, int(info.compress_size * limits.max_ratio))
     handle = os.open(target, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)

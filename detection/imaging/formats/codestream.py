@@ -1,4 +1,4 @@
-"""What a compressed image says of itself, read from its header before anything is decoded."""
+"""Reads size and coding of a compressed image from its header, before anything is decoded."""
 
 import struct
 from dataclasses import dataclass
@@ -11,7 +11,7 @@ _JPEG_2000 = b"\xff\x4f\xff\x51"
 
 @dataclass(frozen=True)
 class Codestream:
-    """Size of the image inside, and whether its coding loses information (None: not told)."""
+    """Size of a compressed image, and whether its coding loses information (None: not told)."""
 
     rows: int
     columns: int

@@ -1,4 +1,4 @@
-"""What each DICOM slice says of its place and series, and, apart, to whom it belongs."""
+"""Reads place and series of each DICOM slice and, separately, the identifiers of its patient."""
 
 import hashlib
 from dataclasses import dataclass
@@ -25,8 +25,8 @@ from detection.imaging.formats.dicom_place import (
 from detection.imaging.volume import Plane
 
 Vector = tuple[float, float, float]
-# What finds a study again and tells series apart. It is parsed by itself, leaves the decoding
-# process in a record of its own, and is never kept with the pixels.
+# These elements find a study again and tell series apart. They are parsed by themselves, leave the
+# decoding process in a record of their own, and are never kept with the pixels.
 _IDENTIFIERS = (
     "AccessionNumber",
     "FrameOfReferenceUID",
@@ -42,26 +42,26 @@ _MAX_IDENTIFIER = 255
 
 @dataclass(frozen=True)
 class SliceFacts:
-    """What one frame says of itself, without its pixels and without any name.
+    """The header of one frame, without pixels and without any name.
 
     Attributes
     ----------
     frame : int
-        Within its file, from 0.
+        Index of the frame in its file, from 0.
     is_hu : bool
         Whether the file says how its values become Hounsfield units.
     is_original : bool
         False for a reformatted or otherwise derived image, by Image Type (0008,0008).
     position_mm, orientation : tuple, optional
-        Of the centre of the first pixel, and the directions along a row and along a column, LPS.
+        Centre of the first pixel, and unit vectors along a row and along a column, in LPS.
     spacing_mm : tuple of float, optional
         As `dicom_place.spacing_mm_of` reads it.
     acquisition, variant : str
-        What parts slices at one place that belong to different scans or reconstructions.
+        Hashes that differ between slices of different scans or reconstructions at one place.
     plane : str
-        As `plane_of` names it, of a slice that does not say where it lies too.
+        As `dicom_place.plane_of` names it; it may be known where the position is not.
     frames : int
-        How many its file holds.
+        Number of frames in the file.
     """
 
     frame: int
@@ -80,10 +80,10 @@ class SliceFacts:
 
 @dataclass(frozen=True)
 class SeriesKeys:
-    """Opaque names of the study, series and image of a file; "" where it does not say.
+    """Hashes that stand for the study, series and image of a file; "" where it names none.
 
-    A file that names no series is taken with others of its Frame of Reference (0020,0052), that
-    is of one patient on one table, and `is_series_told` is False.
+    `is_series_told` is False for a file that names no series. Its Frame of Reference (0020,0052),
+    that is one patient on one table, then stands in for the series.
     """
 
     study: str
@@ -93,7 +93,13 @@ class SeriesKeys:
 
 
 def slice_facts(dicom: DicomFile) -> list[SliceFacts]:
-    """Read what each frame says of itself. Raises ImageError. Use within `damage_named`."""
+    """Read the facts of each frame but localisers. Use within `damage_named`.
+
+    Raises
+    ------
+    ImageError
+        If a frame has another unit than HU, or if all frames are localisers.
+    """
     facts = []
     for index, frame in enumerate(frame_datasets(dicom)):
         image_type = texts(frame.get("ImageType"))
@@ -132,7 +138,7 @@ def slice_facts(dicom: DicomFile) -> list[SliceFacts]:
 
 
 def read_identifiers(path: Path) -> tuple[Identifiers, SeriesKeys]:
-    """Read what finds a study again, by itself. Use within `damage_named`."""
+    """Read the identifiers of a file and the hashes of its series. Use within `damage_named`."""
     dataset = pydicom.dcmread(path, stop_before_pixels=True, specific_tags=list(_IDENTIFIERS))
 
     def text(keyword: str) -> str:
@@ -148,7 +154,7 @@ def read_identifiers(path: Path) -> tuple[Identifiers, SeriesKeys]:
         accession_number=text("AccessionNumber"),
         study_uid=study,
     )
-    # Two patients never share a series, whatever a tool has done to the UIDs.
+    # Some tools give the same UIDs to two patients, who must not share a series.
     patient, instance = identifiers.patient_id, text("SOPInstanceUID")
     told = series or text("FrameOfReferenceUID")
     return identifiers, SeriesKeys(
@@ -164,5 +170,5 @@ def _three(values: NDArray[np.float64]) -> Vector:
 
 
 def opaque(text: str) -> str:
-    """Return a name that tells equal from different, and nothing else."""
+    """Return 32 hexadecimal digits of SHA-256, by which equal texts have equal names."""
     return hashlib.sha256(text.encode()).hexdigest()[:32]

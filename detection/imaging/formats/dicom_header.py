@@ -1,4 +1,4 @@
-"""The header of a DICOM file: the whitelisted elements, and where its pixels begin."""
+"""Reads the header of a DICOM file: the whitelisted elements and the place of its pixels."""
 
 import math
 import re
@@ -19,7 +19,8 @@ from detection.imaging.errors import Code, ImageError, is_of_the_machine
 from detection.imaging.formats.dicom_place import first_number
 from detection.imaging.limits import Limits
 
-# The only elements that are parsed of an image: nothing that names a person is looked at.
+# The elements that are parsed of an image, beside the functional groups of a multi-frame one. None
+# of them names a person.
 _ELEMENTS = (
     "AcquisitionNumber",
     "BitsAllocated",
@@ -52,8 +53,8 @@ _ELEMENTS = (
     "WindowCenter",
     "WindowWidth",
 )
-# Of a multi-frame image (PS3.3, A.38): the functional groups that say the same for each frame,
-# and the names of their elements that differ from those of a single image.
+# A multi-frame image (PS3.3, A.38) says the same in these functional groups of each frame. Some
+# elements have other names there than in a single image.
 _GROUPS = (
     "CTImageFrameTypeSequence",
     "FrameContentSequence",
@@ -91,7 +92,7 @@ AGAIN = "Please export it again or upload it again."
 
 @dataclass(frozen=True)
 class Identifiers:
-    """What a hospital needs to find a study again. To be stored encrypted, apart from the images.
+    """The identifiers by which a hospital finds a study again; stored encrypted, off the images.
 
     Patient ID (0010,0020), Patient's Name (0010,0010), Patient's Birth Date (0010,0030),
     Accession Number (0008,0050) and Study Instance UID (0020,000D); "" where the file has none.
@@ -113,7 +114,7 @@ class DicomFile:
     dataset : Dataset
         The whitelisted elements, without pixels.
     pixels_at, pixels_length : int, optional
-        Where the value of Pixel Data begins in the file, and how long it is (None: encapsulated).
+        Offset in the file and length of the value of Pixel Data (no length: encapsulated).
     inflated : bytes, optional
         The pixels themselves, if the whole data set was deflated.
     """
@@ -132,13 +133,13 @@ class DicomFile:
 
 @contextmanager
 def damage_named() -> Iterator[None]:
-    """Turn what parsers raise for a damaged DICOM file into an ImageError.
+    """Turn the errors that parsers raise for a damaged DICOM file into an ImageError.
 
-    MemoryError and the errors of the file system pass.
+    ImageError, MemoryError and the errors of the file system pass as they are.
     """
     try:
         with warnings.catch_warnings():
-            # pydicom warns of odd values by quoting them.
+            # pydicom quotes odd values in its warnings.
             warnings.simplefilter("ignore")
             yield
     except (ImageError, MemoryError):
@@ -153,12 +154,13 @@ def damage_named() -> Iterator[None]:
 
 
 def open_dicom(path: Path, *, limits: Limits) -> DicomFile:
-    """Read the header of a CT image and check what kind of image it is.
+    """Read the header of a CT image and check its kind. Use within `damage_named`.
 
     Raises
     ------
     ImageError
-        If it is not a CT image, too large, truncated or damaged. Use within `damage_named`.
+        If the file is not a CT image, or too large, truncated, damaged, or compressed in a way
+        that is not supported.
     """
     syntax = _transfer_syntax(path, limits)
     pixels_length: int | None
@@ -190,12 +192,12 @@ def open_dicom(path: Path, *, limits: Limits) -> DicomFile:
 
 
 def frame_datasets(dicom: DicomFile) -> list[Dataset]:
-    """Return, for each frame, a data set in the form of a single image.
+    """Return a data set for each frame, in the form of a single image.
 
     Raises
     ------
     ImageError
-        If a multi-frame image does not say the same for each of its frames.
+        If a multi-frame image does not describe each of its frames.
     """
     dataset = dicom.dataset
     per_frame = dataset.get("PerFrameFunctionalGroupsSequence")
@@ -241,7 +243,13 @@ def _flatten(groups: Dataset, into: Dataset) -> None:
 
 
 def tells_hu(dataset: Dataset) -> bool:
-    """Whether the file says how its values become HU. Raises ImageError for another unit."""
+    """Say whether the file tells how its values become HU.
+
+    Raises
+    ------
+    ImageError
+        If its values have another unit, or its scale is damaged.
+    """
     unit = ""
     if dataset.get("ModalityLUTSequence"):
         unit = str(dataset.ModalityLUTSequence[0].get("ModalityLUTType") or "")
@@ -249,7 +257,7 @@ def tells_hu(dataset: Dataset) -> bool:
         return False
     else:
         unit = str(dataset.get("RescaleType") or "")
-    # Many a scanner writes "US" or words of its own ("Houndsfield Unit") where HU are meant.
+    # Some scanners write "US" or words of their own ("Houndsfield Unit") for HU.
     if unit.strip().upper() in _OTHER_UNITS:
         raise ImageError(
             "The values of this DICOM file are not Hounsfield units but another measure. "
@@ -265,7 +273,7 @@ def tells_hu(dataset: Dataset) -> bool:
 
 
 def texts(value: Any) -> list[str]:
-    """Return an element of one or more words as a list, in upper case."""
+    """Return the words of an element as a list, in upper case."""
     values = [value] if isinstance(value, str) else list(value or ())
     return [str(item).strip().upper() for item in values]
 
@@ -316,7 +324,10 @@ def _check_inflated(path: Path, offset: int, limits: Limits) -> None:
 
 
 def _pixel_data(file: Any, syntax: UID) -> tuple[int, int | None]:
-    """Read the head of the element at which pydicom stopped: where its value is, how long."""
+    """Read the element at which pydicom stopped: offset and length of its value.
+
+    The length is None for encapsulated pixels, and 0 without pixels.
+    """
     head = file.read(12)
     order = ">" if syntax == BIG_ENDIAN else "<"
     if len(head) < 8:
@@ -341,7 +352,7 @@ def _pixel_data(file: Any, syntax: UID) -> tuple[int, int | None]:
 def _check_kind(dataset: Dataset, *, has_pixels: bool) -> None:
     modality = str(dataset.get("Modality") or "")
     if modality != "CT":
-        # What is shown comes from the file: only what can be a code is quoted.
+        # The modality comes from the file: it is quoted only if it has the form of a code.
         named = f" (its modality is {modality})" if re.fullmatch(r"[A-Z]{2,16}", modality) else ""
         raise ImageError(
             f"This DICOM file is not a CT image{named}. Please upload CT slices.", code=Code.NOT_CT

@@ -1,4 +1,4 @@
-"""From the stored values of a DICOM frame to Hounsfield units, by pydicom and SimpleITK."""
+"""Turns the stored values of a DICOM frame into Hounsfield units, by pydicom and SimpleITK."""
 
 import math
 import tempfile
@@ -53,7 +53,7 @@ _LAYOUT = (
 
 
 def frames_of(dicom: DicomFile) -> Iterator[bytes]:
-    """Yield the stored bytes of each frame in turn, holding one at a time.
+    """Yield the stored bytes of each frame in turn, one at a time.
 
     Raises
     ------
@@ -112,10 +112,17 @@ def decode_frame(
     -------
     pixels : np.ndarray
         `(rows, columns)`: int16 Hounsfield units, stored value * Rescale Slope (0028,1053) +
-        Rescale Intercept (0028,1052), rounded and clipped; or uint8 grey, white for the highest
-        value shown, of a file that does not say how its values become HU.
+        Rescale Intercept (0028,1052), rounded and clipped. A file that does not say how its
+        values become HU gives uint8 grey, through its own window.
     is_hu : bool
+        Whether `pixels` are Hounsfield units.
     notices : tuple of Notice
+        Notices on the pixels: lossy compression, contrast medium, too few bits, no HU.
+
+    Raises
+    ------
+    ImageError
+        If the frame is damaged, or if it has neither a scale of HU nor a window.
     """
     rows, columns = int(dataset.Rows), int(dataset.Columns)
     codestream = _check_pixel_data(dataset, frame, syntax=syntax)
@@ -146,7 +153,7 @@ def decode_frame(
 
 
 def _is_enhanced(dataset: Dataset) -> bool:
-    """Whether Contrast/Bolus Agent (0018,0010) names one; some scanners write "NONE"."""
+    """Say whether Contrast/Bolus Agent (0018,0010) names one; some scanners write "NONE"."""
     agent = str(dataset.get("ContrastBolusAgent") or "").strip().upper()
     return agent not in ("", "NO", "NONE", "N", "0", "WITHOUT")
 
@@ -163,7 +170,7 @@ def _frame_bytes(dataset: Dataset) -> int:
 
 
 def _check_pixel_data(dataset: Dataset, frame: bytes, *, syntax: UID) -> Codestream | None:
-    """Compare what the header promises with the bytes that are there, before decoding them."""
+    """Compare the header with the stored bytes before these are decoded."""
     rows, columns = int(dataset.Rows), int(dataset.Columns)
     length, bits = _frame_bytes(dataset), int(dataset.BitsStored)
     if syntax in NATIVE:
@@ -172,7 +179,7 @@ def _check_pixel_data(dataset: Dataset, frame: bytes, *, syntax: UID) -> Codestr
                 f"The DICOM file stores its bits in a retired layout. {AGAIN}", code=Code.DAMAGED
             )
         return None
-    # Noise grows a little when compressed; more than this is not the image that is promised.
+    # Noise grows a little when compressed; a frame larger than this is not the promised image.
     if len(frame) > 2 * length + 2**16:
         raise ImageError(
             f"The DICOM file holds more data than its image can have. {AGAIN}", code=Code.DAMAGED
@@ -189,7 +196,7 @@ def _check_pixel_data(dataset: Dataset, frame: bytes, *, syntax: UID) -> Codestr
             f"The image in the DICOM file has another size than it says. {AGAIN}",
             code=Code.DAMAGED,
         )
-    # A stream that is cut off would be filled up with grey by some decoders.
+    # Some decoders fill up a stream that is cut off with grey.
     if b"\xff\xd9" not in frame[-64:]:
         raise ImageError(
             f"The compressed image in the DICOM file is not complete. {AGAIN}", code=Code.DAMAGED
@@ -205,7 +212,7 @@ def _is_lossy(dataset: Dataset, syntax: UID, codestream: Codestream | None) -> b
 
 
 def _stored_values(dataset: Dataset, frame: bytes, *, syntax: UID) -> NDArray[Any]:
-    # Only the image goes to the decoders, without rescale: one place makes HU.
+    # The decoders get the image without its rescale, since `_to_hu` alone makes HU.
     bare = Dataset()
     bare.file_meta = FileMetaDataset()
     bare.file_meta.TransferSyntaxUID = syntax
@@ -223,8 +230,8 @@ def _stored_values(dataset: Dataset, frame: bytes, *, syntax: UID) -> NDArray[An
 
 
 def _read_by_simpleitk(bare: Dataset) -> NDArray[Any]:
-    """Decode the pixels of a JPEG that pydicom cannot read; stored values, `(rows, columns)`."""
-    # It is slow to load and large, and seldom needed.
+    """Decode a JPEG that pydicom cannot read to its stored values, `(rows, columns)`."""
+    # SimpleITK is large, slow to load and seldom needed.
     import SimpleITK as sitk
 
     with tempfile.TemporaryDirectory() as folder:
@@ -256,7 +263,7 @@ def _to_hu(dataset: Dataset, stored: NDArray[Any]) -> NDArray[np.int16]:
         else:
             values = part.astype(np.float64) * slope + intercept
         if padding is not None:
-            # Some scanners pad the corners with a value that would be brighter than any bone.
+            # Some scanners pad the corners with a value brighter than any bone.
             is_padding = (part >= padding[0]) & (part <= padding[1]) & (values > _AIR_HU)
             values[is_padding] = _AIR_HU
         hu[top : top + step] = np.rint(values).clip(limits.min, limits.max).astype(np.int16)
@@ -285,5 +292,5 @@ def _to_grey(dataset: Dataset, stored: NDArray[Any]) -> NDArray[np.uint8]:
                 code=Code.NOT_HU,
             )
         grey = apply_window(stored, Window(center_hu=center, width_hu=width))
-    # Here the values are shown as they are, and MONOCHROME1 means that the lowest is white.
+    # These are display values, in which MONOCHROME1 means that the lowest is white.
     return 255 - grey if dataset.PhotometricInterpretation == "MONOCHROME1" else grey

@@ -1,4 +1,4 @@
-"""Where a slice of DICOM lies: its spacing, plane and place, from the elements of its header."""
+"""Reads spacing, plane and place of a DICOM slice from the elements of its header."""
 
 import math
 from collections.abc import Sequence
@@ -18,8 +18,9 @@ def spacing_mm_of(dataset: Dataset) -> tuple[float, float, float] | None:
     Returns
     -------
     tuple of float or None
-        Pixel Spacing (0028,0030) in mm, after Spacing Between Slices (0018,0088) or else Slice
-        Thickness (0018,0050), 0 where neither is told. None without a credible Pixel Spacing.
+        (slice, row, column) in mm, from Pixel Spacing (0028,0030) and Spacing Between Slices
+        (0018,0088), or else Slice Thickness (0018,0050); 0 between slices where neither is told.
+        None without a credible Pixel Spacing.
     """
     spacing = dataset.get("PixelSpacing")
     if spacing is None or isinstance(spacing, str | float) or len(spacing) != 2:
@@ -40,13 +41,13 @@ def plane_of(orientation: Any) -> Plane:
     Parameters
     ----------
     orientation : sequence of six numbers, or None
-        Image Orientation (Patient) (0020,0037): the directions of the rows and of the columns,
-        x to the left, y to the back, z to the head.
+        Image Orientation (Patient) (0020,0037): the directions along a row and along a column,
+        in LPS.
 
     Returns
     -------
     str
-        "unknown" if the slice is tilted by more than 30 degrees, or the numbers are no directions.
+        "unknown" if the slice is tilted by more than 30 degrees, or the numbers span no plane.
     """
     values = numbers(orientation, 6)
     if values is None:
@@ -59,7 +60,7 @@ def plane_of(orientation: Any) -> Plane:
 
 
 def numbers(value: Any, count: int) -> NDArray[np.float64] | None:
-    """Return an element of several numbers, or None if it has not so many finite ones."""
+    """Return an element of `count` numbers, float64; None for another count or without them."""
     if value is None or isinstance(value, str | int | float):
         return None
     try:
@@ -85,9 +86,9 @@ def slice_arrangement(dataset: Dataset, *, rows: int, columns: int) -> Arrangeme
     Returns
     -------
     Arrangement or None
-        For the array `(1, rows, columns)`; None if Image Position (0020,0032), Image Orientation
-        (0020,0037) or Pixel Spacing (0028,0030) is missing or not credible. The step between
-        slices is one millimetre where the file does not tell it.
+        Arrangement of the array `(1, rows, columns)`, with a step of 1 mm between slices where the
+        file tells none. None unless Image Position (0020,0032), Image Orientation (0020,0037) and
+        Pixel Spacing (0028,0030) are credible.
     """
     spacing_mm = spacing_mm_of(dataset)
     position = numbers(dataset.get("ImagePositionPatient"), 3)
@@ -96,8 +97,8 @@ def slice_arrangement(dataset: Dataset, *, rows: int, columns: int) -> Arrangeme
         return None
     along_rows, along_columns = orientation
     slice_mm, row_mm, column_mm = spacing_mm
-    # DICOM PS3.3, equation C.7.6.2.1-1: the first direction is that along a row, so that it
-    # belongs to the column index.
+    # DICOM PS3.3, equation C.7.6.2.1-1: the first direction runs along a row, so it belongs to
+    # the column index.
     steps = np.stack(
         [
             np.cross(along_rows, along_columns) * (slice_mm or 1.0),
@@ -114,7 +115,8 @@ def orientation_of(value: Any) -> tuple[NDArray[np.float64], NDArray[np.float64]
     Returns
     -------
     tuple of np.ndarray or None
-        Unit vectors along a row and along a column; None if they are not at right angles.
+        Unit vectors along a row and along a column, in LPS; None if they are not credible or not
+        at right angles.
     """
     values = numbers(value, 6)
     if values is None:

@@ -1,4 +1,4 @@
-"""One DICOM CT slice: from the file to a volume of one slice."""
+"""Decodes one DICOM CT slice to a volume of one slice."""
 
 from pathlib import Path
 
@@ -23,15 +23,15 @@ def decode_dicom(path: Path, *, limits: Limits = LIMITS) -> Volume:
     Returns
     -------
     Volume
-        One slice in Hounsfield units. This holds for MONOCHROME1 too: the Photometric
-        Interpretation (0028,0004) says how stored values are displayed, not what they measure,
-        and bone is white in every window made from HU. A file that does not say how its values
-        become HU comes as a uint8 picture with a notice, inverted if MONOCHROME1.
+        One slice in Hounsfield units. MONOCHROME1 changes nothing here: the Photometric
+        Interpretation (0028,0004) says how values are displayed, not what they measure. A file
+        that does not say how its values become HU gives a uint8 picture with a notice, inverted
+        if MONOCHROME1.
 
     Raises
     ------
     ImageError
-        If it is not a single CT slice, too large, truncated or damaged.
+        If the file is not a single CT slice, or too large, truncated or damaged.
     OSError
         If the file cannot be read.
     """

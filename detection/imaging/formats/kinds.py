@@ -1,4 +1,4 @@
-"""What kind of file it is, by its first bytes alone: names and extensions are not believed."""
+"""Tells the kind of a file by its first bytes alone, never by its name or extension."""
 
 from enum import StrEnum
 
@@ -6,7 +6,7 @@ from detection.imaging.errors import Code, ImageError
 
 
 class Kind(StrEnum):
-    """The kinds of file that can be decoded."""
+    """The kinds of file that are accepted."""
 
     PNG = "png"
     JPEG = "jpeg"
@@ -24,7 +24,7 @@ HEAD_BYTES = 512
 _EXPORT = "Please export the CT slices as DICOM, PNG or JPEG and upload those."
 _UNPACK = "Please unpack it and upload the images themselves."
 _ONE_FILE = "Please export it as one .nii or .nii.gz file."
-# Offset, mark, what the user calls such a file, what to do. The first that fits is named.
+# Offset, mark, name in the user's words, advice. The first mark that fits is named.
 _OTHERS: tuple[tuple[int, bytes, str, str], ...] = (
     (0, b"PK\x05\x06", "an empty ZIP archive", _EXPORT),
     (0, b"PK\x07\x08", "a part of a divided ZIP archive", _UNPACK),
@@ -79,7 +79,7 @@ _PROGRAMS = (
     b"\xca\xfe\xba\xbe",
     b"#!",
 )
-# What a preamble of DICOM may also be made to be. The mark of TIFF is allowed there (PS3.10, 7.1).
+# Marks of other files that fit into the preamble of DICOM. That of TIFF is allowed (PS3.10, 7.1).
 _OTHER_IN_PREAMBLE = (b"PK", b"7z\xbc\xaf", b"Rar!", b"%PDF-", b"%!PS", b"\x1f\x8b", b"<")
 
 
@@ -94,13 +94,13 @@ def sniff(head: bytes) -> Kind:
     Raises
     ------
     ImageError
-        If it is no image that can be decoded: names what it seems to be and what to do.
+        If the kind is not accepted; the sentence names what the file seems to be and what to do.
     """
     if head.startswith(b"\x89PNG\r\n\x1a\n"):
         return Kind.PNG
     if head.startswith(b"\xff\xd8\xff"):
         return Kind.JPEG
-    # DICOM PS3.10, 7.1: 128 bytes of any content, then these four.
+    # DICOM PS3.10, 7.1: these four bytes follow 128 bytes of any content.
     if head[128:132] == b"DICM":
         if head.lstrip().startswith(_PROGRAMS + _OTHER_IN_PREAMBLE):
             raise ImageError(

@@ -1,4 +1,4 @@
-"""NIfTI volumes: nibabel reads header and planes, which go one by one into a canonical volume."""
+"""Reads NIfTI volumes by nibabel, plane by plane, into canonical volume files."""
 
 import gzip
 import math
@@ -30,13 +30,14 @@ from detection.imaging.volume import write_volume
 
 _HEADERS = (nibabel.Nifti1Header, nibabel.Nifti2Header)
 _LONGEST_HEADER = max(header.sizeof_hdr for header in _HEADERS)
-# RAS+ millimetres, as NIfTI counts them, to the LPS of DICOM.
+# Turns the RAS+ millimetres of NIfTI into the LPS of DICOM.
 _RAS_TO_LPS = np.diag([-1.0, -1.0, 1.0])
 _AIR_HU, _INT16 = -1024, np.iinfo(np.int16)
-# Without a single voxel below this a volume holds no air, and is perhaps not in HU.
+# HU have voxels below the first and above the third. Without any below the second no air is seen,
+# and the scale is doubtful.
 _MUST_BE_BELOW_HU, _SHOULD_BE_BELOW_HU, _MUST_BE_ABOVE_HU = -50, -500, 50
 _HIGHEST_HU, _SHARE_ABOVE = 10_000, 0.01
-# A slice axis is told by its spacing if that is so much larger than the other two.
+# The axis with the widest spacing is that of the slices if it exceeds the others by this factor.
 _THICKER = 1.5
 _CONFLICT_MM = 1.0
 
@@ -64,7 +65,7 @@ _DOUBTFUL = Notice(
 
 @dataclass(frozen=True)
 class _Layout:
-    """How the voxels of the file become slices."""
+    """The voxels of the file and the arrangement that makes slices of them."""
 
     planes: ArrayProxy
     arrangement: Arrangement
@@ -74,12 +75,12 @@ class _Layout:
 
     @property
     def shape(self) -> tuple[int, int, int]:
-        """Columns, rows, planes."""
+        """Lengths of the three axes, in the order of the file."""
         return self.planes.shape
 
 
 def is_nifti_gzip(path: Path) -> bool:
-    """Whether a gzip file holds a NIfTI volume; unpacks a few hundred bytes and no more."""
+    """Say whether a gzip file holds a NIfTI volume, by its first `HEAD_BYTES` bytes unpacked."""
     try:
         with gzip.open(path) as file:
             return sniff(file.read(HEAD_BYTES)) is Kind.NIFTI
@@ -98,23 +99,30 @@ def convert_nifti(
 
     Voxel (i, j, k) lies at `affine @ (i, j, k, 1)`, RAS millimetres; the sform is believed before
     the qform (NIfTI-1, "3D image orientation"). Values are stored value * scl_slope + scl_inter.
-    The slices of the result lie across the axis with the by far largest spacing, or else across
-    the one nearest to head-foot. A volume of bytes stays 8-bit grey without Hounsfield units.
+    Slices lie across an axis of length 1, or else across the axis with by far the widest spacing.
+    Without either they lie across the axis nearest to head-foot. Unscaled bytes stay 8-bit grey
+    without HU.
 
     Parameters
     ----------
+    source : Path
+        The NIfTI file, compressed with gzip or not.
+    target : Path
+        The volume file to write, for `load_volume`.
     progress : callable, optional
         Called with planes read and planes in all.
 
     Returns
     -------
     dict
-        As `Volume.header` gives it.
+        The header of the volume, as `Volume.header` gives it.
 
     Raises
     ------
     ImageError
-        If it is damaged, too large, no single volume, or its values cannot be Hounsfield units.
+        If the file is damaged, too large, not one volume, or its values cannot be HU.
+    OSError, MemoryError
+        If a file cannot be read or written, or needs too much memory.
     """
     try:
         with warnings.catch_warnings():
@@ -187,13 +195,13 @@ def _read_layout(file: IO[bytes], limits: Limits) -> _Layout:
 
 
 def _read_header(file: IO[bytes]) -> Any:
-    """Read the header alone: its extensions may be of any length and say nothing of the voxels."""
+    """Read the header without its extensions, which may be long and say nothing of the voxels."""
     start = file.read(_LONGEST_HEADER)
     of_this_kind = next((each for each in _HEADERS if each.may_contain_header(start)), None)
     if of_this_kind is None:
         raise _damaged()
     header = of_this_kind(start[: of_this_kind.sizeof_hdr], check=False)
-    # What follows would be mended silently: the number by which the byte order can be proved.
+    # `check_fix` would mend this number silently, and it is what proves the byte order.
     if header["sizeof_hdr"] != header.sizeof_hdr:
         raise _damaged()
     header.check_fix()
@@ -208,7 +216,7 @@ def _find_orientation(
         try:
             affine, code = read(coded=True)
         except Exception:
-            # The numbers of a rotation that is none.
+            # nibabel raises for a quaternion that is no rotation.
             continue
         if code and affine is not None and _is_usable(affine):
             affines.append(np.array(affine, np.float64))
@@ -265,7 +273,7 @@ def _convert(
     seen = _Seen()
     is_hu = not layout.is_eight_bit
     with write_volume(target, shape=(first, second, third), is_hu=is_hu) as writer:
-        # The same voxels, counted as in the file: filled plane by plane.
+        # A view in the order of the file, so that each plane is written as it is read.
         in_file_order = _as_in_file(writer.mapped(), layout.arrangement)
         for plane in range(planes):
             values = layout.planes[:, :, plane]
@@ -305,7 +313,7 @@ def _header(
 
 
 class _Seen:
-    """What the values of a volume have been so far, to tell whether they can be HU."""
+    """The range of the values read so far, by which HU are told from other values."""
 
     def __init__(self) -> None:
         self.lowest, self.highest = math.inf, -math.inf
@@ -313,7 +321,7 @@ class _Seen:
 
     def to_hu(self, plane: NDArray[Any]) -> NDArray[np.int16]:
         values = plane.astype(np.float64)
-        # Outside of the field of view some tools write what is no number.
+        # Some tools write NaN or infinity outside the field of view.
         values[~np.isfinite(values)] = _AIR_HU
         self.lowest = min(self.lowest, float(values.min()))
         self.highest = max(self.highest, float(values.max()))
@@ -322,7 +330,7 @@ class _Seen:
         return np.rint(values).clip(_INT16.min, _INT16.max).astype(np.int16)
 
     def judge(self) -> tuple[Notice, ...]:
-        """Raise ImageError if the values cannot be HU; return a notice if it is not sure."""
+        """Raise ImageError if the values cannot be HU; return a notice if they are doubtful."""
         is_possible = (
             self.lowest < _MUST_BE_BELOW_HU
             and self.highest > _MUST_BE_ABOVE_HU

@@ -1,4 +1,4 @@
-"""PNG and JPEG pictures, by Pillow: 8-bit grey without Hounsfield units."""
+"""Decodes PNG and JPEG pictures by Pillow to 8-bit grey without Hounsfield units."""
 
 import struct
 import warnings
@@ -32,21 +32,23 @@ def decode_picture(path: Path, *, kind: Kind, limits: Limits = LIMITS) -> Volume
     Parameters
     ----------
     kind : Kind
-        PNG or JPEG, as its first bytes say.
+        PNG or JPEG, as `sniff` tells it.
 
     Returns
     -------
     Volume
-        One slice, uint8 grey, upright as its EXIF orientation (274) says, transparent parts
-        black. The plane is unknown and there is no spacing.
+        One slice, uint8 grey, turned by its EXIF orientation (274), with transparent parts black.
+        The plane is unknown and there is no spacing.
 
     Raises
     ------
     ImageError
         If the picture is too large, animated, truncated or damaged, or needs too much memory.
+    OSError
+        If the file cannot be read.
     """
     try:
-        # One pixel too many is refused below with a sentence; this guards Pillow's own paths.
+        # `_decode` refuses too many pixels with a sentence; this guards Pillow's own paths.
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             warnings.simplefilter("error", Image.DecompressionBombWarning)
@@ -69,7 +71,7 @@ def decode_picture(path: Path, *, kind: Kind, limits: Limits = LIMITS) -> Volume
             f"The {kind.upper()} picture is damaged or of a kind that cannot be read. "
             "Please export it again as an 8-bit picture."
         ) from error
-    # What Pillow raises for a file that ends early, has a wrong checksum or broken structure.
+    # Pillow raises these for a file that ends early, has a wrong checksum or a broken structure.
     except (
         OSError,
         SyntaxError,
@@ -99,7 +101,7 @@ def _decode(path: Path, *, kind: Kind, limits: Limits) -> Volume:
                     "The PNG picture is an animation. Please export the slice as a single picture.",
                     code=Code.ANIMATION,
                 )
-            # Loading alone does not look at the checksums of the chunks.
+            # Loading alone does not check the checksums of the chunks.
             image.verify()
     with Image.open(path, formats=[kind.upper()]) as image:
         image.load()

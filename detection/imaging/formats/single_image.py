@@ -1,4 +1,4 @@
-"""One image file in, one volume out: bounds first, then the decoder for what the file is."""
+"""Decodes one image file of any kind to a volume, after a check of its size."""
 
 from pathlib import Path
 
@@ -11,9 +11,10 @@ from detection.imaging.volume import Volume
 
 
 def decode_file(path: Path, *, limits: Limits = LIMITS) -> Volume:
-    """Decode a PNG, JPEG or single-slice DICOM CT file, whatever it is called.
+    """Decode a PNG, JPEG or single-slice DICOM CT file, whatever its name.
 
-    It decodes in this process: for files of the caller's own. Others go through `ingest`.
+    The decoder runs in this process, so the file must be the caller's own. Untrusted files go
+    through `ingest`.
 
     Parameters
     ----------
@@ -30,7 +31,7 @@ def decode_file(path: Path, *, limits: Limits = LIMITS) -> Volume:
     ImageError
         If the file cannot be used; `str(error)` is a sentence for the user.
     OSError, MemoryError
-        If the file cannot be opened or read, or needs too much.
+        If the file cannot be opened or read, or needs too much memory.
     """
     if path.is_dir():
         raise ImageError(
@@ -56,7 +57,7 @@ def decode_file(path: Path, *, limits: Limits = LIMITS) -> Volume:
 
 
 def check_size(path: Path, limits: Limits) -> None:
-    """Raise ImageError for a file that is larger than one may be."""
+    """Raise ImageError for a file above `limits.max_file_bytes`."""
     size = path.stat().st_size
     if size > limits.max_file_bytes:
         raise ImageError(

@@ -1,4 +1,4 @@
-"""Untrusted files in; series of volumes and a report of every file out."""
+"""Reads untrusted files into series of volumes, with a report on every file."""
 
 from detection.imaging.formats import HEAD_BYTES, PICTURE_KINDS, Kind, sniff
 from detection.imaging.ingest.entry import ingest

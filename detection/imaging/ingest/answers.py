@@ -1,4 +1,4 @@
-"""What is believed of the decoding process's answers: only what has the form it must have."""
+"""Checks the answers of the decoding process, which a file may have taken over."""
 
 from pathlib import Path
 from typing import Any, get_args
@@ -15,7 +15,13 @@ _MAX_TEXT = 255
 
 
 def checked(target: Path, header: Any) -> dict[str, Any]:
-    """Believe the decoding process only if the volume is there and is what it says."""
+    """Return the header of a volume file, if `header` describes what the file holds.
+
+    Raises
+    ------
+    ImageError
+        If the file is not a volume, or another one than `header` says.
+    """
     if isinstance(header, dict) and header.keys() >= _HEADER_KEYS:
         try:
             stored = load_volume(target).header()
@@ -27,7 +33,7 @@ def checked(target: Path, header: Any) -> dict[str, Any]:
 
 
 def notices_believed(told: Any) -> tuple[Notice, ...]:
-    """Take the notices of the decoding process that bear a known code, shortened."""
+    """Return the notices of an answer that have a known code, each cut to 255 letters."""
     if not isinstance(told, list):
         return ()
     known = {code.value for code in Code}
@@ -36,7 +42,18 @@ def notices_believed(told: Any) -> tuple[Notice, ...]:
 
 
 def believed(answer: dict[str, Any], *, row: int) -> tuple[Identifiers, list[SliceRef]]:
-    """Take from the decoding process what has the form it must have."""
+    """Return the identifiers and the slices of an answer to the job "scan".
+
+    Parameters
+    ----------
+    row : int
+        The row of the report for the file.
+
+    Raises
+    ------
+    ImageError
+        If the answer has not the form it must have.
+    """
     try:
         said = {k: str(answer["keys"][k])[:64] for k in ("study", "series", "instance")}
         keys = SeriesKeys(**said, is_series_told=bool(answer["keys"]["is_series_told"]))

@@ -1,7 +1,7 @@
-"""The decoding process: limits itself, then does one job for each line it is given.
+"""The decoding process: it limits itself, then does one job for each line it reads.
 
-`sandbox.py` starts it and speaks with it, one JSON object a line: first the limits; then the jobs
-of `jobs.py`, each answered by any number of {"at": step} and then its result, or {"error", "code"}.
+`sandbox` starts it and exchanges JSON objects with it, one a line: first the limits, then the jobs
+of `jobs`. The answer to a job is any number of {"at": step}, then its result or {"error", "code"}.
 """
 
 import ctypes
@@ -27,7 +27,8 @@ def main() -> int:
         return 0
     limits = Limits(**json.loads(first))
     _limit_process(limits)
-    # Imported under the limits: what the libraries reserve counts as well.
+    # `python -m` has imported the package and its decoders before `main`; SimpleITK is imported by
+    # the job that needs it. RLIMIT_AS counts what they reserve both before and after it is set.
     from detection.imaging.errors import Code, ImageError
     from detection.imaging.ingest.jobs import do_job
 
@@ -53,14 +54,14 @@ def main() -> int:
 
 
 def _tell(answers: TextIO, cpu_seconds: int | None, step: int) -> None:
-    # Each slice of a series is a file of its own, and gets the time of one.
+    # Each slice of a series is a file of its own and gets the time of a file.
     if cpu_seconds is not None:
         _limit_cpu(cpu_seconds)
     _answer(answers, {"at": step})
 
 
 def _take_standard_output() -> TextIO:
-    """Keep the pipe of the answers for ourselves; libraries that print reach nobody."""
+    """Take over the pipe of the answers; what libraries print goes to standard error instead."""
     answers = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(2, 1)
     return answers
@@ -72,16 +73,16 @@ def _answer(answers: TextIO, answer: dict[str, Any]) -> None:
 
 
 def _limit_process(limits: Limits) -> None:
-    # A signal to the whole terminal is for the worker, which ends this process when it is done.
+    # Ctrl-C in a terminal reaches this process too; the worker handles it and ends this process.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     if sys.platform == "linux":
         libc = ctypes.CDLL(None)
-        # Ended with the worker, even if the worker is killed.
+        # This process ends with the worker, even if the worker is killed.
         libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
         libc.prctl(_PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)
         _lower(resource.RLIMIT_AS, limits.memory_bytes)
     _lower(resource.RLIMIT_FSIZE, limits.max_written_bytes)
-    # A core would hold pixels.
+    # A core dump would hold pixels.
     _lower(resource.RLIMIT_CORE, 0)
 
 
@@ -93,7 +94,7 @@ def _lower(kind: int, value: int) -> None:
 
 
 def _limit_cpu(seconds: int) -> None:
-    """Allow so much for the next step; the limit counts from the start of the process."""
+    """Allow `seconds` of processor time from now on; RLIMIT_CPU counts from the process's start."""
     usage = resource.getrusage(resource.RUSAGE_SELF)
     allowed = int(usage.ru_utime + usage.ru_stime) + 1 + seconds
     _, hard = resource.getrlimit(resource.RLIMIT_CPU)

@@ -1,4 +1,4 @@
-"""From files, folders and archives to series of canonical volumes, with a report on each file."""
+"""Reads files, folders and archives into series of volumes, with a report on each file."""
 
 import os
 import tempfile
@@ -23,25 +23,25 @@ def ingest(
 ) -> IngestResult:
     """Read files, folders and ZIP archives into series.
 
-    Files are decoded in a limited child process: a file over which it dies or hangs is refused
-    with a sentence, and the others are read. Each picture and each NIfTI volume is a series of
-    its own; slices of DICOM are sorted into series by `plan_series`.
+    A limited child process decodes the files. A file over which it dies or hangs is refused with a
+    sentence, and the others are read. Each picture and each NIfTI volume is a series of its own;
+    `plan_series` sorts DICOM slices into series.
 
     Parameters
     ----------
     target_folder : Path
-        Must exist. Volume files are written here, and nothing else is left.
+        An existing folder. Volume files are written here, and nothing else is left.
     progress : callable, optional
         Called with steps done and steps known so far.
     worker : Worker, optional
-        Instead of a child process of its own.
+        Does the jobs in place of a new child process.
 
     Raises
     ------
     OSError
         If the target folder cannot be written.
     ChildProcessError
-        If the child process does not start, which is a fault of the installation.
+        If the child process does not start: a fault of the installation.
     """
     if worker is None:
         with Sandbox(limits=limits) as sandbox:
@@ -52,7 +52,7 @@ def ingest(
                 progress=progress,
                 worker=sandbox,
             )
-    # Unpacked and half-written files go with this folder, whatever happens.
+    # Unpacked and half-written files are deleted with this folder, whatever happens.
     with tempfile.TemporaryDirectory(prefix=".ingest-", dir=target_folder) as scratch:
         ingestion = Ingestion(
             scratch=Path(scratch).resolve(), limits=limits, worker=worker, progress=progress

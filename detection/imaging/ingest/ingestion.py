@@ -1,4 +1,4 @@
-"""One upload while it is read: its files one after the other, then the series they make."""
+"""Reads one upload: its files one after the other, then the series of DICOM slices."""
 
 import stat
 import uuid
@@ -31,7 +31,7 @@ from detection.imaging.ingest.sandbox import JobDied
 from detection.imaging.limits import Limits
 
 Progress = Callable[[int, int], None]
-# How often a series is begun again without the slice over which the decoding process died.
+# How many times a series is read, each time without the slices that failed.
 _DEATHS_AT_MOST = 5
 _MAX_TEXT = 255
 _FOLDERS_PER_DEPTH = 8
@@ -48,7 +48,7 @@ class _Row:
     path: Path
     depth: int = 0
     status: Status = "refused"
-    # An archive that was unpacked is not in the report: its members are.
+    # An unpacked archive is not in the report: its members are.
     is_shown: bool = True
     code: str = ""
     sentence: str = ""
@@ -59,7 +59,7 @@ class _Row:
 
 
 class Ingestion:
-    """One upload while it is read."""
+    """One upload: the rows of its report, its series, and what of the limits is left."""
 
     def __init__(
         self, *, scratch: Path, limits: Limits, worker: Worker, progress: Progress | None
@@ -72,8 +72,6 @@ class Ingestion:
         self._refs: list[SliceRef] = []
         self._files_left, self._bytes_left = limits.max_files, limits.max_total_bytes
         self._done = self._known = self._names = 0
-
-    # What there is
 
     def add_path(self, path: Path, source_index: int) -> None:
         if path.is_dir():
@@ -115,8 +113,6 @@ class Ingestion:
             else:
                 sentence = "This is a link or a device, not a file. Please name the file itself."
                 row.answer("refused", Code.LINK, sentence)
-
-    # Reading
 
     def read_all(self) -> None:
         while self._waiting:
@@ -176,7 +172,7 @@ class Ingestion:
             timeout_seconds=self.limits.seconds_per_job,
         )
         if row.depth:
-            # An archive that came out of an archive is not needed any more.
+            # The unpacked copy of an archive within an archive is not needed any more.
             row.path.unlink(missing_ok=True)
         members = answer.get("members")
         at = len(self._rows)
@@ -195,7 +191,7 @@ class Ingestion:
         row.answer("refused", Code.EMPTY, "The ZIP archive holds no files.")
 
     def _convert(self, row: _Row, kind: str, job: str, timeout_seconds: float) -> None:
-        """One file to one volume."""
+        """Convert one file to one volume, a series of its own."""
         target = self._new_path()
         answer = self.worker.run(
             {"do": job, "kind": kind, "source": str(row.path.resolve()), "target": str(target)},
@@ -221,7 +217,7 @@ class Ingestion:
         row.answer("accepted")
 
     def _stack(self, plan: SeriesPlan) -> None:
-        """Read a planned series; without the slices that turn out to be unreadable."""
+        """Read a planned series, leaving out slices that cannot be read."""
         left_out = 0
         for _ in range(_DEATHS_AT_MOST):
             target = self._new_path()
@@ -365,6 +361,6 @@ _SYSTEM_FILE = "This file belongs to the computer or disc the images were on."
 
 
 def _status_of(error: ImageError) -> tuple[Status, str, str]:
-    # A localiser or a table of contents is a part of every export, and no fault.
+    # Many exports hold a localiser or a table of contents: neither is a fault.
     is_usual = error.code in (Code.LOCALISER, Code.DICOMDIR)
     return "skipped" if is_usual else "refused", str(error.code), str(error)

@@ -1,4 +1,4 @@
-"""The jobs of the decoding process, each a JSON object in and a JSON object out."""
+"""The jobs of the decoding process, each from one JSON object to another."""
 
 import os
 from collections.abc import Callable, Iterator
@@ -36,12 +36,12 @@ from detection.imaging.formats import (
 from detection.imaging.limits import LIMITS, Limits
 from detection.imaging.volume import save_volume, write_volume
 
-# Called whenever a step of a long job begins, with its number from 0.
+# Called with the number of a step of a long job, from 0.
 Tell = Callable[[int], None]
 
 
 class Worker(Protocol):
-    """Who does the jobs: a `Sandbox`, or `InProcess`."""
+    """What does the jobs: a `Sandbox` or `InProcess`."""
 
     def run(
         self,
@@ -53,7 +53,7 @@ class Worker(Protocol):
 
 
 class InProcess:
-    """Does jobs in this process, for files that are trusted. What is wrong is an ImageError."""
+    """Does jobs on trusted files in this process; MemoryError and OSError become ImageError."""
 
     def __init__(self, *, limits: Limits = LIMITS) -> None:
         self._limits = limits
@@ -92,7 +92,7 @@ def do_job(job: dict[str, Any], *, limits: Limits, tell: Tell) -> dict[str, Any]
 
 
 def _scan(job: dict[str, Any], limits: Limits, tell: Tell) -> dict[str, Any]:
-    """What a file is, and of a DICOM image where its slices lie and to whom they belong."""
+    """Tell the kind of a file and, of a DICOM image, the facts and identifiers of its slices."""
     path = Path(job["source"])
     with path.open("rb") as file:
         kind = sniff(file.read(HEAD_BYTES))
@@ -132,7 +132,7 @@ def _unpack(job: dict[str, Any], limits: Limits, tell: Tell) -> dict[str, Any]:
 
 
 def _picture(job: dict[str, Any], limits: Limits, tell: Tell) -> dict[str, Any]:
-    """One picture to a volume file."""
+    """Write a picture as a volume file."""
     volume = decode_picture(Path(job["source"]), kind=Kind(job["kind"]), limits=limits)
     save_volume(volume, Path(job["target"]))
     return {"header": volume.header()}
@@ -146,10 +146,10 @@ def _nifti(job: dict[str, Any], limits: Limits, tell: Tell) -> dict[str, Any]:
 
 
 def _stack(job: dict[str, Any], limits: Limits, tell: Tell) -> dict[str, Any]:
-    """Write the slices of a series to their places, holding one at a time.
+    """Write the slices of a series to their places in a volume file, one at a time.
 
-    `files` is a list of [path, [[frame, place], ...]]. If slices cannot be read, the answer names
-    them and there is no volume.
+    `files` is a list of [path, [[frame, place], ...]]. If files cannot be read, the answer names
+    them and no volume is left.
     """
     header = job["header"]
     shape = (header["slices"], header["rows"], header["columns"])

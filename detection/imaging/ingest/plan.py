@@ -1,4 +1,4 @@
-"""Which slices make a series, in which order, and what is odd about them. Nothing is read here."""
+"""Sorts slices into series and names what is odd about each, without reading a file."""
 
 import math
 from collections.abc import Callable, Sequence
@@ -14,9 +14,9 @@ from detection.imaging.geometry import Arrangement, arrange
 from detection.imaging.limits import Limits
 from detection.imaging.volume import Plane
 
-# Slices nearer to each other than this lie at one place.
+# Slices less than this apart lie at one place.
 _SAME_PLACE_MM = 0.05
-# Positions are often printed with one decimal; a line through them may miss them by so much.
+# Positions are often printed with one decimal, so a line through them may miss them by this much.
 _ROUNDING_MM = 0.11
 _UNEVEN_SHARE = 0.1
 _SHIFT_MM = 1.0
@@ -27,7 +27,7 @@ _ACQUISITIONS_AT_MOST = 16
 
 @dataclass(frozen=True)
 class SliceRef:
-    """One frame of one file, which stands in the row `row` of the report."""
+    """One frame of the file in row `row` of the report."""
 
     row: int
     facts: SliceFacts
@@ -36,14 +36,14 @@ class SliceRef:
 
 @dataclass(frozen=True)
 class SeriesPlan:
-    """A series as it is going to be read.
+    """A series that is to be read.
 
     Attributes
     ----------
     slices : tuple of SliceRef
         Sorted along the normal of the slices; `arrangement` then puts them in canonical order.
     spacing_mm : tuple of float, optional
-        (slice, row, column) after arrangement; 0 between slices if it is not known.
+        (slice, row, column) after arrangement; 0 between slices where it is not known.
     """
 
     slices: tuple[SliceRef, ...]
@@ -56,7 +56,7 @@ class SeriesPlan:
     group: str
 
     def files(self) -> list[tuple[int, list[tuple[int, int]]]]:
-        """For each file, by its row: which frame goes to which place of the volume."""
+        """Return [(row of the file, [(frame, slice of the volume), ...]), ...]."""
         files: dict[int, list[tuple[int, int]]] = {}
         is_reversed = self.arrangement is not None and self.arrangement.flips[0]
         for index, ref in enumerate(self.slices):
@@ -65,7 +65,7 @@ class SeriesPlan:
         return list(files.items())
 
     def header(self) -> dict[str, Any]:
-        """Return what the volume will say of itself, as `Volume.header` gives it."""
+        """Return the header of the future volume, in the form of `Volume.header`."""
         facts = self.slices[0].facts
         rows, columns = facts.rows, facts.columns
         affine = None
@@ -89,7 +89,7 @@ class SeriesPlan:
 
 @dataclass(frozen=True)
 class LeftOut:
-    """A slice that is not read, and why; `is_refused` if it belongs to no series that is."""
+    """A slice that is not read, and why; `is_refused` if the whole of its series is not."""
 
     ref: SliceRef
     notice: Notice
@@ -101,10 +101,10 @@ def plan_series(
 ) -> tuple[list[SeriesPlan], list[LeftOut]]:
     """Sort slices into series.
 
-    Slices of one study and series belong together if they have one size, one scale and one
-    orientation; where these differ the series is divided. They are sorted by their position
-    along the normal, never by Instance Number. A slice that does not say where it lies is a
-    series of its own, as a picture is.
+    Slices of one study and series belong together if they share size, scale and orientation; where
+    these differ the series is divided. Scans or reconstructions of the same place are parted, and
+    other slices at one place are left out. Slices are sorted by their position along the normal,
+    never by Instance Number. A slice without a position is a series of its own, as a picture is.
     """
     groups: dict[str, list[SliceRef]] = {}
     for ref in refs:
@@ -145,7 +145,7 @@ _MIXED = Notice(
 )
 
 
-# Positions or distances so large that no step from slice to slice is left.
+# Positions or distances may be so large that no step from slice to slice is left.
 _AT_NO_PLACE = Notice(
     Code.DAMAGED,
     "The DICOM file is damaged or was not copied completely. "
@@ -188,7 +188,7 @@ def _refused(group: Sequence[SliceRef], notice: Notice) -> list[LeftOut]:
 
 
 def _same_geometry(group: list[SliceRef]) -> list[list[SliceRef]]:
-    """Divide slices by size, scale and orientation; stops when there are too many parts."""
+    """Divide slices by size, scale and orientation; stop at more parts than are read."""
     clusters: list[list[SliceRef]] = []
     for ref in group:
         for cluster in clusters:
@@ -218,7 +218,7 @@ def _is_alike(one: SliceFacts, other: SliceFacts) -> bool:
 def _one_per_place(
     cluster: list[SliceRef], left_out: list[LeftOut]
 ) -> list[tuple[list[SliceRef], tuple[Notice, ...]]]:
-    """Sort slices along their normal and part or leave out those that lie at one place."""
+    """Sort slices along their normal; part or leave out those that lie at one place."""
     sorted_ = _sorted(cluster)
     if not _at_one_place(sorted_):
         return [(sorted_, ())]
@@ -270,12 +270,12 @@ def _along(part: Sequence[SliceRef]) -> NDArray[np.float64]:
 def _sorted(cluster: list[SliceRef]) -> list[SliceRef]:
     if len(cluster) == 1:
         return cluster
-    # Where two lie at one place the order of the files decides, and that is stable.
+    # The sort is stable: at one place the order of the files decides.
     return [cluster[index] for index in np.argsort(_along(cluster), kind="stable")]
 
 
 def _at_one_place(part: Sequence[SliceRef]) -> dict[int, int]:
-    """Index of each slice that lies where an earlier one lies, and that of the earlier one."""
+    """Return the index of each slice at the place of an earlier one, with the earlier index."""
     repeated: dict[int, int] = {}
     if len(part) > 1:
         along = _along(part)
@@ -320,7 +320,7 @@ def _plan(part: list[SliceRef], notices: tuple[Notice, ...]) -> SeriesPlan:
     )
     slice_mm, row_mm, column_mm = arrangement.spacing_mm
     if len(part) == 1:
-        # The step is invented if the file tells none.
+        # `_step` assumes 1 mm if the file tells no distance.
         slice_mm = facts.spacing_mm[0]
     return replace(
         plan,
@@ -333,7 +333,7 @@ def _plan(part: list[SliceRef], notices: tuple[Notice, ...]) -> SeriesPlan:
 
 
 def _step(part: list[SliceRef]) -> tuple[NDArray[np.float64], bool, tuple[Notice, ...]]:
-    """Find the way from slice to slice, whether it is always the same, and what is odd."""
+    """Return the step from slice to slice in LPS mm, whether it is even, and what is odd."""
     facts = part[0].facts
     normal = _normal(facts)
     if len(part) == 1:

@@ -1,4 +1,4 @@
-"""What an upload has become: its series, a row for each file, and which series to read first."""
+"""The result of an upload: its series, a row for each file, and the choice among the series."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -9,23 +9,24 @@ from detection.imaging.errors import Code, Notice
 from detection.imaging.formats import PICTURE_KINDS, Identifiers
 
 Status = Literal["accepted", "skipped", "refused"]
-# Codes of what may well lie beside a series on a disc: left out there, refused by itself.
+# Files with these codes lie beside the series on many discs. They are left out beside a series, and
+# refused alone.
 OF_NO_CONCERN = frozenset({Code.NOT_AN_IMAGE, Code.PROGRAM})
 
 
 @dataclass(frozen=True)
 class FileReport:
-    """What became of one file or one member of an archive.
+    """The outcome of one file or one member of an archive.
 
     Attributes
     ----------
     source_index : int
-        Which of the given paths it is or lies in.
+        Index of the given path that it is or lies in.
     name, member : str
         The name of the path, and the place within it if that is a folder or an archive, else "".
         They come from the sender and may name a person.
     code, reason, advice : str
-        Why it was skipped or refused, and what to do; "" if it was accepted.
+        Why the file was skipped or refused, and what to do; "" if it was accepted.
     """
 
     source_index: int
@@ -44,23 +45,25 @@ class IngestedSeries:
     Attributes
     ----------
     volume_path : Path
-        A file for `load_volume`, below the target folder, under a name of our own.
+        A file for `load_volume` in the target folder, under a name of our own.
     header : dict
-        As `Volume.header` gives it.
+        The header of the volume, as `Volume.header` gives it.
     kind : str
         "png", "jpeg", "dicom" or "nifti".
     study, group : str
-        Opaque names (hashes) of the study and of the series within it.
+        Hashes or random names that stand for the study and for the series within it.
     description : str
-        In our own words; nothing of the file's descriptions.
+        Plane, slices and spacing in our own words; nothing of the file's descriptions.
+    is_original : bool
+        Whether every slice is original and not derived, by Image Type (0008,0008).
     notices : tuple of Notice
         Each fact once, those of the volume first.
     rows, source_indices : tuple of int
-        The rows of the report, and the given paths, from which it was made.
+        The rows of the report, and the given paths, from which the series was made.
     is_single_image : bool
-        Whether it is an image that has a file to itself: a picture, or a DICOM file of one frame.
+        Whether the image has a file to itself: a picture, or a DICOM file of one frame.
     identifiers : Identifiers
-        To be stored encrypted and apart.
+        The patient's identifiers, to be stored encrypted and apart.
     """
 
     volume_path: Path
@@ -88,14 +91,20 @@ class IngestResult:
 def choose_series(series: Sequence[IngestedSeries]) -> int:
     """Return the index of the series that should be read first.
 
-    The rule, in this order: axial before coronal before others; Hounsfield units; as the scanner
-    made it and not derived; covering at least half of the body that any of these covers; the
-    thinner slices, as 1.5 mm or less, 3 mm or less, more; the most slices.
+    The first of these that differs decides:
+
+    1. axial before coronal before others;
+    2. Hounsfield units before none;
+    3. original before derived images;
+    4. covering at least half the distance, across slices, of the widest of those alike so far;
+    5. thinner slices, in the classes up to 1.5 mm, up to 3 mm, above, and not known;
+    6. more slices;
+    7. the earlier series.
 
     Raises
     ------
     ValueError
-        If there is none.
+        If there is no series.
     """
     planes = {"axial": 2, "coronal": 1}
 

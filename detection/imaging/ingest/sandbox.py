@@ -1,4 +1,4 @@
-"""Decodes files that nobody has looked at yet in a child process with limits of its own."""
+"""Does jobs on untrusted files in a child process with limits of its own."""
 
 import json
 import os
@@ -17,7 +17,7 @@ from detection.imaging.errors import Code, ImageError
 from detection.imaging.limits import LIMITS, Limits
 
 _START_SECONDS = 60.0
-# The header of a multi-frame image of a thousand slices.
+# Enough for the facts of a multi-frame image of a thousand slices.
 _MAX_ANSWER_BYTES = 2**23
 _MAX_SENTENCE = 255
 _PROJECT_ROOT = Path(__file__).resolve().parents[3]
@@ -33,7 +33,7 @@ class _ChildHangs(Exception):
 
 
 class JobDied(ImageError):
-    """The decoding process died or hung over a job; `at` is the step it had begun last."""
+    """The decoding process died or hung over a job; `at` is the last step it told of."""
 
     def __init__(self, sentence: str, *, code: Code, at: int) -> None:
         super().__init__(sentence, code=code)
@@ -41,16 +41,16 @@ class JobDied(ImageError):
 
 
 class Sandbox:
-    """A limited child process that does jobs, and a new one whenever one has died.
+    """A limited child process that does jobs; a new one follows whenever one has died.
 
-    Use it as a context: at the end the child is ended, and what it left in its scratch folder is
-    gone. Starts with the first job.
+    It is a context manager, and starts the child with the first job. At the end it kills the child
+    and deletes its scratch folder.
     """
 
     def __init__(self, *, limits: Limits = LIMITS) -> None:
         self._limits = limits
         self._child: _Child | None = None
-        # Whatever a dying child leaves behind goes with this folder.
+        # What a dying child leaves behind is deleted with this folder.
         self._scratch = tempfile.TemporaryDirectory(prefix="decoding-")
 
     def __enter__(self) -> "Sandbox":
@@ -68,12 +68,14 @@ class Sandbox:
         timeout_seconds: float,
         progress: Callable[[int], None] | None = None,
     ) -> dict[str, Any]:
-        """Do one job of `jobs.py` in the child.
+        """Do one job of `jobs` in the child.
 
         Parameters
         ----------
         timeout_seconds : float
-            For each step of the job.
+            Limit for each step of the job.
+        progress : callable, optional
+            Called with the number of each step that the child tells of.
 
         Raises
         ------
@@ -82,7 +84,7 @@ class Sandbox:
         JobDied
             If the child died or hung over it.
         ChildProcessError
-            If a child does not even start, which is a fault of the installation.
+            If the child does not start: a fault of the installation.
         """
         child = self._ready_child()
         at = 0
@@ -108,7 +110,7 @@ class Sandbox:
                 code=Code.TIMED_OUT if took_too_long else Code.DECODER_DIED,
                 at=at,
             ) from error
-        # The child has read the file, and a file may have taken it over: believe only what fits.
+        # A file may have taken the child over: only a known code and a short sentence pass.
         sentence = answer.get("error")
         if isinstance(sentence, str) and sentence:
             known = {code.value for code in Code}
@@ -164,7 +166,7 @@ class _Child:
             raise _ChildDied from error
 
     def receive(self, *, timeout_seconds: float) -> dict[str, Any]:
-        """Wait for one line. Raises _ChildDied or _ChildHangs."""
+        """Wait for one line and return its object. Raises _ChildDied or _ChildHangs."""
         assert self._process.stdout is not None
         pipe = self._process.stdout.fileno()
         deadline = time.monotonic() + timeout_seconds
@@ -184,7 +186,7 @@ class _Child:
         return answer if isinstance(answer, dict) else {}
 
     def end(self) -> int:
-        """Kill the child if it lives, close the pipes, and return how it ended."""
+        """Kill the child if it lives, close the pipes, and return its exit code."""
         if self._process.poll() is None:
             self._process.kill()
         code = self._process.wait()
@@ -193,20 +195,20 @@ class _Child:
                 try:
                     pipe.close()
                 except OSError:
-                    # What was still to be sent has no reader any more.
+                    # Closing flushes what was not sent, and nobody reads it any more.
                     continue
         return code
 
 
 def _environment(scratch: str) -> dict[str, str]:
-    """Only what Python needs: the secrets of the worker's environment stay with the worker."""
+    """Return the variables that Python needs, without the secrets of the worker's environment."""
     kept = ("PATH", "LANG", "LC_ALL", "LD_LIBRARY_PATH", "PYTHONDONTWRITEBYTECODE", "SYSTEMROOT")
     return {
         **{name: os.environ[name] for name in kept if name in os.environ},
         "HOME": scratch,
         "TMPDIR": scratch,
         "PYTHONUTF8": "1",
-        # Each thread reserves address space, of which there is little, and one file needs one.
+        # Each thread reserves address space, which is limited, and one file needs one thread.
         "OPENBLAS_NUM_THREADS": "1",
         "OMP_NUM_THREADS": "1",
         "ITK_GLOBAL_DEFAULT_NUMBER_OF_THREADS": "1",

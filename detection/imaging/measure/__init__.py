@@ -1,4 +1,4 @@
-"""Stones in millimetres and Hounsfield units."""
+"""Measures stones in millimetres and Hounsfield units."""
 
 from detection.imaging.measure.stone import (
     NO_COMPOSITION,

@@ -1,4 +1,4 @@
-"""How far a scan blurs, read from the edge between the air and the patient's skin."""
+"""Estimates the blur of a scan from the edge between the air and the patient's skin."""
 
 from math import erf
 
@@ -7,15 +7,15 @@ from numpy.typing import NDArray
 
 from detection.imaging.volume import Volume
 
-# The axis that is constant within an axial plane, for volumes of each anatomical plane.
+# The axis of the array that is constant within an axial plane, by the plane of the volume.
 AXIAL_AXIS = {"axial": 0, "coronal": 1, "sagittal": 1}
-# How far above and below a place the skin is looked at, and on how many planes at most.
+# Reach above and below a place within which the skin is measured, and the most planes used.
 _REACH_MM, _PLANES = 10.0, 12
-# A line is looked at this far on either side of where it enters the body; the tissue this far
-# behind is the skin itself, before the fat.
+# A line is measured this far on either side of its entry into the body. The tissue at the second
+# distance behind the entry is the skin, before the fat.
 _WINDOW_MM, _SKIN_MM = 4.0, 2.0
 _ENTRY_HU, _AIR_HU, _TISSUE_HU = -500, -900, -300
-# The part of the step that is used: below it noise decides, above it the fat under the skin.
+# The part of the step that is used: noise decides below it, the fat under the skin above it.
 _STEP, _STEP_BESIDE = (0.05, 0.8), (0.02, 0.95)
 # The edge must be crossed nearly at right angles, and often enough.
 _LEAST_COSINE, _LEAST_PAIRS = 0.9, 20
@@ -26,23 +26,25 @@ _SHARES = np.array([(1 + erf(deviate / np.sqrt(2))) / 2 for deviate in _DEVIATES
 
 
 def scan_blur(volume: Volume, at: tuple[int, int, int]) -> tuple[float, float, float]:
-    """Estimate the blur of a scan near a place, the size of its voxels included.
+    """Estimate the blur of a scan near a place, averaging over its voxels included.
 
-    The skin is the one sharp edge of known shape in every scan, which is why the resolution of
-    single patients' scans is read from it (Sanders, Hurwitz and Samei, Med Phys 2016). An edge
-    blurred by a normal distribution is that distribution's integral, so the deviate that belongs
-    to each voxel's share of the step rises by 1 over each standard deviation.
+    The skin is the one sharp edge of known shape in every scan. It therefore tells the resolution
+    of a single patient's scan (Sanders, Hurwitz and Samei, Med Phys 2016). An edge blurred by a
+    normal distribution has the form of its integral. The normal deviate of each voxel's share of
+    the step therefore rises by 1 with each standard deviation.
 
     Parameters
     ----------
+    volume : Volume
+        In Hounsfield units, with a known spacing.
     at : tuple of int
         (slice, row, column).
 
     Returns
     -------
     tuple of float
-        Standard deviation in mm along slices, rows and columns. Along the body, where no skin
-        lies across, and where too little skin is seen: that of averaging over one voxel.
+        Standard deviation in mm along slices, rows and columns. Along the body, and where too
+        little skin is seen, it is that of averaging over one voxel.
     """
     assert volume.spacing_mm is not None
     spacing = volume.spacing_mm
@@ -65,9 +67,9 @@ def scan_blur(volume: Volume, at: tuple[int, int, int]) -> tuple[float, float, f
 
 
 def _skin_blur(slab_hu: NDArray[np.int16], *, along_mm: float, across_mm: float) -> float | None:
-    """Estimate the blur along the last axis, or None if too few lines enter the skin straight."""
+    """Return the blur in mm along the last axis; None if too few lines meet the skin straight."""
     steps = [_skin_steps(lines_hu, along_mm) for lines_hu in (slab_hu, slab_hu[..., ::-1])]
-    # (lines, the one before and the one behind among them, places along the line).
+    # Axes: lines; the line before, itself and the line behind; places along the line.
     shares = np.concatenate(steps)
     deviates = np.interp(shares, _SHARES, _DEVIATES)
     used = (shares[:, 1] > _STEP[0]) & (shares[:, 1] < _STEP[1])
@@ -82,7 +84,7 @@ def _skin_blur(slab_hu: NDArray[np.int16], *, along_mm: float, across_mm: float)
 
 
 def _skin_steps(lines_hu: NDArray[np.int16], along_mm: float) -> NDArray[np.float32]:
-    """Return the share of the step from air to skin around each place where a line enters."""
+    """Return the share of the step from air to skin around each entry, `(lines, 3, places)`."""
     reach = int(np.ceil(_WINDOW_MM / along_mm))
     entry = np.argmax(lines_hu > _ENTRY_HU, axis=-1)
     enters = (entry >= reach) & (entry < lines_hu.shape[-1] - reach)

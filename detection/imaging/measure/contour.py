@@ -1,22 +1,22 @@
-"""The half-maximum contour of what is bright, and what it encloses."""
+"""The half-maximum contour around a bright voxel, and the measures of what it encloses."""
 
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-# A seed may lie beside the brightest voxel of its stone by this much.
+# Largest distance of a seed from the brightest voxel of its stone, along each axis.
 _SEED_MM = 1.5
-# The shell whose median is the local background, by its distance from the contour.
+# The shell whose median is the local background, by distance from the contour.
 _SHELL_MM = (1.5, 5.0)
-# What is this far inside the contour has its full density: the blur of the rim ends before.
+# Voxels this far inside the contour have their full density: the blur of the rim ends before them.
 _CORE_MM, _MIN_CORE = 1.25, 6
 _MIN_CONTRAST_HU = 60.0
-# Fewer voxels above the threshold along an axis show where a stone is, and not its shape: one that
-# lies across two slices may fill them or only touch both.
+# Fewer voxels above the threshold along an axis show the place of a stone and not its shape. A
+# stone that lies across two slices may fill them or only touch both.
 _MIN_VOXELS = 3
-# Least contrast over noise, times the root of the number of voxels: a contour's widths vary with
-# the noise by about the inverse of it.
+# Least contrast over noise, times the root of the number of voxels. The noise makes the widths of a
+# contour vary by about the inverse of this figure.
 _MIN_CLARITY = 20.0
 _ROUNDS = 3
 _SUPERSAMPLING = 4
@@ -24,15 +24,16 @@ _SUPERSAMPLING = 4
 
 @dataclass(frozen=True, eq=False)
 class HalfMaximum:
-    """A region of a block of voxels, and what it was found by.
+    """A bright region of a block of voxels, and the levels that define it.
 
     Attributes
     ----------
     region : np.ndarray
         bool, of the block's shape: connected voxels above the threshold.
-    peak_hu, background_hu, noise_hu : float
-        Mean of the core; median and standard deviation of the shell around it, the latter from
-        its quantiles.
+    peak_hu : float
+        Mean of the core.
+    background_hu, noise_hu : float
+        Median of the shell around the region, and its standard deviation, from quantiles.
     """
 
     region: NDArray[np.bool_]
@@ -46,25 +47,25 @@ class HalfMaximum:
 
     @property
     def is_resolved(self) -> bool:
-        """Whether it lies on enough voxels along each axis to have a shape."""
+        """Whether the region covers enough voxels along each axis to have a shape."""
         sides = (self.region.any(axis=others) for others in ((1, 2), (0, 2), (0, 1)))
         return all(int(side.sum()) >= _MIN_VOXELS for side in sides)
 
     @property
     def is_clear(self) -> bool:
-        """Whether its contour is its own and not the noise's."""
+        """Whether the contour stands clear of the noise."""
         contrast_hu = self.peak_hu - self.background_hu
         return contrast_hu * float(self.region.sum()) ** 0.5 >= _MIN_CLARITY * self.noise_hu
 
     @property
     def is_single(self) -> bool:
-        """Whether it lies on one slice only: then nothing else says how far it reaches."""
+        """Whether the region lies on one slice only, so that its extent across it is unknown."""
         return int(self.region.any(axis=(1, 2)).sum()) == 1
 
 
 @dataclass(frozen=True, eq=False)
 class Outline:
-    """What a half-maximum contour encloses; arrays in the order slice, row, column.
+    """The measures of a half-maximum contour; arrays have the order slice, row, column.
 
     Attributes
     ----------
@@ -74,11 +75,12 @@ class Outline:
         3 x 3, symmetric: the ellipsoid with the same second moments is this matrix times the ball
         of radius 1.
     widest_mm : float
-        Largest distance between two points of the contour; within the slice if only one is held.
+        Largest distance between two points of the contour, or within slices if the region lies on
+        one slice only.
     sections_mm : tuple of float
-        The same within one plane of voxels across the first, second and third axis.
+        Largest diameter within one plane of voxels across the first, second and third axis.
     volume_mm3, mean_hu : float
-        By supersampling.
+        Volume and mean within the contour, by supersampling.
     """
 
     centre: NDArray[np.float64]
@@ -92,7 +94,7 @@ class Outline:
 def brightest_near(
     block_hu: NDArray[np.float32], at: NDArray[np.int_], spacing: NDArray[np.float64]
 ) -> tuple[int, int, int]:
-    """Return the brightest voxel near the seed."""
+    """Return the brightest voxel within 1.5 mm of the seed along each axis."""
     reach = np.floor(_SEED_MM / spacing).astype(int)
     first = np.maximum(at - reach, 0)
     near = block_hu[tuple(slice(a, b + 1) for a, b in zip(first, at + reach, strict=True))]
@@ -103,7 +105,24 @@ def brightest_near(
 def half_maximum(
     block_hu: NDArray[np.float32], summit: tuple[int, int, int], spacing: NDArray[np.float64]
 ) -> HalfMaximum | None:
-    """Find the region, its peak and its background, each from the other, in a few rounds."""
+    """Find the bright region around a voxel of a block.
+
+    Region, peak and background depend on each other, so that a few rounds settle them.
+
+    Parameters
+    ----------
+    block_hu : np.ndarray
+        float32 `(slices, rows, columns)`.
+    summit : tuple of int
+        The brightest voxel.
+    spacing : np.ndarray
+        Spacing of the voxels in mm, `(3,)`.
+
+    Returns
+    -------
+    HalfMaximum or None
+        None if the peak stands out by less than 60 HU, or if no region is left.
+    """
     import SimpleITK as sitk
 
     image = sitk.GetImageFromArray(block_hu)
@@ -121,7 +140,7 @@ def half_maximum(
         region = sitk.GetArrayViewFromImage(grown).astype(bool)
         if not region.any():
             return None
-        # A copy: a view would outlive the image it looks into.
+        # A view would outlive the image that holds its memory, so this is a copy.
         distance = sitk.GetArrayFromImage(
             sitk.SignedMaurerDistanceMap(
                 grown, insideIsPositive=False, squaredDistance=False, useImageSpacing=True
@@ -132,7 +151,7 @@ def half_maximum(
             values = np.sort(block_hu[region])
             core = values[-max(1, len(values) // 8) :]
         peak = float(core.mean())
-        # Bone nearby is bright and air is dark: neither is what the stone lies in.
+        # Bone nearby is bright and air is dark: neither is the tissue around the stone.
         shell = (distance > _SHELL_MM[0]) & (distance < _SHELL_MM[1])
         shell &= (block_hu < threshold) & (block_hu > -300)
         if shell.any():
@@ -149,21 +168,21 @@ def outline(
     *,
     is_single: bool,
 ) -> Outline:
-    """Measure what the contour encloses.
+    """Measure the contour and what it encloses.
 
     Parameters
     ----------
     block_hu : np.ndarray
-        float32, what `found` was found in.
+        float32, the block in which `found` was found.
     is_single : bool
-        Whether the widest place is looked for within slices only.
+        Whether `widest_mm` is measured within slices only.
     """
     threshold, where = found.threshold_hu, np.argwhere(found.region)
     low = np.maximum(where.min(axis=0) - 1, 0)
     high = np.minimum(where.max(axis=0) + 2, found.region.shape)
     window = tuple(slice(a, b) for a, b in zip(low, high, strict=True))
     inside = np.pad(found.region[window], 1)
-    # Only the stone and its rim: another bright thing nearby must not count.
+    # Only the stone and its rim count; another bright structure nearby must not.
     near = _grown(inside)
     values = np.pad(block_hu[window], 1, mode="edge")
     values = np.where(
@@ -200,7 +219,7 @@ def _grown(mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
 def _crossings(
     values: NDArray[np.float32], inside: NDArray[np.bool_], threshold: float
 ) -> NDArray[np.float64]:
-    """Find where the contour crosses the lines between neighbouring voxels, `(n, 3)` indices."""
+    """Return the points where the contour crosses between neighbouring voxels: `(n, 3)` indices."""
     found = []
     for axis in range(3):
         a, b = np.moveaxis(values, axis, 0)[:-1], np.moveaxis(values, axis, 0)[1:]
@@ -209,7 +228,7 @@ def _crossings(
         one, two = a[tuple(crossed.T)], b[tuple(crossed.T)]
         places = crossed.astype(np.float64)
         places[:, 0] += np.clip((threshold - one) / (two - one), 0, 1)
-        # Back from (axis, the others in their order) to (slice, row, column).
+        # From (axis, the other two in their order) back to (slice, row, column).
         order = [axis, *(other for other in range(3) if other != axis)]
         found.append(places[:, np.argsort(order)])
     return np.concatenate(found)
@@ -218,8 +237,8 @@ def _crossings(
 def _feret(points_mm: NDArray[np.float64]) -> float:
     """Return the largest distance between two points, `(n, 3)`, to about a thousandth of it.
 
-    It is the largest extent over many directions, spread evenly over half a sphere by the golden
-    angle: linear in the number of points, unlike comparing all pairs.
+    It is the largest extent over many directions, which the golden angle spreads evenly over half a
+    sphere. The time is linear in the number of points, unlike that of comparing all pairs.
     """
     number = np.arange(2000)
     z = (number + 0.5) / len(number)
@@ -247,7 +266,7 @@ def _within_planes(points: NDArray[np.float64], spacing: NDArray[np.float64], ax
 
 
 def _supersample(values: NDArray[np.float32]) -> tuple[NDArray[np.float32], float]:
-    """Interpolate linearly between voxel centres; return the values and their share of a voxel.
+    """Interpolate linearly between voxel centres; return the samples and their share of a voxel.
 
     Sample i of an axis lies at (i + 0.5) / `_SUPERSAMPLING` voxels from the first centre.
     """

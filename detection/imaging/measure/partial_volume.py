@@ -1,13 +1,14 @@
-"""How much larger a stone is than its half-maximum contour, by a model of how it was imaged.
+"""Estimates, by a model of the imaging, how much a half-maximum contour differs from its stone.
 
 Blur and averaging over voxels move the half-maximum of a convex body inwards, by about half the
-variance of the blur times the curvature of its surface, and that of a body smaller than the blur
-outwards. How far depends on size, shape, place between the voxels and blur, so there is no one
-number to add. An ellipsoid is imaged as the scan images, by its blur and its voxels; its
-half-maximum contour is taken as the stone's was; and the ellipsoid is changed until the two
-contours have the same second moments (indirect inference). Contrast has no part in it, since the
-contour does not depend on it. What the ellipsoid lost on the way, the stone has lost, whatever
-its own shape.
+variance of the blur times the curvature of its surface. They move that of a body smaller than the
+blur outwards. The shift depends on size, shape, place between the voxels and blur, so there is no
+one number to add.
+
+Indirect inference gives it. An ellipsoid is imaged with the blur and the voxels of the scan, and
+its half-maximum contour is measured as the stone's was. The ellipsoid is changed until the two
+contours have the same second moments. Contrast has no part in it, since the contour does not depend
+on contrast. The stone is taken to have changed as the ellipsoid did, whatever its own shape.
 """
 
 import numpy as np
@@ -15,10 +16,10 @@ from numpy.typing import NDArray
 
 from detection.imaging.measure.contour import Outline, half_maximum, outline
 
-# A body smaller than this is not told from a point.
+# A smaller body cannot be told from a point.
 LEAST_MM = 1.0
 _ROUNDS = 3
-# Beside the contour there must be room for the blur and for the background.
+# The image needs room around the contour for the blur and for the background.
 _MARGIN_MM, _MARGIN_VOXELS = 3.0, 2
 # The ellipsoid is drawn in steps no longer than this, and at least three to a voxel.
 _STEP_MM, _LEAST_STEPS = 0.4, 3
@@ -33,14 +34,18 @@ def imaged_ellipsoid(
     is_single: bool,
     is_resolved: bool,
 ) -> tuple[Outline, Outline] | None:
-    """Find the ellipsoid whose contour would look like the one seen.
+    """Find the ellipsoid whose imaged contour matches the one seen.
 
     Parameters
     ----------
+    spacing : np.ndarray
+        Spacing of the voxels in mm, `(3,)`.
     blur : tuple of float
-        Standard deviation in mm along slices, rows and columns, of the voxels too.
+        Standard deviation in mm along slices, rows and columns, as `scan_blur` estimates it.
+    is_single : bool
+        Whether the stone lies on one slice only, as for `outline`.
     is_resolved : bool
-        Whether the shape can be believed; a ball is taken where it is not.
+        Whether the shape can be relied on; if not, the ellipsoid is a ball.
 
     Returns
     -------
@@ -114,7 +119,7 @@ def _image(
     ]
     form = np.linalg.inv(half_axes @ half_axes).astype(np.float32)
     z, y, x = np.meshgrid(*(place.astype(np.float32) for place in places), indexing="ij")
-    # Half the gradient of the quadratic form; the distance to the surface is (1 - r) r / |slope|.
+    # The slope is half the gradient of the form; the surface is (1 - r) r / |slope| away.
     slopes = [form[a, 0] * z + form[a, 1] * y + form[a, 2] * x for a in range(3)]
     radius = np.sqrt(np.maximum(slopes[0] * z + slopes[1] * y + slopes[2] * x, 1e-6))
     steep = np.sqrt(slopes[0] ** 2 + slopes[1] ** 2 + slopes[2] ** 2) + np.float32(1e-6)
@@ -128,7 +133,7 @@ def _image(
 
 
 def _spread(away: NDArray[np.float64], *, side: float, blur: float) -> NDArray[np.float32]:
-    """Return the share of each step in each voxel: its average where nothing else blurs it."""
+    """Return the weight of each step in each voxel: a mean over the voxel if nothing else blurs."""
     if blur <= side / np.sqrt(12) * 1.001:
         share = (np.abs(away) < side / 2).astype(np.float64)
     else:

@@ -1,4 +1,4 @@
-"""Measuring a stone from one point inside it: its half-maximum contour, and what blur took."""
+"""Measures a stone from a point inside it, by its half-maximum contour corrected for blur."""
 
 from dataclasses import dataclass
 
@@ -16,20 +16,20 @@ from detection.imaging.measure.contour import (
 from detection.imaging.measure.partial_volume import LEAST_MM, imaged_ellipsoid
 from detection.imaging.volume import Plane, Volume
 
-# Why nothing here names what a stone is made of; shown beside the measurements.
+# Shown beside the measurements: the reason why nothing here names what a stone is made of.
 NO_COMPOSITION = (
     "The composition of a stone is not claimed: the Hounsfield units of uric acid, calcium and "
     "cystine stones overlap, and partial volume, tube voltage and reconstruction move them."
 )
 SIZE_CLASSES = ("< 5 mm", "5-10 mm", "10-20 mm", "> 20 mm")
 UNKNOWN = "unknown"
-# How far around the seed is looked: a stone that is larger is not told from bone.
+# Reach around the seed: a larger stone cannot be told from bone.
 _REACH_MM = 35.0
 # The customary lower end of calcification.
 _CALCIFIED_HU = 130.0
-# What goes on beyond the box of a seed by more than this is bone.
+# A bright part that reaches farther than this beyond its box is bone.
 _BONE_BEYOND_MM = 8.0
-# As `AXIAL_AXIS`, within a coronal plane; axes are (slice, row, column) as in `Volume.pixels`.
+# As `AXIAL_AXIS`, for coronal planes; axes are (slice, row, column) as in `Volume.pixels`.
 _CORONAL_AXIS = {"axial": 1, "coronal": 0, "sagittal": 2}
 # Closer to the middle of the body than this, a side would be a guess.
 _MIDDLE_MM = 5.0
@@ -37,28 +37,31 @@ _MIDDLE_MM = 5.0
 
 @dataclass(frozen=True)
 class Measurement:
-    """What the half-maximum contour encloses; sizes with what blur and voxels took from them.
+    """The measures of a stone by its half-maximum contour; sizes are corrected for blur and voxels.
 
     Attributes
     ----------
     centre : tuple of float
         Centre of gravity in (column, row, slice), voxel centres at whole numbers.
     edges : tuple of float
-        Column, row and slice where it begins, then where it ends; voxel i lies between i, i + 1.
+        Column, row and slice where the voxels above the threshold begin, then where they end;
+        voxel i lies between i and i + 1.
     diameter_mm : float
-        Largest distance between two points of the contour (maximum 3D Feret diameter); within
-        the slice where the stone reaches the threshold on one slice only.
+        Largest distance between two points of the contour (maximum 3D Feret diameter). It is
+        measured within the slice if the stone reaches the threshold on one slice only.
     axial_mm, coronal_mm : float or None
-        Largest diameter within one axial, one coronal plane of voxels; None where the planes of
-        the volume are unknown.
+        Largest diameter within one axial and within one coronal plane of voxels. None where the
+        plane of the volume is unknown, or across the only slice of a stone.
     volume_mm3 : float
-        By supersampling within the contour.
-    mean_hu, peak_hu : float
-        Mean within the contour; mean of its core (the voxels 1.25 mm and more inside it, or the
-        brightest eighth where there are fewer than six), which noise does not raise as it raises
-        the brightest voxel.
+        Volume within the contour, by supersampling.
+    mean_hu : float
+        Mean within the contour.
+    peak_hu : float
+        Mean of the core, which noise raises less than the brightest voxel. The core is the voxels
+        more than 1.25 mm inside the contour, or the brightest eighth where those are fewer than
+        six.
     background_hu, threshold_hu : float
-        Median of the shell around it; halfway from there to the peak.
+        Median of the shell around the stone, and the middle between it and the peak.
     """
 
     centre: tuple[float, float, float]
@@ -74,13 +77,13 @@ class Measurement:
 
 
 def measure_stone(volume: Volume, seed: tuple[int, int, int]) -> Measurement | None:
-    """Measure what is bright at a seed.
+    """Measure the bright structure at a seed.
 
-    The contour is where the linearly interpolated HU cross (peak + local background) / 2. That
-    is the half-maximum method, whose readers agree best (Jendeberg et al., Acta Radiologica);
-    a fixed threshold would make dense stones larger than faint ones. Blur and voxels move the
-    contour of a stone of a few millimetres inwards by some tenths; `scan_blur` reads the blur from
-    the skin in the same slices and `imaged_ellipsoid` says what it took.
+    The contour is where the linearly interpolated HU cross (peak + local background) / 2. Readers
+    agree best by this half-maximum method (Jendeberg et al., Acta Radiologica); a fixed threshold
+    would make dense stones larger than faint ones. Blur and voxels move the contour of a stone of
+    a few millimetres inwards by some tenths. `scan_blur` reads the blur from the skin in the same
+    slices, and `imaged_ellipsoid` estimates its effect.
 
     Parameters
     ----------
@@ -92,8 +95,8 @@ def measure_stone(volume: Volume, seed: tuple[int, int, int]) -> Measurement | N
     Returns
     -------
     Measurement or None
-        None if nothing at the seed stands out by 60 HU, or if what stands out goes on for more
-        than 35 mm, as bone does.
+        None if nothing at the seed stands out by 60 HU, or if the structure goes on for more than
+        35 mm from the seed, as bone does.
 
     Raises
     ------
@@ -111,7 +114,7 @@ def measure_stone(volume: Volume, seed: tuple[int, int, int]) -> Measurement | N
     block_hu = volume.pixels[tuple(slice(a, b) for a, b in zip(first, end, strict=True))]
     block_hu = block_hu.astype(np.float32)
     found = half_maximum(block_hu, brightest_near(block_hu, at - first, spacing), spacing)
-    # What goes on beyond the block, other than at the edge of the volume, is bone.
+    # A structure that goes on beyond the block is bone, except at the edge of the volume.
     if found is None or _touches(found.region, first, end, volume.pixels.shape):
         return None
     seen = outline(block_hu, found, spacing, is_single=found.is_single)
@@ -131,7 +134,7 @@ def bright_seeds(
     volume: Volume,
     edges: tuple[float, float, float, float, float, float],
 ) -> list[tuple[int, int, int]]:
-    """Find what is bright in a box of the volume and ends near it: seeds for `measure_stone`.
+    """Find seeds for `measure_stone`: bright parts that peak in a box and end near it.
 
     Parameters
     ----------
@@ -144,7 +147,7 @@ def bright_seeds(
         The brightest voxel of each connected part that has its brightest voxel in the box,
         brightest first.
     """
-    # Only the worker measures: the web process, which imports this, need not load the library.
+    # Only the worker measures. The web process imports this module and need not load SimpleITK.
     import SimpleITK as sitk
 
     assert volume.spacing_mm is not None
@@ -169,7 +172,7 @@ def bright_seeds(
 
 
 def size_class(diameter_mm: float | None) -> str:
-    """Name the class by which stones are treated; "unknown" without a diameter."""
+    """Name the size class of a stone, by which it is treated; "unknown" without a diameter."""
     if diameter_mm is None:
         return UNKNOWN
     bounds = (5.0, 10.0, 20.0)
@@ -177,7 +180,7 @@ def size_class(diameter_mm: float | None) -> str:
 
 
 def to_lps(volume: Volume, place: tuple[float, float, float]) -> tuple[float, float, float] | None:
-    """Turn (column, row, slice) into LPS millimetres, DICOM PS3.3 C.7.6.2.1.1; None if unknown."""
+    """Turn (column, row, slice) into LPS mm, DICOM PS3.3 C.7.6.2.1.1; None without an affine."""
     if volume.affine_lps is None:
         return None
     x, y, z, _ = np.array(volume.affine_lps) @ (*place, 1.0)
@@ -197,7 +200,7 @@ def side_of(volume: Volume, place: tuple[float, float, float], *, midline: float
     Returns
     -------
     str
-        "left", "right", or "unknown" without an affine or a midline, in sagittal volumes, and
+        "left" or "right"; "unknown" without an affine or a midline, in sagittal volumes, and
         within 5 mm of the midline.
     """
     here = to_lps(volume, place)
@@ -218,7 +221,7 @@ def _touches(
     end: NDArray[np.int_],
     shape: tuple[int, ...],
 ) -> bool:
-    """Say whether a part reaches a side of the block behind which the volume goes on."""
+    """Say whether a part reaches a side of the block beyond which the volume goes on."""
     for axis in range(3):
         faces = np.moveaxis(part, axis, 0)
         if first[axis] > 0 and faces[0].any():
@@ -244,7 +247,7 @@ def _describe(
     if model is not None and diameter >= LEAST_MM:
         drawn, imaged = model
         if found.is_clear:
-            # A rounded body loses about 0.6 of the blur at most: noise seemed to make it pointed.
+            # A rounded body loses about 0.6 of the blur at most; noise can make it seem pointed.
             diameter, *sections = (
                 max(LEAST_MM, one + min(a - b, most_mm))
                 for one, a, b in zip(
@@ -255,10 +258,10 @@ def _describe(
                 )
             )
         else:
-            # The contour has no shape of its own to keep: only how much it encloses is known.
+            # Noise has made the shape of the contour: only the volume it encloses is known.
             diameter, sections = drawn.widest_mm, list(drawn.sections_mm)
         volume_mm3 *= drawn.volume_mm3 / imaged.volume_mm3
-    # On one slice only, nothing but that slice says how far it reaches.
+    # A stone on one slice only has a known extent within that slice alone.
     axial, coronal = (
         None if axis is None or (found.is_single and axis != 0) else sections[axis]
         for axis in (AXIAL_AXIS.get(plane), _CORONAL_AXIS.get(plane))

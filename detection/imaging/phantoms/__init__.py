@@ -1,4 +1,4 @@
-"""Drawn bodies with known stones. Nothing that serves imports them."""
+"""Drawn bodies with known stones, for tests, demonstrations and the report on series."""
 
 from detection.imaging.phantoms.series_files import write_phantom_volumes
 from detection.imaging.phantoms.training_folder import write_phantoms

@@ -1,4 +1,4 @@
-"""Synthetic volumes as files: DICOM series and NIfTI, written in many ways."""
+"""Writes synthetic volumes as DICOM series and NIfTI files, in many encodings."""
 
 import csv
 import json
@@ -29,7 +29,7 @@ _ORDERS = {"axial": (0, 1, 2), "coronal": (1, 0, 2), "sagittal": (2, 0, 1)}
 class Encoding:
     """One way to write the same body.
 
-    `flipped` are axes (0 slices, 1 rows, 2 columns) that run against the canonical order.
+    `flipped` names the axes (0 slices, 1 rows, 2 columns) that run against the canonical order.
     """
 
     name: str
@@ -63,8 +63,9 @@ def write_encoding(
     Parameters
     ----------
     folder : Path
-        Made if need be. DICOM becomes a file for each slice, with random names without extension
-        and instance numbers in random order; NIfTI one compressed file.
+        Created if missing. DICOM gets a file for each slice, with a random name without extension,
+        and instance numbers that are shuffled if the encoding says so. NIfTI gets one compressed
+        file.
     """
     folder.mkdir(parents=True, exist_ok=True)
     pixels_hu, matrix = _turned(volume, encoding)
@@ -75,20 +76,20 @@ def write_encoding(
 
 
 def write_phantom_volumes(folder: Path, *, volumes: int, seed: int) -> int:
-    """Write phantoms as series below a folder, each in another encoding, with the truth.
+    """Write phantoms as series below a folder, the encodings in turn, with the truth.
 
-    Two of three bodies have one to four stones. `stones.csv` names for each its series, its
-    centre in LPS millimetres, its diameters along x, y and z, its HU and its side.
+    Two of three bodies have one to four stones. `stones.csv` lists the series of each stone, its
+    centre in LPS mm, its diameters along x, y and z in mm, its HU and its side.
 
     Returns
     -------
     int
-        How many of the volumes hold a stone.
+        Number of volumes that hold a stone.
 
     Raises
     ------
     FileExistsError
-        If the folder holds anything that was not made here; nothing is changed then.
+        If the folder holds other files; nothing is changed then.
     ValueError
         If the number is not positive.
     """
@@ -122,7 +123,7 @@ def write_phantom_volumes(folder: Path, *, volumes: int, seed: int) -> int:
 
 
 def draw(number: int, generator: np.random.Generator) -> PhantomVolume:
-    """Draw the phantom of a number: its slices are 1 to 5 mm thick, every third has no stone."""
+    """Draw the phantom of a number: slices of 1 to 5 mm, and no stone in every third body."""
     count = 0 if number % 3 == 2 else 1 + number % 4
     stones = place_stones(
         generator.uniform(1, 15, count).tolist(),
@@ -144,7 +145,7 @@ def _truth(stone: KnownStone) -> tuple[str | float, ...]:
 
 
 def _turned(volume: Volume, encoding: Encoding) -> tuple[NDArray[np.int16], NDArray[np.float64]]:
-    """Return pixels in the order of the encoding, and the matrix from their indices to LPS mm."""
+    """Return the pixels in the encoding's order, and the matrix from their indices to LPS mm."""
     order = _ORDERS[encoding.plane]
     pixels_hu = volume.pixels.transpose(order)
     matrix = np.array(volume.affine_lps, np.float64)
@@ -212,7 +213,7 @@ def _write_dicom(
         dataset.SamplesPerPixel, dataset.PhotometricInterpretation = 1, "MONOCHROME2"
         dataset.BitsAllocated = dataset.BitsStored = 16
         dataset.HighBit, dataset.PixelRepresentation = 15, 1
-        # Scanners may choose the intercept of each slice; the HU come out the same.
+        # Scanners may choose an intercept for each slice; the HU come out the same.
         intercept = -1024 if encoding.slope == 1.0 else -1024 + index % 3
         dataset.RescaleSlope, dataset.RescaleIntercept = encoding.slope, intercept
         dataset.RescaleType = "HU"

@@ -1,7 +1,6 @@
-"""Synthetic CT slices with known stones.
+"""Draws synthetic CT slices with known stones; organs are ellipses with the HU of their tissue.
 
-They are drawn, not measured: organs are ellipses with the Hounsfield units of their tissue. A
-model trained on them has learnt nothing about people.
+A model that is trained on them has learnt nothing about people.
 """
 
 from collections.abc import Callable
@@ -59,7 +58,7 @@ class Phantom:
 class _Kidney:
     x: float
     y: float
-    # Half axes in pixels, angle in degrees; `side` is -1 left of the spine and 1 right of it.
+    # Half axes in pixels, angle in degrees; `side` is -1 on the left of the picture, else 1.
     width: float
     height: float
     angle: float
@@ -79,10 +78,13 @@ class _Canvas:
     ) -> tuple[float, float, float, float] | None:
         """Fill an ellipse: centre and half axes in pixels, angle in degrees.
 
-        Returns the box around the pixels that are covered by half or more, from the left edge of
-        the first to the right edge of the last, or None if there are none in the image.
+        Returns
+        -------
+        tuple of float or None
+            x0, y0, x1, y1 along the outer edges of the pixels that are covered by half or more;
+            None if the image holds none.
         """
-        # Only the part of the image that can be covered is computed.
+        # Only the part of the image that the ellipse can cover is computed.
         reach = max(width, height) + 2
         left, right = max(0, int(x - reach)), min(self.columns, int(x + reach) + 1)
         top, bottom = max(0, int(y - reach)), min(self.rows, int(y + reach) + 1)
@@ -93,7 +95,7 @@ class _Canvas:
         along = (columns - x) * np.cos(turned) + (rows - y) * np.sin(turned)
         across = (rows - y) * np.cos(turned) - (columns - x) * np.sin(turned)
         radius = np.sqrt((along / width) ** 2 + (across / height) ** 2)
-        # Distance to the rim in pixels, roughly; one pixel of it is the soft edge.
+        # The approximate distance to the rim in pixels; one pixel of it is the soft edge.
         cover = np.clip((1 - radius) * min(width, height) + 0.5, 0, 1).astype(np.float32)
         part = self.pixels_hu[top:bottom, left:right]
         part += cover * (np.float32(hu) - part)
@@ -108,7 +110,7 @@ class _Canvas:
         )
 
     def vary(self, value: float, share: float) -> float:
-        """Return the value, changed by up to this share of it."""
+        """Return the value, changed at random by up to this share of it."""
         return float(value * self.generator.uniform(1 - share, 1 + share))
 
 
@@ -117,6 +119,8 @@ def make_phantom(view: View, *, has_stone: bool, generator: np.random.Generator)
 
     Parameters
     ----------
+    view : str
+        "axial" or "coronal".
     has_stone : bool
         Whether one to three stones of 3 to 12 mm lie in the kidneys.
     generator : np.random.Generator
@@ -153,7 +157,7 @@ def _draw_axial(canvas: _Canvas) -> list[_Kidney]:
         canvas.ellipse(x + side * 20, spine_y + 22, 20, 5, CORTEX, angle=side * 14)
     _bone(canvas, x, spine_y, vary(25, 0.08), vary(19, 0.08))
     canvas.ellipse(x, spine_y + 22, 8, 6, 20)
-    # Ribs: as bright as stones, and none.
+    # Ribs are as bright as stones and are none.
     for angle in (18, 42, 140, 163, *(generator.uniform(-25, 5, 2) + (0, 180))):
         turned = np.deg2rad(angle + generator.uniform(-5, 5))
         inner = 1 - (wall + 4) / width
@@ -264,7 +268,7 @@ def _draw_stones(
     apart = _STONE_MM[1] / SPACING_MM + 4
     for _ in range(int(generator.choice((1, 1, 1, 2, 3)))):
         kidney = kidneys[int(generator.integers(len(kidneys)))]
-        # Somewhere in the calyces, between the sinus and the outer rim.
+        # The stone lies in the calyces, between the sinus and the outer rim.
         direction = generator.uniform(-1.2, 1.2)
         x = kidney.x + kidney.side * np.cos(direction) * kidney.width * generator.uniform(0, 0.45)
         y = kidney.y + np.sin(direction) * kidney.height * generator.uniform(0.1, 0.55)

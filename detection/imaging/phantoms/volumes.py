@@ -1,6 +1,6 @@
-"""Synthetic CT volumes of an abdomen in Hounsfield units, with stones of known place and size.
+"""Draws synthetic CT volumes of an abdomen in HU, with stones of known place and size.
 
-They prove that geometry and measurement come out right. They say nothing about people.
+They prove that geometry and measurement are right, and say nothing about people.
 """
 
 from collections.abc import Sequence
@@ -28,7 +28,7 @@ from detection.imaging.phantoms.tissues import (
 )
 from detection.imaging.volume import Volume
 
-# Extent of the drawn body, and what is left around it, in mm.
+# Extent of the volume in mm: the drawn body and the air around it.
 WIDTH_MM, DEPTH_MM = 400.0, 300.0
 HEIGHT_MM = 220.0
 _KIDNEY_X, _KIDNEY_Y, _KIDNEY_RADII = 66.0, 28.0, (27.0, 25.0, 54.0)
@@ -41,7 +41,8 @@ _STONE_SAMPLES = 6
 class KnownStone:
     """A stone that was drawn: an ellipsoid along the axes of the body.
 
-    `centre_lps_mm` is x to the left, y to the back, z to the head; `diameters_mm` along x, y, z.
+    `centre_lps_mm` is x to the left, y to the back, z to the head; `diameters_mm` has the same
+    order.
     """
 
     centre_lps_mm: tuple[float, float, float]
@@ -65,7 +66,7 @@ class KnownStone:
 class PhantomVolume:
     """A synthetic axial volume and the truth about it.
 
-    `clean_hu` are the pixels before the noise was added, float32 of the volume's shape.
+    `clean_hu` holds the pixels before the noise was added, float32 of the volume's shape.
     """
 
     volume: Volume
@@ -76,12 +77,13 @@ class PhantomVolume:
 def place_stones(
     sizes_mm: Sequence[float], *, hu: Sequence[float], generator: np.random.Generator
 ) -> tuple[KnownStone, ...]:
-    """Lay up to four stones into the poles of the two kidneys, one each, in the given order.
+    """Place up to four stones in the poles of the two kidneys, one each, in the given order.
 
     Parameters
     ----------
     sizes_mm, hu : sequence of float
-        Longest diameter and density of each stone; its other diameters are 0.7 to 1 of it.
+        Longest diameter in mm and density in HU of each stone; its other diameters are 0.7 to 1
+        times the longest.
     """
     poles = [(1, -1), (-1, 1), (1, 1), (-1, -1)]
     stones = []
@@ -117,7 +119,7 @@ def make_phantom_volume(
 ) -> PhantomVolume:
     """Draw an abdomen around the origin of the patient's coordinates.
 
-    A slice averages its stones over its whole thickness; organs are drawn at its middle.
+    A slice averages its stones over its whole thickness; organs are drawn as at its middle.
 
     Parameters
     ----------
@@ -125,6 +127,8 @@ def make_phantom_volume(
         The same state gives the same volume.
     slice_mm, pixel_mm : float
         Distance of the slices, which touch, and edge of a pixel.
+    noise_hu : float
+        Standard deviation of the noise.
     blur_mm : float
         Standard deviation of the blur within a slice.
 
@@ -184,7 +188,7 @@ class _Canvas:
         pixels_hu[:] = AIR
 
     def ellipse(self, x: float, y: float, width: float, depth: float, hu: float) -> None:
-        """Fill an ellipse, by its centre and half axes."""
+        """Fill an ellipse, by its centre and half axes in mm."""
         if width <= 0 or depth <= 0:
             return
         rows, columns = self.pixels_hu.shape
@@ -197,7 +201,7 @@ class _Canvas:
         across = ((np.arange(left, right, dtype=np.float32) - x) / width) ** 2
         along = ((np.arange(top, bottom, dtype=np.float32) - y) / depth) ** 2
         radius = np.sqrt(along[:, None] + across[None])
-        # Distance to the rim in pixels, roughly; one pixel of it is the soft edge.
+        # The approximate distance to the rim in pixels; one pixel of it is the soft edge.
         cover = np.clip((1 - radius) * min(width, depth) + 0.5, 0, 1)
         part = self.pixels_hu[top:bottom, left:right]
         part += cover * (np.float32(hu) - part)
@@ -258,7 +262,7 @@ class _Body:
         canvas.ellipse(-16, 18, 11, 9, BLOOD)
 
     def _ribs(self, canvas: _Canvas, z: float) -> None:
-        # Each rib runs down and forwards; at one height it is a spot that wanders with z.
+        # Each rib runs down and forwards, so that it is a spot that moves with z.
         for number in range(5):
             turn = np.deg2rad(20 + number * 38 - z * 0.6)
             if z < -40 or not 0.1 < turn < 2.4:
@@ -311,7 +315,7 @@ def _draw_stone(
     origin: tuple[float, float, float],
     spacing_mm: tuple[float, float, float],
 ) -> None:
-    """Mix a stone into the voxels by the share of each that it covers, by supersampling."""
+    """Blend a stone into the voxels by the share of each that it covers, by supersampling."""
     offsets = (np.arange(_STONE_SAMPLES) + 0.5) / _STONE_SAMPLES - 0.5
     windows, squares = [], []
     # Axes in the order slice, row, column: z, y, x.
