@@ -18,7 +18,7 @@ _ROOT = Path(__file__).resolve().parents[2] / "ml_models"
 
 
 def main(arguments: list[str] | None = None) -> int:
-    # People read what the verbs print: TensorFlow's remarks on the processor are not for them.
+    # People read what the verbs print, and TensorFlow's remarks on the processor tell them nothing.
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     options = _parser().parse_args(arguments)
     return options.run(options)
@@ -176,7 +176,7 @@ def _train(options: argparse.Namespace) -> int:
     # A stop by SIGTERM unwinds like Ctrl-C, so that no half-made bundle stays behind.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     report = _json_line if options.json_progress else _progress_line
-    # TensorFlow takes seconds to import: only the verbs that need it pay for it.
+    # TensorFlow takes seconds to import, so only the verbs that need it import it.
     from detection.ml.training import TrainingOptions, train
 
     try:
@@ -384,7 +384,7 @@ def _progress_line(progress: dict[str, Any]) -> None:
             f"epoch {progress['epoch']}/{progress['epochs']} step {progress['step']}/"
             f"{progress['steps']} loss {progress['loss']} left {left}"
         )
-        # One line that moves in a terminal; a line an epoch in a log.
+        # A terminal gets one line that is overwritten, a log one line an epoch.
         is_last = progress["step"] == progress["steps"]
         if sys.stderr.isatty() or is_last:
             end = "\n" if is_last else ""

@@ -1,4 +1,4 @@
-"""Values of the command line: sizes, numbers for each source, augmentations switched off."""
+"""Reads values of the command line: sizes, numbers for each source, augmentations to leave out."""
 
 import re
 from typing import TYPE_CHECKING
@@ -10,7 +10,7 @@ if TYPE_CHECKING:
 
 
 def crop_size(text: str | None) -> tuple[int, int] | None:
-    """Read HEIGHTxWIDTH, both multiples of 32."""
+    """Read HEIGHTxWIDTH in pixels, both multiples of 32. Raises MLError for anything else."""
     if text is None:
         return None
     match = re.fullmatch(r"(\d+)x(\d+)", text)
@@ -23,7 +23,7 @@ def crop_size(text: str | None) -> tuple[int, int] | None:
 
 
 def numbers(texts: list[str]) -> dict[str, int]:
-    """Read SOURCE=N pairs."""
+    """Read SOURCE=N pairs, N above 0. Raises MLError for anything else."""
     found = {}
     for text in texts:
         source, _, number = text.partition("=")
@@ -34,8 +34,8 @@ def numbers(texts: list[str]) -> dict[str, int]:
 
 
 def augmentation(switched_off: list[str]) -> "Augmentation":
-    """Return the default augmentation without the changes named."""
-    # Keras comes with it and takes seconds: only the verbs that train pay for it.
+    """Return the default augmentation without the named changes. Raises MLError for other names."""
+    # `detection.ml.training` imports Keras, which takes seconds: only the verbs that train need it.
     from detection.ml.training import Augmentation, without
 
     try:

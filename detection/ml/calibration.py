@@ -1,4 +1,4 @@
-"""From logits to probabilities, and the interval of a proportion."""
+"""Turns logits into probabilities, and computes the interval of a proportion."""
 
 import math
 from typing import Any
@@ -19,7 +19,7 @@ def apply_platt(logits: Floats, calibration: dict[str, float]) -> Floats:
 
 
 def wilson_interval(hits: int, total: int, z: float = 1.959964) -> tuple[float, float]:
-    """95 % interval of a proportion (Wilson 1927). `(0, 1)` when nothing was counted."""
+    """Return the interval of a proportion (Wilson 1927), by default 95 %; (0, 1) of no items."""
     if total == 0:
         return 0.0, 1.0
     share = hits / total

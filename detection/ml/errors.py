@@ -1,10 +1,10 @@
-"""What can go wrong in the model code; the text of each error is a sentence for the user."""
+"""The errors and the codes of notices of the model code."""
 
 from enum import StrEnum
 
 
 class ReadingCode(StrEnum):
-    """What must stand beside a reading: the codes of its notices."""
+    """The codes of the notices that must stand beside a reading."""
 
     SERIES_RULE = "series_rule"
     PLANES_DISAGREE = "planes_disagree"
@@ -12,11 +12,11 @@ class ReadingCode(StrEnum):
 
 
 class MLError(Exception):
-    """A prediction or a training could not be carried out. `str(error)` says why."""
+    """A reading or a training failed; `str(error)` is a sentence for the user."""
 
 
 class BundleError(MLError):
-    """A model bundle is missing, damaged, or not what it is said to be."""
+    """A model bundle is missing, damaged, or does not match its manifest."""
 
 
 class DatasetError(MLError):

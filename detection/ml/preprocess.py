@@ -1,4 +1,4 @@
-"""From one grey slice to the network's input: the same function for training and serving."""
+"""Turns a grey slice into the network's input, by the same functions in training and serving."""
 
 from dataclasses import asdict, dataclass
 from typing import ClassVar
@@ -12,7 +12,7 @@ INPUT_MEAN = (103.939, 116.779, 123.68)
 
 @dataclass(frozen=True)
 class Preprocessing:
-    """How a slice becomes the input; travels with the weights in `model.json`."""
+    """The canvas and the window of a network; they go with its weights in `model.json`."""
 
     # Canvas pixels of a cell of the stone map: every network joins its stages at this stride.
     stride: ClassVar[int] = 8
@@ -22,8 +22,8 @@ class Preprocessing:
     # Soft-tissue window for slices in Hounsfield units; 8-bit pictures come windowed.
     window_center_hu: float = 40.0
     window_width_hu: float = 400.0
-    # Millimetres of a canvas pixel where the pixel spacing is known: about what the training
-    # pictures have, a body of 36 cm across 380 pixels.
+    # Edge of a canvas pixel in mm where the pixel spacing is known. The training pictures have
+    # about this size, a body of 36 cm across 380 pixels.
     pixel_mm: float = 0.95
 
     def to_dict(self) -> dict[str, float]:
@@ -32,7 +32,7 @@ class Preprocessing:
 
 @dataclass(frozen=True)
 class Letterbox:
-    """Where a slice lies on the canvas: canvas = slice * scale + offset, in pixels (x, y)."""
+    """The place of a slice on the canvas: canvas = slice * scale + offset, in pixels (x, y)."""
 
     scale_x: float
     scale_y: float
@@ -55,9 +55,9 @@ def letterbox(
 ) -> tuple[np.ndarray, Letterbox]:
     """Fit a slice into the middle of the canvas, keeping its aspect; the rest is black.
 
-    A picture fills the canvas. Where the pixel spacing is known, a stone is shown at the size the
-    network has learnt, `spec.pixel_mm` a pixel, unless the slice is too large for that; pixels
-    that are not square become square.
+    A picture without spacing is fitted to the canvas. A slice of known spacing gets `spec.pixel_mm`
+    to a canvas pixel, the scale at which the network has learnt stones, and more only if it is too
+    large for the canvas. Pixels that are not square become square.
 
     Parameters
     ----------
@@ -71,7 +71,7 @@ def letterbox(
     canvas : np.ndarray
         uint8, `(spec.height, spec.width)`.
     box : Letterbox
-        How to get back from canvas pixels to pixels of the slice.
+        The place of the slice on the canvas.
     """
     rows, columns = grey.shape
     row_mm, column_mm = spacing_mm or (1.0, 1.0)
@@ -109,6 +109,7 @@ def network_input(canvas: np.ndarray) -> np.ndarray:
     Returns
     -------
     np.ndarray
-        float32, `(..., height, width, 3)`, blue green red minus the ImageNet means.
+        float32, `(..., height, width, 3)`: the grey level less the ImageNet mean of blue, green
+        and red.
     """
     return canvas[..., None].astype(np.float32) - np.array(INPUT_MEAN, np.float32)

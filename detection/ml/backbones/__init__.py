@@ -1,6 +1,6 @@
-"""The backbones that a network can be trained on, by name. Adding one: its file, and its line here.
+"""The backbones of the stone-map network, by name; a new one is its file and a line here.
 
-Nothing here imports Keras: the web process asks these records too.
+Nothing here imports Keras, because the web process reads these records too.
 """
 
 from detection.ml.backbones.record import Arrays, Backbone, ImageNetWeights, Normalisation, Stage
@@ -10,9 +10,9 @@ from detection.ml.errors import MLError
 BACKBONES: dict[str, Backbone] = {
     RESNET50.name: RESNET50,
 }
-# What is trained unless another one is asked for.
+# The backbone that is trained unless another one is asked for.
 DEFAULT_BACKBONE = RESNET50.name
-# What bundles and trainings hold that are older than the choice, and name none.
+# The backbone of bundles and trainings that are older than the choice and name none.
 FIRST_BACKBONE = RESNET50.name
 
 __all__ = [
@@ -29,7 +29,7 @@ __all__ = [
 
 
 def backbone_of(name: str) -> Backbone:
-    """Return the backbone of this name. Raises MLError, naming those there are, if it is none."""
+    """Return the backbone of this name. Raises MLError, which lists the names, for another one."""
     if name not in BACKBONES:
         raise MLError(
             f"There is no architecture called {name!r} here. Choose one of: {', '.join(BACKBONES)}."

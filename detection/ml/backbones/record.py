@@ -1,4 +1,4 @@
-"""What is to be known of a backbone: the part of a network that comes trained on ImageNet."""
+"""The record of a backbone, the part of a network that comes trained on ImageNet."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -14,18 +14,18 @@ Arrays = Mapping[str, NDArray[np.floating[Any]]]
 
 @dataclass(frozen=True)
 class Stage:
-    """A feature map that a backbone hands out.
+    """A feature map that a backbone provides.
 
     Attributes
     ----------
     name : str
-        Names the head's layers and the features of the input gate.
+        Part of the names of the head's layers and of the input gate's features.
     layer : str
-        The layer that gives the map. The map of the stage before is all that it is made of.
+        The layer whose output is the map. It is computed from the map of the stage before alone.
     stride : int
-        Canvas pixels to a cell of the map.
+        Canvas pixels per cell of the map.
     channels : int
-        Values of a cell.
+        Values per cell.
     """
 
     name: str
@@ -36,9 +36,9 @@ class Stage:
 
 @dataclass(frozen=True)
 class Normalisation:
-    """What the pre-trained weights expect of a grey level 0 to 255, for each of three channels.
+    """The input that the pre-trained weights expect, for grey levels 0 to 255.
 
-    The first convolution sees `(grey - mean) * scale`, channels in the order of its weights.
+    The first convolution gets `(grey - mean) * scale`, with channels in the order of its weights.
     """
 
     mean: tuple[float, float, float]
@@ -47,21 +47,22 @@ class Normalisation:
 
 @dataclass(frozen=True)
 class ImageNetWeights:
-    """Where the weights that a training starts from are to be had.
+    """The source of the ImageNet weights that a training starts from.
 
     Attributes
     ----------
     source, licence : str
-        Whose they are, for people and for the record in `model.json`.
+        Origin and licence of the weights; the source is recorded in `model.json`.
     file : str
-        The file's name, where an installation keeps it.
+        Name of the file in which an installation keeps them.
     lacks : tuple of str
-        Stages that the file may go without: they start from random values.
+        Stages that the file may lack: they start from random values.
     read : callable, optional
-        Reads the file. None: it is an `.npz` archive whose keys are those of `Arrays`.
+        From the path of the file to its weights. None: the file is an `.npz` archive with the keys
+        of `Arrays`.
     download : callable, optional
-        Given the module `keras`, returns a model with the complete weights, whose layers are
-        named as those that `build` makes. None: they cannot be downloaded.
+        From the module `keras` to a model with the complete weights, whose layers have the names
+        that `build` gives. None: the weights cannot be downloaded.
     """
 
     source: str
@@ -79,21 +80,24 @@ class Backbone:
     Attributes
     ----------
     name : str
-        Lower case, without hyphens: begins the names of bundles, and is what is chosen by.
+        The name by which it is chosen, in lower case without hyphens; names of bundles begin with
+        it.
     title : str
-        As people write it.
+        The name as people write it.
     stages : tuple of Stage
         At least two, the finest first, of stride 8; each is coarser than the one before.
     normalisation : Normalisation
-        The network does it itself: what is served takes the same input whatever the backbone.
+        Normalisation that the network does itself, so that every network takes the same input.
+    imagenet : ImageNetWeights
+        The pre-trained weights.
     build : callable
-        Given the module `keras` and the input, `(batch, height, width, 3)`, returns the map of
-        the last stage. Its layers are Keras' own: a checkpoint is loaded in the safe mode.
+        From the module `keras` and the input, `(batch, height, width, 3)`, to the map of the last
+        stage. The layers are Keras' own, since a checkpoint is loaded in the safe mode.
 
     Notes
     -----
-    All functions are functions of a module: the export to ONNX takes a record along to a process
-    of its own.
+    All functions stand at the head of a module, so that a record can be pickled: the export to
+    ONNX sends it to a process of its own.
     """
 
     name: str

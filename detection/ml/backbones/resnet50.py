@@ -1,7 +1,6 @@
 """ResNet50 (He et al. 2016, arXiv:1512.03385), the first version.
 
-Its layers are named as in `keras.applications.ResNet50`, so that weights of that layout load by
-name.
+Its layers have the names of `keras.applications.ResNet50`, so that weights of that layout fit.
 """
 
 from typing import Any
@@ -61,8 +60,8 @@ def _bottleneck(
 
 
 def _normalise(layers: Any, x: Any, name: str) -> Any:
-    # conv5 starts from random weights where only conv1 to conv4 are given: its running
-    # statistics must settle within a short training.
+    # conv5 starts from random weights where only conv1 to conv4 are given. Its running statistics
+    # must then settle within a short training.
     momentum = 0.9 if name.startswith("conv5") else 0.99
     return layers.BatchNormalization(epsilon=_BN_EPSILON, momentum=momentum, name=f"{name}_bn")(x)
 
@@ -79,7 +78,7 @@ RESNET50 = Backbone(
         Stage("conv4", layer="conv4_block6_out", stride=16, channels=1024),
         Stage("conv5", layer="conv5_block3_out", stride=32, channels=2048),
     ),
-    # The served input is the one these weights expect: it was first.
+    # ResNet50 came first, so the served input is the one that these weights expect.
     normalisation=Normalisation(mean=INPUT_MEAN),
     imagenet=ImageNetWeights(
         source="keras.applications.ResNet50",

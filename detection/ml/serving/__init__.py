@@ -1,4 +1,4 @@
-"""A bundle in, assessments out. ONNX Runtime alone."""
+"""Reads images and volumes with a bundle, on ONNX Runtime alone."""
 
 from detection.ml.serving.assessment import CANNOT_ASSESS, STONE, Assessment
 from detection.ml.serving.classify import classify_paths, open_predictor

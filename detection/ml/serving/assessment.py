@@ -1,4 +1,4 @@
-"""What a model says of an image or a volume."""
+"""The record of a reading: the answer of a model about an image or a volume."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -17,15 +17,30 @@ CANNOT_ASSESS = "cannot_assess"
 
 @dataclass(frozen=True)
 class Assessment:
-    """What the model says of a volume.
+    """The answer of a model about an image or a volume.
 
-    `probability` is None exactly when the verdict is cannot_assess, and `reason` then says why.
-    `stone_map` is floating `(slices, rows, columns)`, probabilities, covering exactly the image.
-    `slice_probabilities` has one entry for each slice, None where it was not read;
-    `coronal_probabilities` one for each coronal cut at the LPS y of `coronal_positions_mm`, and is
-    empty where none was made. `findings` are the most probable first: the places on a picture,
-    or the stones of a volume. `key_slices` are of volumes only. `operating_point` is the one that
-    decided; empty where nothing was.
+    Attributes
+    ----------
+    verdict : str
+        `STONE`, `NO_STONE` or `CANNOT_ASSESS`; with the last one all below but `reason` is empty.
+    probability : float or None
+        Calibrated; None exactly if the verdict is `CANNOT_ASSESS`.
+    reason : str
+        The sentence that says why the image cannot be assessed, else "".
+    findings : tuple of Finding
+        The places on a picture, or the stones of a volume, the most probable first.
+    stone_map : np.ndarray or None
+        Floating `(slices, rows, columns)`: probabilities over exactly the area of the image.
+    notices : tuple of Notice
+        What must stand beside the answer about a volume.
+    slice_probabilities : tuple of float or None
+        One for each slice; None for a slice that was not read.
+    coronal_probabilities, coronal_positions_mm : tuple of float
+        Probability and LPS y of each coronal cut; empty where none was made.
+    key_slices : tuple of int
+        The slices of a volume to look at first.
+    operating_point : mapping
+        The operating point that decided, as in `model.json`.
     """
 
     verdict: str

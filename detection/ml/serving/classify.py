@@ -1,4 +1,4 @@
-"""The verb classify: image files, folders and archives in, one JSON object for each series out."""
+"""The verb `classify`: reads files, folders and archives, and writes a JSON object per series."""
 
 import json
 import logging
@@ -26,11 +26,11 @@ def open_predictor(*, root: Path, model: Path | None = None) -> Predictor:
 
 
 def classify_paths(paths: Iterable[str], *, predictor: Predictor, out: TextIO) -> bool:
-    """Write one JSON line for each file and each series, in order; say whether all got an answer.
+    """Write one JSON line for each series, in order; return whether all inputs got an answer.
 
-    A file is one object, and so is each series of a folder or archive. An input that cannot be
-    read or assessed by a fault is the status "error" with the reason, and the others go on;
-    "cannot_assess" is an answer.
+    A single image is one series; a folder or an archive holds any number. An input that cannot be
+    read, or over which the model fails, gets the status "error" with a reason, and the others go
+    on. "cannot_assess" is an answer.
     """
     answered = True
     with ExitStack() as stack:
@@ -61,7 +61,7 @@ def _classify(
     try:
         source = Path(path)
         if not source.is_dir():
-            # What the system says of a file that is missing or closed to us is said of the path.
+            # Opening the path itself gives the system's own reason for a missing or locked file.
             source.open("rb").close()
         found = ingest([source], target_folder=folder, worker=sandbox)
         if not found.series:
@@ -82,7 +82,7 @@ def _classify(
 
 
 def _why_nothing(report: Sequence[FileReport]) -> str:
-    """Say why nothing of an input could be read: its file, or the first of its refused ones."""
+    """Return the reason why an input holds no series: that of its first refused file."""
     refused = [row for row in report if row.status == "refused"]
     row = next(iter(refused or report), None)
     reason = f"{row.reason} {row.advice}".strip() if row else "The folder is empty."
@@ -92,7 +92,7 @@ def _why_nothing(report: Sequence[FileReport]) -> str:
 
 
 def _told(series: IngestedSeries, number: int, found: IngestResult) -> dict[str, Any]:
-    """The keys that a series has beside those of a single image."""
+    """Return the keys of a series that a single image lacks."""
     member = found.report[series.rows[0]].member if len(series.rows) == 1 else ""
     if series.is_single_image and not member:
         return {}
@@ -116,7 +116,7 @@ def _assess(
     predictor: Predictor,
     notices: tuple[Notice, ...],
 ) -> dict[str, Any]:
-    """Add what the model says of a volume; see the README for the keys."""
+    """Return the object of a series with the answer of the model about its volume."""
     _, rows, columns = volume.pixels.shape
     result = {**result, "size": [columns, rows], "notices": notices_json(notices)}
     try:

@@ -1,4 +1,4 @@
-"""Findings: the record of a stone candidate, and how a stone map gives those of a picture."""
+"""The record of a stone candidate, and the search for candidates in the map of a picture."""
 
 from dataclasses import dataclass, fields
 from typing import Any
@@ -11,9 +11,9 @@ from detection.imaging.measure import UNKNOWN
 
 MIN_PROBABILITY = 0.05
 MAX_CANDIDATES = 20
-# Of a peak's height: the rim of the box drawn around it.
+# The box around a peak ends where the map falls below this share of its height.
 _RIM = 0.5
-# What the JSON object calls otherwise than the record.
+# Fields that have another name in the JSON object than in the record.
 _JSON_NAMES = {"slice_index": "slice"}
 
 Rectangle = tuple[float, float, float, float]
@@ -24,30 +24,30 @@ Located = tuple[Rectangle, float]
 class Finding:
     """One located stone candidate, of a picture or of a volume.
 
-    What is not known is None or "unknown". The JSON object and the database row are made of the
-    fields as they stand here: a field that is added needs a column, and a place that shows it.
+    An unknown value is None or "unknown". The JSON object and the database row are made of these
+    fields: a new field needs a column and a place that shows it.
 
     Attributes
     ----------
     plane : str
-        That of the slices.
+        Plane of the slices.
     slice_index : int
-        The slice that shows it best.
+        The slice that shows the candidate best.
     box : tuple of float
         x0, y0, x1, y1 in pixels of that slice.
     probability : float
-        Of the model, 0 to 1.
+        Calibrated probability, 0 to 1.
     extent_mm : float or None
-        On a picture of known pixel spacing the longer side of the box. It comes from the map: it
+        The longer side of the box on a picture of known pixel spacing. It comes from the map: it
         marks a place and measures no stone.
     slice_first, slice_last : int or None
-        In a volume the slices that show it, both inside.
+        First and last slice of a volume that show the candidate.
     diameter_mm, volume_mm3, mean_hu, peak_hu : float or None
-        As in `imaging.measure.Measurement`, in a volume that can be measured.
+        As in `detection.imaging.measure.Measurement`, if the stone was measured.
     size_class, side : str
-        As in `imaging.measure`.
+        As `size_class` and `side_of` in `detection.imaging.measure` name them.
     centre_lps_mm : tuple of float or None
-        The centre in the patient's coordinates: to the left, to the back, to the head.
+        The centre in the patient's coordinates: x to the left, y to the back, z to the head.
     """
 
     plane: str
@@ -66,7 +66,7 @@ class Finding:
     centre_lps_mm: tuple[float, float, float] | None = None
 
     def to_json(self) -> dict[str, Any]:
-        """Return every field as `classify` writes it: tenths, and a probability to six digits."""
+        """Return every field as `classify` writes it: in tenths, the probability to six digits."""
         told = {
             _JSON_NAMES.get(f.name, f.name): _rounded(getattr(self, f.name)) for f in fields(self)
         }
@@ -87,19 +87,19 @@ def locate(
     Parameters
     ----------
     stone_map : np.ndarray
-        float32 `(rows, columns)`, probabilities, covering exactly the slice.
+        float32 `(rows, columns)`: probabilities over exactly the area of the slice.
     width, height : int
         Size of the slice in pixels.
-    plane, slice_index :
-        Which slice it is.
+    plane, slice_index : str, int
+        Plane and index of the slice.
     spacing_mm : tuple of float, optional
         Distance between its rows and between its columns.
 
     Returns
     -------
     list of Finding
-        Sorted by probability, at most `MAX_CANDIDATES`, none below `MIN_PROBABILITY`; the
-        boxes, in pixels of the slice, do not overlap: overlapping ones are merged.
+        The most probable first, at most `MAX_CANDIDATES`, none below `MIN_PROBABILITY`. Boxes are
+        in pixels of the slice; overlapping boxes are merged.
     """
     rows, columns = stone_map.shape
     peaks = _peaks(stone_map)
@@ -133,7 +133,7 @@ def locate(
 
 
 def _peaks(stone_map: NDArray[np.float32]) -> list[tuple[int, int]]:
-    # A peak is the highest cell of its neighbourhood of about one stone.
+    # A peak is the highest cell of a neighbourhood of about the size of a stone.
     highest = cv2.dilate(stone_map, np.ones((5, 5), np.uint8))
     found = np.argwhere((stone_map >= highest) & (stone_map >= MIN_PROBABILITY))
     order = np.argsort([-stone_map[row, column] for row, column in found], kind="stable")

@@ -1,8 +1,8 @@
-"""What is not an axial or coronal abdominal CT slice is not assessed, and the reason is said.
+"""The input gate: it refuses pictures that are no axial or coronal CT slice of the abdomen.
 
-Cheap checks look at the picture itself; a `Gate`, fitted on the training images of a model
-(`gate_fit`), looks at what the network sees: which way up the picture is, and how far its
-features lie from those of every image the model was trained on.
+The cheap checks of `picture_checks` judge the picture itself. A `Gate` judges the features of the
+network: which way up the picture lies, and how far its features are from those of the training
+images. `training.gate_fit` fits it on the training images of a model.
 """
 
 import zipfile
@@ -20,7 +20,7 @@ from detection.ml.serving.picture_checks import Refusal, refused
 
 GATE_NAME = "gate.npz"
 
-# Which training image the nearest-neighbour distance is measured to; the published choice.
+# The nearest-neighbour distance is that to the 10th nearest training image.
 NEIGHBOURS = 10
 # The classes of the orientation classifier, in the order of its outputs.
 UPRIGHT = "upright"
@@ -54,19 +54,20 @@ class Depth:
     memory: Array
 
     def distances(self, features: Array) -> Array:
-        """How far vectors lie from the training images, in three ways.
+        """Measure in three ways how far vectors lie from the training images.
 
         Parameters
         ----------
         features : np.ndarray
-            `(n, d)`, of any length.
+            `(n, d)`, vectors of any length.
 
         Returns
         -------
         np.ndarray
-            `(n, 3)`: the Mahalanobis distance within the principal components (Lee et al. 2018,
-            arXiv:1807.03888), what the components leave over, and the distance to the
-            `NEIGHBOURS`-th nearest training image (Sun et al. 2022, arXiv:2204.06507).
+            `(n, 3)`. First, the Mahalanobis distance within the principal components (Lee et al.
+            2018, arXiv:1807.03888). Second, the length of what the components leave over. Third,
+            the distance to the `NEIGHBOURS`-th nearest training image (Sun et al. 2022,
+            arXiv:2204.06507).
         """
         vectors = unit_length(features)
         centred = vectors - self.mean
@@ -81,23 +82,24 @@ class Depth:
 
 @dataclass(frozen=True, eq=False)
 class Gate:
-    """What a model's own training images say of a slice; without depths it lets all pass.
+    """A gate fitted on a model's own training images.
 
     Attributes
     ----------
-    depths : dict
-        Feature output of the network to the training images' features there.
+    depths : mapping
+        From the name of a feature output to the training images' features there; at least one.
     center, scale : np.ndarray
         `(3 * depths,)`: mean and standard deviation of each distance over validation images.
     weights, bias : np.ndarray
         `(d, orientations)` and `(orientations,)`: the linear orientation classifier, over the
         unit-length features of all depths.
     far : np.ndarray
-        `(orientations,)`: the highest score of a CT slice that lies so; 0 for the right way.
+        `(orientations,)`: 99th percentile of the scores of CT slices that lie so; 0 for the right
+        way up.
     max_score : float
         The highest score that passes.
     min_upright : float
-        The lowest probability of lying the right way that passes.
+        The lowest probability of the right way up that passes.
     """
 
     depths: Mapping[str, Depth]
@@ -110,12 +112,12 @@ class Gate:
     min_upright: float
 
     def scores(self, features: Features) -> Array:
-        """How unlike the training images: the mean of all distances, standardised; `(n,)`."""
+        """Return how unlike the training images slices are: their mean distance in SD, `(n,)`."""
         distances = [depth.distances(features[name]) for name, depth in self.depths.items()]
         return ((np.concatenate(distances, axis=1) - self.center) / self.scale).mean(axis=1)
 
     def orientations(self, features: Features) -> Array:
-        """Probability of each of `ORIENTATIONS`, `(n, 4)`."""
+        """Return the probability of each of `ORIENTATIONS`, `(n, 4)`."""
         logits = joined(features, self.depths) @ self.weights + self.bias
         odds = np.exp(logits - logits.max(axis=1, keepdims=True))
         return odds / odds.sum(axis=1, keepdims=True)
@@ -123,14 +125,15 @@ class Gate:
     def refusals(
         self, features: Features, *, is_known_ct: bool | Sequence[bool] = False
     ) -> list[Refusal | None]:
-        """Judge slices by their features, `(n, d)` each; None where nothing speaks against one.
+        """Judge slices by their features; None for a slice that passes.
 
         Parameters
         ----------
+        features : mapping
+            `(n, d)` for each feature output.
         is_known_ct : bool or sequence of bool
-            Whether the file says that these are axial or coronal slices in Hounsfield units, and
-            which way up; of all, or of each. They may then lie as far out as any turned slice of
-            the abdomen does.
+            Whether the file says that a slice is axial or coronal, in HU, and which way up: for all
+            slices or for each. Such a slice may lie as far out as turned slices of the abdomen.
         """
         scores, odds = self.scores(features), self.orientations(features)
         known = np.broadcast_to(is_known_ct, scores.shape)
@@ -144,7 +147,7 @@ class Gate:
             return refused("unlike_abdomen") if score > self._far_turned else None
         wrong = int(odds[1:].argmax()) + 1
         is_wrong = bool(odds[0] < self.min_upright)
-        # What is farther out than any CT slice that lies so is no such slice.
+        # A picture that is farther out than CT slices that lie so is no such slice.
         if is_wrong and score <= self.far[wrong]:
             return refused(ORIENTATIONS[wrong])
         if score > self._far_turned:
@@ -163,7 +166,7 @@ def unit_length(features: Array) -> Array:
 
 
 def joined(features: Features, names: Iterable[str]) -> Array:
-    """Put the unit-length features of several depths side by side."""
+    """Join the unit-length features of several depths: `(n, sum of d)`."""
     return np.concatenate([unit_length(features[name]) for name in names], axis=1)
 
 
@@ -173,7 +176,7 @@ def load_gate(bundle: Bundle) -> Gate | None:
     Raises
     ------
     BundleError
-        If the file is not a gate. (`load_bundle` has compared its checksum.)
+        If the file is not a gate. (`load_bundle` has compared its checksum already.)
     """
     told: dict[str, Any] = bundle.manifest.get("gate", {})
     if "file" not in told:
@@ -202,9 +205,9 @@ def read_gate(path: Path, told: Mapping[str, Any]) -> Gate:
 
 
 def write_gate(gate: Gate, path: Path) -> dict[str, float]:
-    """Write the arrays of a gate; return its limits, which go into `model.json`.
+    """Write the arrays of a gate, those of its depths as float16; return its limits.
 
-    What is large is stored as float16.
+    The limits go into `model.json`.
     """
     arrays = {key: getattr(gate, key) for key in _GATE_ARRAYS}
     for name, depth in gate.depths.items():

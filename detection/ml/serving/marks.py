@@ -1,11 +1,11 @@
-"""Candidates of single pictures, joined into one place of the volume."""
+"""Joins the candidates of single pictures into places of the volume."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
-# Of two marks on neighbouring slices: how far apart in pixels they may be and still be one.
+# Two marks on neighbouring pictures are one place if they are less than this apart.
 _REACH_PX = 2.0
 
 
@@ -14,11 +14,11 @@ Edges = tuple[float, float, float, float, float, float]
 
 @dataclass(frozen=True)
 class Mark:
-    """One candidate on one picture: its edges in the volume and how sure the model is.
+    """One candidate on one picture, with its edges in the volume.
 
     `edges` are column, row and slice where it begins, then where it ends; pixel i lies between i
-    and i + 1. `step` is the number of the picture in its plane, `is_acquired` whether the picture
-    is a slice of the volume rather than a reformat.
+    and i + 1. `step` is the number of the picture in its plane. `is_acquired` is False on a
+    reformat.
     """
 
     edges: Edges
@@ -29,7 +29,7 @@ class Mark:
 
 @dataclass(frozen=True)
 class Cluster:
-    """Marks that are one place of the volume, the most probable first."""
+    """The marks of one place of the volume, the most probable first."""
 
     marks: tuple[Mark, ...]
 
@@ -48,7 +48,7 @@ class Cluster:
 
     @property
     def run(self) -> int:
-        """Over how many neighbouring pictures of one plane it goes, at most."""
+        """Number of different pictures of one plane that show the place: the larger of two."""
         return max(
             len({mark.step for mark in self.marks if mark.is_acquired == acquired})
             for acquired in (True, False)
@@ -56,10 +56,11 @@ class Cluster:
 
 
 def merge_marks(marks: Sequence[Mark]) -> list[Cluster]:
-    """Join marks into places: connected over neighbouring pictures, and across planes.
+    """Join marks into places, over neighbouring pictures and across planes.
 
-    Two marks of a plane are joined if their boxes overlap on neighbouring pictures; marks of two
-    planes if their boxes share a part of the body. The most probable place comes first.
+    Two marks of one plane are joined if they lie on the same or on neighbouring pictures, less than
+    2 px apart. Marks of two planes are joined if their boxes overlap, with one slice of tolerance.
+    The most probable place comes first.
     """
     parent = list(range(len(marks)))
 

@@ -1,4 +1,4 @@
-"""Running a network: the one loop that batches pictures, and the network of a bundle."""
+"""Runs a network: the one loop over batches of pictures, and the network of a bundle."""
 
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -17,13 +17,13 @@ from detection.ml.preprocess import Letterbox, letterbox, network_input
 from detection.ml.serving.pictures import Picture
 from detection.ml.serving.session import open_session
 
-# So many pictures are held at once. More cost memory and save no time on a processor.
+# Pictures held at once. More would cost memory and save no time on a processor.
 BATCH = 8
 
 Array = NDArray[np.float32]
 # Grey pictures as they lie on the canvas, uint8 `(n, height, width)`.
 Canvases = NDArray[np.uint8]
-# Output of the network to its values, `(d,)` for one slice or `(n, d)` for several.
+# From the name of a feature output to its values, `(n, d)`.
 Features = Mapping[str, Array]
 # From canvases to the logits of the map, `(n, h / 8, w / 8)`, and the features beside it.
 NetworkOutputs = Callable[[Canvases], tuple[Array, Features]]
@@ -39,23 +39,23 @@ def in_batches(
     canvas_of: Callable[[Item], NDArray[np.uint8]],
     size: int = BATCH,
 ) -> Iterator[tuple[list[Item], Output]]:
-    """Run a network over items; never more than a batch of them is held.
+    """Run a network over items, holding one batch of them at a time.
 
     Parameters
     ----------
     network : callable
-        From canvases, uint8 `(n, height, width)`, to whatever it gives of them.
+        From canvases, uint8 `(n, height, width)`, to any output.
     items : iterable
-        Taken one by one, as they are needed.
+        The items, taken as they are needed.
     canvas_of : callable
         From an item to its canvas, uint8 `(height, width)`.
     size : int
-        How many items make a batch; the last one may be smaller.
+        Number of items in a batch; the last batch may be smaller.
 
     Yields
     ------
     tuple
-        The items of a batch, and what the network gives of their canvases.
+        The items of a batch, and the output of the network for their canvases.
     """
     source = iter(items)
     while batch := list(islice(source, size)):
@@ -63,7 +63,7 @@ def in_batches(
 
 
 def open_network(path: Path, *, threads: int | None = None) -> NetworkOutputs:
-    """Open an ONNX file that `training.export` wrote, as a function of canvases."""
+    """Open an ONNX file of `detection.ml.training.export` as a function of canvases."""
     session = open_session(path, threads=threads)
     name = session.get_inputs()[0].name
     outputs = [output.name for output in session.get_outputs()]
@@ -77,10 +77,10 @@ def open_network(path: Path, *, threads: int | None = None) -> NetworkOutputs:
 
 @dataclass(frozen=True, eq=False)
 class Batch:
-    """What the network says of some pictures.
+    """A batch of pictures and the output of the network for them.
 
-    `cells` are the logits of their canvases, float32 `(n, h / 8, w / 8)`; `boxes` tell where each
-    picture lies on its canvas; `features` are empty for a bundle without features.
+    `boxes` are the places of the pictures on their canvases. `cells` holds the logits of the
+    canvases, float32 `(n, h / 8, w / 8)`. `features` is empty for a bundle without features.
     """
 
     pictures: list[Picture]
@@ -90,7 +90,7 @@ class Batch:
 
 
 class ServedNetwork:
-    """The network of a bundle, loaded. It takes about a second; keep one for a process.
+    """The loaded network of a bundle. Loading takes about a second; keep one for each process.
 
     Raises
     ------
@@ -117,13 +117,12 @@ class ServedNetwork:
         logits : np.ndarray
             float32 `(n, h / 8, w / 8)`.
         features : mapping
-            What else the bundle's network gives, by output name: float32 `(n, d)`. Empty for a
-            bundle without features.
+            The other outputs by name, float32 `(n, d)`. Empty for a bundle without features.
 
         Raises
         ------
         MLError
-            If the network gives no usable numbers.
+            If a logit is not finite.
         """
         logits, features = self._outputs(canvases)
         if not np.isfinite(logits).all():
@@ -131,7 +130,7 @@ class ServedNetwork:
         return logits, features
 
     def map_logits(self, canvases: Canvases) -> Array:
-        """Run the network for its map alone: float32 `(n, h / 8, w / 8)`."""
+        """Return the logits of the map alone, float32 `(n, h / 8, w / 8)`; see `run`."""
         return self.run(canvases)[0]
 
     def read(self, pictures: Iterable[Picture]) -> Iterator[Batch]:

@@ -1,4 +1,4 @@
-"""What a picture cannot be, by cheap checks, and the sentence that says so."""
+"""Cheap checks that refuse a picture, and the sentence for each refusal."""
 
 from dataclasses import dataclass
 
@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 MIN_SIDE_PX = 128
 
 
-# Of a slice in Hounsfield units, whose size in mm is known; what is around the trunk is cut off.
+# Least side of a slice in HU, whose size in mm is known; it is cut to the trunk.
 MIN_KNOWN_CT_SIDE_PX = 64
 
 
@@ -30,14 +30,14 @@ _MIN_BODY_SHARE = 0.05
 _MIN_CORRELATION = 0.6
 
 
-# Share of almost white pixels: bone and contrast medium fill a fifth at most, paper nine tenths.
+# Share of almost white pixels. Bone and contrast medium fill a fifth at most, paper nine tenths.
 _WHITE = 240
 
 
 _MAX_WHITE_SHARE = 0.4
 
 
-# Air fills an eighth of a slice at least; inverted it is white.
+# Air fills an eighth of a slice at least, and is white in an inverted one.
 _MIN_INVERTED_WHITE_SHARE = 0.1
 
 
@@ -101,7 +101,7 @@ _SENTENCES = {
 
 @dataclass(frozen=True)
 class Refusal:
-    """Why a slice is not assessed: a code for tables, a sentence for the reader."""
+    """The reason why a slice is not assessed: a code for tables, a sentence for the reader."""
 
     code: str
     sentence: str
@@ -114,7 +114,7 @@ def refused(code: str) -> Refusal:
 def picture_refusal(
     grey: NDArray[np.uint8], *, colour_spread: float, min_side_px: int = MIN_SIDE_PX
 ) -> Refusal | None:
-    """Check the picture itself; None if nothing speaks against it.
+    """Check the picture itself; return None if it passes.
 
     Parameters
     ----------
@@ -122,6 +122,8 @@ def picture_refusal(
         uint8 `(rows, columns)`, windowed.
     colour_spread : float
         As in `Volume`: mean over pixels of the largest minus the smallest colour channel.
+    min_side_px : int
+        Least length of the shorter side.
     """
     rows, columns = grey.shape
     if min(rows, columns) < min_side_px:
@@ -152,10 +154,10 @@ def slice_refusal(
     seen: Refusal | None,
     min_side_px: int = MIN_SIDE_PX,
 ) -> Refusal | None:
-    """Join what the picture says with what a gate has `seen` in its features.
+    """Join the checks of the picture with the refusal that a gate has `seen` in its features.
 
-    The picture's own faults come first. An inverted slice is as white as a page of text, and only
-    the features tell them apart; a picture without white is no inverted slice.
+    The faults of the picture come first. An inverted slice is as white as a page of text, and only
+    the features tell the two apart. A picture without white is no inverted slice.
     """
     refusal = picture_refusal(grey, colour_spread=colour_spread, min_side_px=min_side_px)
     if seen and seen.code == "inverted":
@@ -169,8 +171,8 @@ def slice_refusal(
 def chest_refusal(pixels_hu: NDArray[np.int16]) -> Refusal | None:
     """Refuse an axial slice in Hounsfield units of which more than a tenth is lung.
 
-    Lung is what lies inside the body between -980 and -500 HU: bowel gas is below, fat far above.
-    At the level of the kidneys at most the lowest tips of the lungs are left.
+    Lung has -980 to -500 HU inside the body; bowel gas lies below, fat far above. At the level of
+    the kidneys at most the lowest tips of the lungs are left.
     """
     step = max(1, round(max(pixels_hu.shape) / 256))
     coarse = pixels_hu[::step, ::step]
@@ -179,12 +181,12 @@ def chest_refusal(pixels_hu: NDArray[np.int16]) -> Refusal | None:
     body = (areas != areas[0, 0])[1:-1, 1:-1]
     low, high = _LUNG_HU
     lung = (body & (coarse > low) & (coarse < high)).astype(np.uint8)
-    # The rim of every gas bubble passes through these values; it is one or two pixels wide.
+    # The rim of every gas bubble has these values too; opening removes its one or two pixels.
     lung = np.asarray(cv2.morphologyEx(lung, cv2.MORPH_OPEN, np.ones((3, 3), np.uint8)))
     return refused("chest") if lung.sum() > _MAX_LUNG_SHARE * body.sum() else None
 
 
 def _neighbour_correlation(grey: NDArray[np.uint8]) -> float:
-    """Correlation of each pixel with the one to its right; the picture is not constant."""
+    """Return the correlation of pixels with those to their right; the picture is not constant."""
     pixels = grey.astype(np.float32)
     return float(np.corrcoef(pixels[:, :-1].ravel(), pixels[:, 1:].ravel())[0, 1])

@@ -1,4 +1,4 @@
-"""From a volume to the pictures that the network reads, each with its place in the volume."""
+"""Makes the pictures that the network reads of a volume, each with its place in the volume."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -17,7 +17,7 @@ from detection.ml.serving.marks import Edges
 
 @dataclass(frozen=True, eq=False)
 class Picture:
-    """One picture as it is read, and where it comes from.
+    """One picture as it is read, and its place in the volume.
 
     Attributes
     ----------
@@ -28,15 +28,14 @@ class Picture:
     colour_spread : float
         As in `Volume`.
     is_known_ct : bool
-        Whether the file says that it is an axial or coronal slice in Hounsfield units, and which
-        way up.
-    plane, slice_index :
-        Which slice of its plane: of the volume as acquired, or a cut of the coronal plan.
+        Whether the file says that the slice is axial or coronal and in Hounsfield units.
+    plane, slice_index : str, int
+        Plane, and index of the slice in the volume or of the cut in the coronal plan.
     image, origin : tuple of int
-        Size of the slice of which it is a part, and row and column where that part begins; without
-        `image` it is the whole.
+        `(rows, columns)` of the slice of which the picture is a part, and row and column where the
+        part begins. Without `image` the picture is the whole slice.
     slab : CoronalSlab or None
-        Where it was cut, for a coronal reformat; its pixels are let go.
+        The place of a coronal reformat; its pixels are not kept.
     """
 
     grey: NDArray[np.uint8]
@@ -51,17 +50,17 @@ class Picture:
 
     @property
     def is_acquired(self) -> bool:
-        """Whether it is a slice of the volume, or a part of one, rather than a reformat."""
+        """Whether the picture is a slice of the volume, or a part of one, and no reformat."""
         return self.slab is None
 
     @property
     def size(self) -> tuple[int, int]:
-        """Rows and columns of the whole slice, in whose pixels boxes are told."""
+        """Rows and columns of the whole slice; boxes are given in its pixels."""
         rows, columns = self.image or self.grey.shape
         return rows, columns
 
     def to_volume(self, box: Rectangle) -> Edges:
-        """Turn a box of the slice into edges in the volume: column, row, slice, first then end."""
+        """Turn a box of the slice (x0, y0, x1, y1) into edges in the volume, as `Mark` has them."""
         if self.slab:
             return self.slab.to_volume(box)
         x0, y0, x1, y1 = box
@@ -72,8 +71,8 @@ class Picture:
 class VolumePictures:
     """The pictures of a volume, each made when it is asked for.
 
-    An axial volume in HU is cut to the trunk and, where its slices allow it, cut once more into
-    coronal slabs; of any other one every slice is a picture.
+    An axial volume in HU is cut to the trunk and, where its slices allow it, is also cut into
+    coronal slabs. Without a trunk every slice is a picture.
     """
 
     volume: Volume
@@ -83,25 +82,25 @@ class VolumePictures:
 
     @property
     def count(self) -> int:
-        """How many pictures `acquired` and `coronal` make together."""
+        """Number of pictures that `acquired` and `coronal` make together."""
         return len(self._indices) + (self.plan.pictures if self.plan else 0)
 
     @property
     def coronal_positions_mm(self) -> tuple[float, ...]:
-        """LPS y of each coronal cut; empty where none is made."""
+        """LPS y of each coronal cut in mm; empty without cuts."""
         return self.plan.positions_mm if self.plan else ()
 
     @property
     def coronal_cuts(self) -> int:
-        """How many coronal cuts there are; a tall one is several pictures."""
+        """Number of coronal cuts; a tall cut is several pictures."""
         return len(self.plan.rows) if self.plan else 0
 
     def midline(self, slice_index: int) -> float | None:
-        """Return the column of the middle of the body in a slice, where anything tells it."""
+        """Return the column of the body's middle in a slice; None without a trunk or an affine."""
         return self.trunk.midline(slice_index) if self.trunk and self.volume.affine_lps else None
 
     def acquired(self) -> Iterator[Picture]:
-        """Make a picture of each slice that shows a body."""
+        """Make a picture of each slice that shows the trunk, or of every slice without a trunk."""
         if self.trunk is None:
             for index in self._indices:
                 yield _whole_slice(self.volume, index, self.window)
@@ -114,7 +113,7 @@ class VolumePictures:
             yield replace(part, image=(rows, columns), origin=(top, left))
 
     def coronal(self) -> Iterator[Picture]:
-        """Make the pictures of the coronal cuts, if there are any."""
+        """Make the pictures of the coronal cuts."""
         for slab in self.plan.slabs() if self.plan else ():
             yield Picture(
                 grey=apply_window(slab.pixels_hu, self.window),
@@ -131,7 +130,7 @@ class VolumePictures:
 
 
 def volume_pictures(volume: Volume, *, preprocessing: Preprocessing) -> VolumePictures:
-    """Find the trunk and plan the coronal cuts of a volume; no picture is made yet."""
+    """Find the trunk and plan the coronal cuts of a volume, without making a picture yet."""
     trunk = find_trunk(volume)
     return VolumePictures(
         volume=volume,
@@ -142,7 +141,7 @@ def volume_pictures(volume: Volume, *, preprocessing: Preprocessing) -> VolumePi
 
 
 def image_picture(volume: Volume, *, preprocessing: Preprocessing) -> Picture:
-    """Make the picture of a single image: all of its first slice."""
+    """Make the picture of a single image, which is the whole of its first slice."""
     return _whole_slice(volume, 0, _window(preprocessing))
 
 

@@ -1,12 +1,12 @@
-"""From the cells of a map to one logit, in NumPy: what `losses.pooled_logit` is in Keras."""
+"""Pools the cells of a map to one logit in NumPy, as `training.losses.pooled_logit` in Keras."""
 
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-# At 2, two thousand background cells of logit -8 add up to -4, far below any threshold, and
-# one clear stone is the image's logit.
+# At 2, two thousand background cells of logit -8 pool to about -4, far below any threshold. One
+# clear stone decides the logit of the image.
 SHARPNESS = 2.0
 
 

@@ -1,4 +1,4 @@
-"""The served model: what a bundle says of one image or of a whole volume."""
+"""The served model, which assesses an image or a whole volume with a bundle."""
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
@@ -40,7 +40,7 @@ _COARSE_MM = 1.5
 _COARSE = Notice(
     ReadingCode.COARSE_PIXELS, "The pixels are larger than 1.5 mm: small stones cannot be seen."
 )
-# At 3 mm a pixel, vessels and bowel full of contrast medium look like the training's stones.
+# At 3 mm a pixel, vessels and bowel full of contrast medium look like the stones of the training.
 _TOO_COARSE_MM = 2.0
 _TOO_COARSE = (
     "The pixels are {mm:.1f} mm wide: too coarse to show a stone. Please send the original slices, "
@@ -54,10 +54,10 @@ _DISAGREE = Notice(
 
 @dataclass(frozen=True, eq=False)
 class Read:
-    """What the network and the gate say of one picture.
+    """One picture with the answers of the network and the gate.
 
-    `cells` are the logits of its canvas, `(h / 8, w / 8)`, whatever the gate says; `box` tells
-    where the picture lies on the canvas. Without `refusal` it can be assessed.
+    `cells` holds the logits of its canvas, `(h / 8, w / 8)`, whatever the gate says. `box` is its
+    place on the canvas. `refusal` is None if the picture can be assessed.
     """
 
     picture: Picture
@@ -75,17 +75,19 @@ class Read:
 
 
 class Predictor:
-    """A loaded model. Loading takes about a second; keep one for the life of a process.
+    """A loaded model. Loading takes about a second; keep one for each process.
 
     Parameters
     ----------
+    threads : int, optional
+        Threads of ONNX Runtime; by default as many as processors, at most four.
     is_gated : bool
-        Whether the bundle's own gate judges what is read; the cheap checks always do.
+        Whether the bundle's own gate judges pictures; the cheap checks always do.
 
     Raises
     ------
     BundleError
-        If ONNX Runtime cannot load the bundle's model.
+        If the bundle's model or its gate cannot be loaded.
     """
 
     def __init__(
@@ -101,20 +103,17 @@ class Predictor:
     def assess(
         self, volume: Volume, *, progress: Callable[[int, int], None] | None = None
     ) -> Assessment:
-        """Read an image, or every slice of a volume that shows a body.
-
-        A volume is read slice by slice, in batches; an axial one in HU is cut to the trunk first
-        and, where its slices allow it, read once more in coronal slabs.
+        """Assess an image, or a volume by the pictures that `volume_pictures` makes of it.
 
         Parameters
         ----------
         progress : callable, optional
-            Called with (pictures read, pictures in all), rising to the end.
+            Called with (pictures read, pictures in all) after each picture of a volume.
 
         Raises
         ------
         MLError
-            If the network gives no usable numbers.
+            If the network gives numbers that are not finite.
         """
         reason = _unreadable(volume)
         if reason:
@@ -125,7 +124,7 @@ class Predictor:
         return self._assess_volume(volume, progress or (lambda done, total: None))
 
     def assess_read(self, volume: Volume, read: Read) -> Assessment:
-        """Say of a single image what `assess` says, with its picture read already."""
+        """Assess a single image whose picture has been read already."""
         reason = _unreadable(volume) or read.reason or _chest_reason(volume, read.picture)
         if reason:
             return _refused(reason)
@@ -141,7 +140,7 @@ class Predictor:
         )
 
     def read(self, pictures: Iterable[Picture]) -> Iterator[Read]:
-        """Run pictures through the network and the gate; never more than a batch is held."""
+        """Run pictures through the network and the gate, holding one batch at a time."""
         for batch in self.network.read(pictures):
             judged: list[Refusal | None] = [None] * len(batch.pictures)
             if self.gate:
@@ -175,7 +174,7 @@ class Predictor:
         if logit is None:
             return _refused(acquired.reason)
         logit_coronal = coronal.logit(self.rule)
-        # The more suspicious plane decides: some stones show well in one of them only.
+        # The more suspicious plane decides, since some stones show well in one plane only.
         highest = logit if logit_coronal is None else max(logit, logit_coronal)
         probability = float(sigmoid(np.array(highest)))
         notices = [Notice(ReadingCode.SERIES_RULE, self.rule.scope)]
@@ -208,7 +207,7 @@ class Predictor:
     def _read_plane(
         self, volume: Volume, pictures: Iterable[Picture], *, places: int, tick: Callable[[], None]
     ) -> "_PlaneReading":
-        """Read the pictures of one plane; `places` is how many slices or cuts the plane has."""
+        """Read the pictures of one plane that has `places` slices or cuts."""
         reading = _PlaneReading(logits=[None] * places)
         for read in self.read(pictures):
             tick()
@@ -223,7 +222,7 @@ class Predictor:
                     reading.stone_map = np.zeros((places, *stone_map.shape), np.float16)
                 reading.stone_map[index] = stone_map
             logit, before = self._calibrated(read.logit), reading.logits[index]
-            # Of a cut in parts, the most suspicious part counts.
+            # The most suspicious part of a cut counts.
             reading.logits[index] = logit if before is None else max(before, logit)
             reading.marks += [
                 Mark(
@@ -255,7 +254,7 @@ class Predictor:
 
 @dataclass(eq=False)
 class _PlaneReading:
-    """What was read in one plane, slice by slice: calibrated logits, None where not read."""
+    """The reading of one plane: calibrated logits of its slices (None: not read), marks and map."""
 
     logits: list[float | None] = field(default_factory=list)
     marks: list[Mark] = field(default_factory=list)
@@ -283,7 +282,7 @@ def _located(stone_map: NDArray[np.float32], picture: Picture) -> list[Finding]:
 
 
 def _unreadable(volume: Volume) -> str:
-    """Say why a volume need not be read at all, or ""."""
+    """Return the sentence that refuses a whole volume before it is read, or ""."""
     if volume.plane == "sagittal":
         return refused("sagittal").sentence
     # The rows of a coronal stack may be thick axial slices: only axial pixels are judged.

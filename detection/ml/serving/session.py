@@ -1,4 +1,4 @@
-"""ONNX Runtime sessions that answer alike on every processor."""
+"""Opens ONNX Runtime sessions that give the same answers on every processor."""
 
 from pathlib import Path
 
@@ -9,9 +9,9 @@ def open_session(path: Path, *, threads: int | None = None) -> onnxruntime.Infer
     """Open an ONNX file on the processor.
 
     Without the VNNI instructions the kernels for unsigned activations and signed weights add pairs
-    of products in 16 bits and saturate: the same int8 network then gives other, mostly lower,
-    probabilities. The precision mode computes in unsigned numbers there; where the processor has
-    VNNI it changes nothing.
+    of products in 16 bits and saturate. The same int8 network then gives other, mostly lower,
+    probabilities. The precision mode computes in unsigned numbers there; on a processor with VNNI
+    it changes nothing.
     """
     options = onnxruntime.SessionOptions()
     options.add_session_config_entry("session.x64quantprecision", "1")

@@ -1,4 +1,4 @@
-"""The stone map of a picture: from the cells of the network's canvas to the image, and its file."""
+"""Turns the cells of a canvas into the stone map of an image, and stores stone maps."""
 
 import os
 import tempfile
@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from detection.ml.calibration import apply_platt
 from detection.ml.preprocess import Letterbox, Preprocessing
 
-# The stored map: fine enough to look smooth over the image, small enough to keep.
+# Longer side of a map: fine enough to look smooth over the image, small enough to keep.
 MAP_SIDE = 128
 
 
@@ -32,16 +32,18 @@ def image_map(
     ----------
     cells : np.ndarray
         Logits of the canvas, float32 `(canvas height / 8, canvas width / 8)`.
+    box : Letterbox
+        The place of the picture on the canvas.
     picture : tuple of int
-        `(rows, columns)` of what was read.
+        `(rows, columns)` of the picture that was read.
     image, origin : tuple of int
-        Size of the image of which the picture is a part, and the row and column where that part
-        begins; the probability is 0 outside it.
+        `(rows, columns)` of the image of which the picture is a part, and row and column where the
+        part begins. The probability is 0 outside the picture.
 
     Returns
     -------
     np.ndarray
-        float32, its longer side `MAP_SIDE`, covering exactly the image.
+        float32, with a longer side of `MAP_SIDE`, over exactly the area of the image.
     """
     rows, columns = image or picture
     stride = preprocessing.height / cells.shape[0]
@@ -63,10 +65,9 @@ def image_map(
 
 
 def save_stone_map(stone_map: NDArray[np.floating[Any]], path: Path) -> None:
-    """Write a map as float16: to a temporary name first, then moved into place.
+    """Write a map as float16 under a temporary name and move it into place.
 
-    It is stored uncompressed, in the format of `numpy.save`, so that one slice can be read
-    without the others.
+    The format of `numpy.save` is not compressed, so that one slice can be read without the others.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.NamedTemporaryFile(dir=path.parent, suffix=".tmp", delete=False) as file:
@@ -75,9 +76,9 @@ def save_stone_map(stone_map: NDArray[np.floating[Any]], path: Path) -> None:
 
 
 def load_stone_map(path: Path) -> NDArray[np.float16]:
-    """Read what `save_stone_map` wrote: float16 `(slices, rows, columns)`, mapped from the disk.
+    """Read a file of `save_stone_map`: float16 `(slices, rows, columns)`, mapped from the disk.
 
-    The compressed `.npz` of the first version is read as well.
+    The compressed `.npz` of the first version is read into memory.
     """
     stored = np.load(path, mmap_mode="r", allow_pickle=False)
     if isinstance(stored, np.ndarray):

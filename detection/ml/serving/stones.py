@@ -1,4 +1,4 @@
-"""From places the model marks to stones: measured where the volume allows it."""
+"""Turns the places that the model marks into stones, measured where the volume allows it."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import fields
@@ -16,15 +16,15 @@ from detection.imaging.volume import Volume
 from detection.ml.serving.findings import MAX_CANDIDATES, Finding
 from detection.ml.serving.marks import Cluster, Edges
 
-# A mark may hold several stones; more than this many bright spots are not stones.
+# A place may hold several stones; its bright spots beyond this number are not measured.
 _MAX_SEEDS = 4
-# The box that is drawn stands off the measured edges by this many pixels.
+# Distance of the box from the measured edges.
 _MARGIN_PX = 1.0
-# What is smaller is noise around one voxel.
+# A smaller bright spot is noise around one voxel.
 _MIN_DIAMETER_MM = 1.0
-# From a slice to the column of the middle of the body, None where nothing tells it.
+# From the index of a slice to the column of the middle of the body; None where it is not known.
 Midline = Callable[[int], float | None]
-# What measuring and the record call alike goes from the one to the other.
+# Fields of the same name are copied from the measurement to the record.
 _MEASURED = {f.name for f in fields(Measurement)} & {f.name for f in fields(Finding)}
 
 
@@ -38,10 +38,20 @@ def find_stones(
 ) -> tuple[Finding, ...]:
     """Turn places into stones, the most probable first, at most `MAX_CANDIDATES`.
 
-    A place on fewer than `min_run` neighbouring pictures is kept only if its probability reaches
-    the threshold. In an evenly spaced volume in HU every bright spot of a place is measured and is
-    a stone of its own; a place that holds nothing as dense as a stone is kept, unmeasured, only if
-    its probability reaches the threshold. Without HU every place is listed unmeasured.
+    A place on fewer than `min_run` pictures of one plane is kept only if its probability reaches
+    the threshold. In an evenly spaced volume in HU the bright spots of a place, at most four, are
+    measured, and each is a stone of its own. A place without a bright spot that can be measured is
+    then kept, unmeasured, only if its probability reaches the threshold. In any other volume every
+    place is kept unmeasured.
+
+    Parameters
+    ----------
+    clusters : sequence of Cluster
+        The places, the most probable first.
+    midline : callable
+        From the index of a slice to the column of the middle of the body, or None.
+    threshold : float
+        The threshold of the series rule, 0 to 1.
     """
     can_measure = (
         volume.is_hu
@@ -72,7 +82,7 @@ def find_stones(
 def _measure(
     volume: Volume, cluster: Cluster, *, known: Sequence[Measurement]
 ) -> list[Measurement] | None:
-    """Measure the bright spots of a place; None if it has none, [] if all are known."""
+    """Measure the bright spots of a place; None if none can be measured, [] if all are `known`."""
     found: list[Measurement] = []
     is_known = False
     for seed in bright_seeds(volume, cluster.edges)[:_MAX_SEEDS]:
