@@ -14,7 +14,7 @@ INPUT_MEAN = (103.939, 116.779, 123.68)
 class Preprocessing:
     """The canvas and the window of a network; they go with its weights in `model.json`."""
 
-    # Canvas pixels of a cell of the stone map: every network joins its stages at this stride.
+    # Canvas pixels per cell of the stone map; every network joins its stages at this stride.
     stride: ClassVar[int] = 8
 
     height: int = 384
@@ -43,7 +43,7 @@ class Letterbox:
 
     @property
     def middle_column(self) -> int:
-        """Which column of the stone map's cells is the first one of the slice's right half."""
+        """Column of the map's cells at which the right half of the slice begins."""
         return round((self.offset_x + self.width / 2) / Preprocessing.stride)
 
 

@@ -1,4 +1,4 @@
-"""The model card: metrics in, words out."""
+"""Writes the model card from the metrics of a report."""
 
 from detection.ml.card.form import Section
 from detection.ml.card.targets import PUBLISHED, bar_rows

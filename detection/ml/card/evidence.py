@@ -1,4 +1,4 @@
-"""The model card on what may mislead: evidence, robustness, gate, baselines, failures."""
+"""Sections of the model card on what may mislead, such as deletion, robustness and failures."""
 
 from typing import Any
 

@@ -10,7 +10,7 @@ _WIDTH = 120
 
 @dataclass(frozen=True)
 class Text:
-    """A paragraph; `**bold**` and backticks for code are all the markup there is."""
+    """A paragraph; its only markup is `**bold**` and backticks for code."""
 
     kind: ClassVar[str] = "text"
     text: str
@@ -26,7 +26,7 @@ class Items:
 
 @dataclass(frozen=True)
 class Table:
-    """A table of ready-made text."""
+    """A table of cells that are text already."""
 
     kind: ClassVar[str] = "table"
     header: tuple[str, ...]
@@ -35,7 +35,7 @@ class Table:
 
 @dataclass(frozen=True)
 class Picture:
-    """A figure of the card's folder."""
+    """A figure in the card's folder."""
 
     kind: ClassVar[str] = "picture"
     file: str
@@ -54,12 +54,12 @@ class Section:
 
 
 def table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> Table:
-    """Make a table of any rows."""
+    """Make a table of rows of any sequences."""
     return Table(tuple(header), tuple(tuple(row) for row in rows))
 
 
 def markdown(title: str, sections: Sequence[Section]) -> str:
-    """Write a card as Markdown; the first section goes without its title."""
+    """Write a card as Markdown, its first section without a title."""
     parts = [f"# {title}"]
     for index, section in enumerate(sections):
         if index:
@@ -81,7 +81,7 @@ def share(figure: dict[str, Any] | None, *, digits: int = 1) -> str:
 
 
 def number(figure: dict[str, Any] | None, *, digits: int = 4) -> str:
-    """Write a figure that is no share: `0.9985 (n = 468; 0.9961 to 0.9998)`."""
+    """Write a figure that is not a share: `0.9985 (n = 468; 0.9961 to 0.9998)`."""
     if not figure or figure["value"] is None:
         return "not measured"
     bounds = ""
@@ -99,7 +99,7 @@ def points(figure: dict[str, Any] | None) -> str:
 
 
 def bounded(figure: dict[str, Any]) -> str:
-    """Write a share that was computed and not counted: `41.3 % (30.2 to 60.0)`."""
+    """Write a share that was computed, not counted: `41.3 % (30.2 to 60.0)`."""
     if figure["value"] is None:
         return "not measured"
     value, low, high = (100 * figure[name] for name in ("value", "low", "high"))

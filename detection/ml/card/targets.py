@@ -1,4 +1,4 @@
-"""The bar: what the model must reach on held-out patients, beside what was measured."""
+"""The bar: the targets of the model on held-out patients, beside the measured figures."""
 
 from typing import Any
 
@@ -6,16 +6,19 @@ IMAGE_SOURCE = "islam2022"
 HALF_SOURCE = "yildirim2021"
 # Images and correct answers of the published test, Yildirim et al. 2021.
 PUBLISHED = (335, 346)
-# The rows that are no share of items.
+# Rows whose names begin so hold a number, not a share of items.
 _NUMBERS = ("AUC", "ECE")
 
 
 def bar_rows(metrics: dict[str, Any]) -> list[dict[str, Any]]:
     """Compare the metrics with the bar.
 
-    Each row holds what it asks, the limit and its sense ("at least" or "at most"), the figure
-    (value, low, high, n, groups) and whether the value meets the limit; `met` is None where
-    nothing was measured.
+    Returns
+    -------
+    list of dict
+        For each target: `what`, `sense` ("at least" or "at most"), `limit`, `kind` ("share" or
+        "number"), `figure` (None if not measured) and `met`, whether the value meets the limit
+        (None if not measured).
     """
     levels = metrics["levels"]
     images = levels.get(f"{IMAGE_SOURCE}, image", {})
@@ -132,7 +135,7 @@ def _lost(change: dict[str, Any]) -> dict[str, Any]:
 
 
 def _minus(value: float | None) -> float | None:
-    # Not `-value`: no loss is 0, and not "-0.0".
+    # `-value` would turn a loss of 0 into "-0.0".
     return None if value is None else 0.0 - value
 
 

@@ -1,4 +1,4 @@
-"""The model card's results in words and tables, made from the metrics of a report."""
+"""Writes the model card from the metrics of a report, as sections and as Markdown."""
 
 from typing import Any
 
@@ -26,7 +26,7 @@ def card_text(metrics: Metrics) -> str:
 
 
 def card_sections(metrics: Metrics) -> list[Section]:
-    """Write the sections of the model card; parts that were not measured are left out."""
+    """Write the sections of the model card, without parts that were not measured."""
     sections = [
         _head(metrics),
         _bar(metrics),

@@ -1,4 +1,4 @@
-"""What a model card says whatever was measured: intended use, sources, and how to compare."""
+"""The sentences that every model card has: intended use, sources, and how to compare."""
 
 from detection.ml.card.form import Items, Section, Text
 
@@ -61,7 +61,7 @@ DIFFERENCES = (
 
 
 def intended_use() -> Section:
-    """Say in plain words what the model is for, what not, and what it has not seen."""
+    """Write the section on what the model is for, what not, and what it has not seen."""
     return Section(
         "What it is for, and what not",
         (

@@ -1,4 +1,4 @@
-"""A bundle and labelled images in, metrics and pages out."""
+"""Measures bundles on labelled images and writes model card, metrics and tables."""
 
 from detection.ml.evaluation.ablation import AblationOptions, run_ablation
 from detection.ml.evaluation.baseline_training import BaselineOptions, run_baselines

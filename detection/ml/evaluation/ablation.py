@@ -1,4 +1,4 @@
-"""Which augmentations help: each one alone, on a cheap proxy with grouped cross-validation."""
+"""Compares augmentations, each one alone, on a cheap proxy with grouped cross-validation."""
 
 import json
 import time
@@ -36,8 +36,8 @@ from detection.ml.training import OFF, Augmentation, augment, build_network, ini
 Report = Callable[[str], None]
 Floats = NDArray[np.float64]
 _FULL = Augmentation()
-# Each switched on alone, as strong as in training; chances are raised to always, so that a few
-# copies of each image suffice.
+# Each augmentation alone, as strong as in training, and all together. A chance is raised to 1, so
+# that one copy of each image suffices.
 SWITCHES: dict[str, Augmentation] = {
     "mirror": replace(OFF, mirror=1.0),
     "flip": replace(OFF, flip=1.0),
@@ -54,7 +54,7 @@ _BATCH = 16
 
 @dataclass(frozen=True)
 class AblationOptions:
-    """How large the proxy is; the defaults take about ten minutes on one processor core."""
+    """The size of the proxy; the defaults take about ten minutes on one processor core."""
 
     init: str
     architecture: str = DEFAULT_BACKBONE
@@ -67,9 +67,21 @@ def run_ablation(*, data: Path, out: Path, options: AblationOptions, report: Rep
     """Compare each augmentation with none, on the training part alone, and write the result.
 
     The proxy is a logistic regression on the average and the maximum of each channel of the
-    backbone's last stage but one. Every fold trains on the clean items and one changed copy of each
-    ("none": the clean items alone), and is tested on clean and on mildly corrupted items of other
-    patients.
+    backbone's last stage but one. Each fold trains on the clean items and one changed copy of each;
+    for "none", on the clean items alone. It is tested on clean and on mildly corrupted items of
+    other patients.
+
+    Parameters
+    ----------
+    out : Path
+        A JSON file, which the verb `report` reads.
+    report : callable
+        Called with lines on the progress.
+
+    Raises
+    ------
+    MLError
+        If the data or the weights cannot be used.
     """
     started = time.monotonic()
     backbone = backbone_of(options.architecture)
@@ -124,7 +136,7 @@ def _units(samples: list[Sample]) -> NDArray[np.str_]:
 
 
 def _corrupted(canvas: NDArray[np.uint8], key: str) -> NDArray[np.uint8]:
-    """Apply one of the mild corruptions, which one being drawn for each item."""
+    """Apply one of the mild corruptions, drawn for each item."""
     generator = seeded(key, "mild")
     name, severity = MILD[int(generator.integers(len(MILD)))]
     kind = corruption(name)
@@ -132,7 +144,7 @@ def _corrupted(canvas: NDArray[np.uint8], key: str) -> NDArray[np.uint8]:
 
 
 def _features(frozen: keras.Model, canvases: list[NDArray[np.uint8]]) -> Floats:
-    """Average and maximum of every channel: float64 `(n, 2 * channels)`."""
+    """Return average and maximum of every channel: float64 `(n, 2 * channels)`."""
 
     def summary(batch: NDArray[np.uint8]) -> NDArray[np.float32]:
         maps = np.asarray(frozen(network_input(batch), training=False))

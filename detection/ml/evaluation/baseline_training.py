@@ -1,4 +1,4 @@
-"""Training the baselines: hand-made features, and whole-image networks on frozen features."""
+"""Trains the baselines: hand-made features, and whole-image networks on frozen features."""
 
 import json
 import time
@@ -27,7 +27,7 @@ from detection.ml.preprocess import Preprocessing, letterbox, network_input
 from detection.ml.serving import in_batches
 from detection.ml.training import RANDOM, build_network, choose_operating_points, initialise
 
-# Less than half the served canvas' side, so that all baselines together train in minutes.
+# Less than half the sides of the served canvas, so that all baselines together train in minutes.
 REDUCED = Preprocessing(height=160, width=192)
 _BATCH = 16
 Report = Callable[[str], None]
@@ -36,7 +36,7 @@ Scores = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class BaselineOptions:
-    """How the baselines are trained; the defaults suit one processor core."""
+    """The options of the baselines' training; the defaults suit one processor core."""
 
     init: str
     architecture: str = DEFAULT_BACKBONE
@@ -49,8 +49,18 @@ class BaselineOptions:
 def run_baselines(*, data: Path, out: Path, options: BaselineOptions, report: Report) -> None:
     """Train all baselines on the training part, choose thresholds on validation, score the test.
 
-    Writes a JSON file that the verb `report` reads: for every baseline the threshold and one score
-    for each item of the test part.
+    Parameters
+    ----------
+    out : Path
+        A JSON file, which the verb `report` reads. It holds for each baseline its threshold and
+        one score for each item of the test part.
+    report : callable
+        Called with lines on the progress.
+
+    Raises
+    ------
+    MLError
+        If the data or the weights cannot be used.
     """
     backbone = backbone_of(options.architecture)
     dataset = load_dataset(data)
@@ -136,7 +146,7 @@ def _hand_made(
 
 
 def _turned(values: dict[str, Scores], labels: NDArray[np.bool_]) -> dict[str, Scores]:
-    """Turn the feature so that more means stone, as the training part has it."""
+    """Scale a feature to 0 to 1, turned so that more means stone in the training part."""
     sign = 1.0 if roc_auc_score(labels, values["train"]) >= 0.5 else -1.0
     low, high = values["train"].min(), values["train"].max()
     return {
@@ -161,7 +171,7 @@ def _whole_image(
     options: BaselineOptions,
     report: Report,
 ) -> dict[str, Any]:
-    """Train the backbone's last stage, a global average and one unit; all before it is frozen."""
+    """Train the backbone's last stage and one unit on its global average; the rest is frozen."""
     started = time.monotonic()
     keras.utils.set_random_seed(options.seed)
     network = build_network(backbone, height=REDUCED.height, width=REDUCED.width)
@@ -211,8 +221,8 @@ def frozen_features(
 ) -> dict[str, NDArray[np.float16]]:
     """Run the frozen layers once over all pictures: float16 `(n, h, w, channels)` for each part.
 
-    Each channel is scaled by the mean and deviation of the first part, so that the features of
-    random weights, whose size is arbitrary, fit into half precision as well.
+    Mean and deviation of the first batch scale each channel, so that the features of random
+    weights, whose size is arbitrary, fit into half precision as well.
     """
 
     def run(canvases: NDArray[np.uint8]) -> NDArray[np.float32]:

@@ -1,4 +1,4 @@
-"""Baselines: scores that know nothing of stones, and the file that holds all of them."""
+"""Features that know nothing of stones, and the file of the baselines' scores."""
 
 import json
 from collections.abc import Sequence
@@ -16,7 +16,7 @@ _BODY_GREY = 30
 
 
 def body_brightness(grey: NDArray[np.uint8]) -> float:
-    """Return the share of body pixels with grey 140 to 225, which contrast medium raises."""
+    """Return the share of body pixels with grey 140 to 225; contrast medium raises it."""
     body = grey > _BODY_GREY
     return float(((grey >= 140) & (grey <= 225)).sum() / max(1, int(body.sum())))
 
@@ -33,7 +33,7 @@ def bright_blobs(grey: NDArray[np.uint8]) -> float:
 
 
 def image_width(grey: NDArray[np.uint8]) -> float:
-    """Return the width in pixels: it tells the export, and through it the class."""
+    """Return the width in pixels, which depends on the export and through it on the class."""
     return float(grey.shape[1])
 
 
@@ -43,7 +43,7 @@ def load_baselines(path: Path, *, keys: Sequence[str]) -> list[dict[str, Any]]:
     Raises
     ------
     DatasetError
-        If the file is of another format or lacks an item: its scores belong to other data.
+        If the file cannot be read, has another format, or lacks an item of `keys`.
     """
     try:
         content = json.loads(path.read_text(encoding="utf-8"))

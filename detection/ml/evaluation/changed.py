@@ -1,4 +1,4 @@
-"""Images read again after a change: stones blanked, corruption, 256 px."""
+"""Reads images again after a change, such as a blanked stone, corruption or 256 px."""
 
 from collections import Counter, defaultdict
 from collections.abc import Callable, Sequence
@@ -24,7 +24,13 @@ def deletion_of(
     report: Callable[[str], None],
     limit: int,
 ) -> list[dict[str, Any]]:
-    """Blank the boxed stones of true positives, and equal patches elsewhere, and read again."""
+    """Read true positives again with boxed stones blanked, and with equal patches elsewhere.
+
+    Returns
+    -------
+    list of dict
+        For each source, fill and place: the share of images that are still positive.
+    """
     rows = []
     by_source: dict[str, list[Sample]] = defaultdict(list)
     for sample in samples:
@@ -66,7 +72,18 @@ def robustness_of(
     conditions: Sequence[tuple[str, int]],
     report: Callable[[str], None],
 ) -> list[dict[str, Any]]:
-    """Read the items' images corrupted, and compare with the clean readings of the same items."""
+    """Compare readings of corrupted images with the clean readings of the same items.
+
+    Parameters
+    ----------
+    conditions : sequence of (str, int)
+        Name of the corruption and severity, 1 to 5.
+
+    Returns
+    -------
+    list of dict
+        For each condition: accuracy, its change, area under the curve, and share refused.
+    """
     samples = list({item.sample.image: item.sample for item in items}.values())
     clean = judge(items, readings, unit="image or half image")
     before = (clean.scores >= threshold) == clean.labels
@@ -113,7 +130,7 @@ def robustness_of(
 def resolution_of(
     items: Sequence[Item], clean: dict[str, Reading], reduced: dict[str, Reading]
 ) -> list[dict[str, Any]]:
-    """Compare the area under the curve at full size and at 256 px, for each source."""
+    """Compare the area under the ROC curve at full size and at 256 px, for each source."""
     rows = []
     for source in sorted({item.sample.source for item in items}):
         held = [item for item in items if item.sample.source == source]
@@ -139,7 +156,7 @@ def resolution_of(
 
 
 def spread(samples: Sequence[Sample], limit: int, *, seed: int = 5) -> list[Sample]:
-    """Draw at most `limit` samples, taking turns among the patient groups, by a fixed seed.
+    """Draw at most `limit` samples, in turns among the patient groups, by a fixed seed.
 
     A smaller draw is the beginning of a larger one.
     """

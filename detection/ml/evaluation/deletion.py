@@ -1,4 +1,4 @@
-"""The deletion test: without its stone an image must lose its verdict, and with it keep it."""
+"""The changes of the deletion test: boxed stones blanked, or equal patches elsewhere."""
 
 from collections.abc import Callable
 
@@ -11,9 +11,9 @@ from detection.ml.data import Box, Sample
 Grey = NDArray[np.uint8]
 Mask = NDArray[np.bool_]
 Fill = Callable[[Grey, Mask], Grey]
-# The box is widened by this much, so that no bright rim of the stone stays.
+# Boxes are widened by this much on each side, so that no bright rim of the stone is left.
 MARGIN_PX = 2
-# An equal patch elsewhere keeps this distance from every box.
+# An equal patch elsewhere keeps at least this distance from every widened box.
 _DISTANCE_PX = 12
 _RING_PX = 8
 _BODY_GREY = 30
@@ -64,7 +64,7 @@ def box_mask(shape: tuple[int, int], boxes: tuple[Box, ...], *, margin: float) -
 def elsewhere_mask(grey: Grey, boxes: tuple[Box, ...], generator: np.random.Generator) -> Mask:
     """Mark a patch of each box's size at a random place in the body, away from every box.
 
-    A patch that finds no place is left out: the image is then blanked in fewer places.
+    A patch without a place is left out, so that the image is blanked in fewer places.
     """
     rows, columns = grey.shape
     taken = box_mask((rows, columns), boxes, margin=_DISTANCE_PX + MARGIN_PX)
@@ -76,7 +76,7 @@ def elsewhere_mask(grey: Grey, boxes: tuple[Box, ...], generator: np.random.Gene
         if width >= columns or height >= rows:
             continue
         free = (body & ~taken & ~mask).astype(np.uint8)
-        # A place is the top left corner of a patch that is free and body throughout.
+        # A place is the top left corner of a patch that is free and within the body throughout.
         fits = cv2.erode(free, np.ones((height, width), np.uint8), anchor=(0, 0), borderValue=0)
         fits[rows - height :, :] = 0
         fits[:, columns - width :] = 0
@@ -88,14 +88,14 @@ def elsewhere_mask(grey: Grey, boxes: tuple[Box, ...], generator: np.random.Gene
 
 
 def without_stone(fill: Fill) -> Callable[[Grey, Sample, np.random.Generator], Grey]:
-    """Blank every boxed stone."""
+    """Return the change that blanks every boxed stone."""
     return lambda grey, sample, _: fill(
         grey, box_mask(_shape(grey), sample.boxes, margin=MARGIN_PX)
     )
 
 
 def without_other_patch(fill: Fill) -> Callable[[Grey, Sample, np.random.Generator], Grey]:
-    """Blank equal patches elsewhere in the body."""
+    """Return the change that blanks equal patches elsewhere in the body."""
     return lambda grey, sample, generator: fill(grey, elsewhere_mask(grey, sample.boxes, generator))
 
 
@@ -104,7 +104,7 @@ def _shape(grey: Grey) -> tuple[int, int]:
 
 
 def _body(grey: Grey) -> Mask:
-    """Take the largest bright region, its holes filled by closing."""
+    """Return the largest bright region, with small gaps closed."""
     bright = cv2.morphologyEx(
         (grey > _BODY_GREY).astype(np.uint8), cv2.MORPH_CLOSE, np.ones((9, 9), np.uint8)
     )

@@ -1,4 +1,4 @@
-"""The figures of a report, drawn from its metrics; PNG files that stay small."""
+"""Draws the figures of a report from its metrics, as small PNG files."""
 
 import math
 from pathlib import Path
@@ -13,12 +13,12 @@ from matplotlib.axes import Axes  # noqa: E402
 from matplotlib.figure import Figure  # noqa: E402
 
 _DPI = 100
-# Okabe and Ito's palette, which colour-blind readers can tell apart.
+# The palette of Okabe and Ito, which colour-blind readers can tell apart.
 _COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#56b4e9", "#e69f00")
 
 
 def draw_figures(metrics: dict[str, Any], folder: Path) -> dict[str, str]:
-    """Draw what the metrics hold; return file name to caption, in the order of the card."""
+    """Draw the figures that the metrics allow; return their captions by file name."""
     captions = {}
     for name, draw, caption in (
         ("roc.png", _roc, "ROC curves of the test part; dots mark the balanced operating point."),

@@ -1,4 +1,4 @@
-"""A sheet of the images that were judged wrongly."""
+"""Draws a contact sheet of the images that were judged wrongly."""
 
 import math
 from collections.abc import Callable, Sequence
@@ -26,10 +26,10 @@ def draw_gallery(
     stone_map: Callable[[Sample], NDArray[np.float32]],
     path: Path,
 ) -> int:
-    """Draw a contact sheet of the failures; return how many it shows.
+    """Draw a contact sheet of the failures as JPEG; return the number of images on it.
 
-    Boxes of the reference in green, findings in orange. Where the source's pictures may not be
-    shown, the stone map stands in the place of the picture.
+    Boxes of the reference are green, findings orange. The stone map replaces the pictures of a
+    source that may not be shown.
     """
     shown = list({row["image"]: row for row in failures}.values())[:_GALLERY_LIMIT]
     if not shown:
@@ -56,7 +56,7 @@ def draw_gallery(
 
 
 def gallery_credits(samples: Sequence[Sample]) -> str:
-    """Say whose images the sheet shows, and of whose it shows the stone map alone."""
+    """Name the sources whose images the sheet shows, and those of whose it shows maps alone."""
     facts = {sample.source: sample.facts for sample in samples}
     shown, hidden = (
         ", ".join(

@@ -1,7 +1,7 @@
-"""How the input gate of a bundle does: what it refuses of each kind, and of CT by mistake.
+"""Counts what the input gate of a bundle refuses, of each kind of picture and of CT by mistake.
 
-No picture to refuse has set a limit of the gate or chosen its features, so that every kind of
-the table is left out in the sense of a leave-one-kind-out table.
+No picture that is no CT has set a limit of the gate or chosen its features. The table is therefore
+a leave-one-kind-out table for every kind of such pictures.
 """
 
 from collections import Counter
@@ -27,7 +27,7 @@ Grey = NDArray[np.uint8]
 
 @dataclass(frozen=True)
 class Row:
-    """One kind of picture: how many were judged, and how many refused for which reason."""
+    """One kind of picture: the number judged, and the number refused by code of the reason."""
 
     kind: str
     n: int
@@ -50,7 +50,7 @@ class Row:
         )
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the share as a figure of a report, with the reasons beside it."""
+        """Return the share refused, as a figure of a report, and the reasons."""
         low, high = wilson_interval(self.refused, self.n)
         value = self.refused / self.n if self.n else None
         figure = {"value": value, "low": low, "high": high, "hits": self.refused, "n": self.n}
@@ -63,14 +63,16 @@ _HEADER = ("| kind | refused (95 % Wilson interval) | reasons |", "|---|---|---|
 def gate_rows(
     files: Iterable[Path], samples: Sequence[Sample], *, predictor: Predictor, per_group: int
 ) -> list[str]:
-    """Judge every kind of picture; return the lines of a Markdown table.
+    """Judge every kind of picture and return the lines of a Markdown table.
 
     Parameters
     ----------
     files : iterable of Path
-        Pictures that are no CT.
+        Image files that are no CT.
     samples : sequence of Sample
-        CT slices that should pass; `per_group` of each group are changed as well.
+        CT slices that should pass.
+    per_group : int
+        Number of slices of each patient group that are judged after a change as well.
     """
     rows = [
         *file_rows(files, predictor=predictor),
@@ -84,7 +86,7 @@ def gate_rows(
 def judge(
     greys: Iterable[Grey], *, predictor: Predictor, colour_spread: float = 0.0
 ) -> list[Refusal | None]:
-    """Judge pictures as the predictor does, without reading them for stones."""
+    """Return the refusals of pictures as the predictor decides them, None for one that passes."""
     pictures = (
         Picture(grey=np.ascontiguousarray(grey), colour_spread=colour_spread) for grey in greys
     )
@@ -92,7 +94,7 @@ def judge(
 
 
 def ct_rows(samples: Sequence[Sample], *, predictor: Predictor) -> list[Row]:
-    """Count false refusals among CT slices: for all, and for each source and finding."""
+    """Count false refusals among CT slices, of all and of each source and finding."""
     judged = judge((sample.read() for sample in samples), predictor=predictor)
     rows = [_row("CT, all", judged)]
     for key in sorted({(sample.source, sample.finding) for sample in samples}):
@@ -108,7 +110,7 @@ def ct_rows(samples: Sequence[Sample], *, predictor: Predictor) -> list[Row]:
 def changed_rows(
     samples: Sequence[Sample], *, predictor: Predictor, per_group: int, seed: int = 0
 ) -> list[Row]:
-    """Count refusals of CT slices after mild changes, and of those that lie the wrong way."""
+    """Count refusals of CT slices after mild changes, and turned, flipped or inverted."""
     chosen = thin(samples, per_group=per_group, seed=seed)
     generator = np.random.default_rng(seed)
     rows = []
@@ -132,9 +134,10 @@ def made_rows(*, predictor: Predictor, count: int = 20, seed: int = 0) -> list[R
 
 
 def file_rows(paths: Iterable[Path], *, predictor: Predictor) -> list[Row]:
-    """Judge image files; the kind is what the file's name begins with, up to a "_" or digit.
+    """Judge image files by kind. A file that cannot be decoded counts as refused.
 
-    A file that cannot be decoded counts as refused.
+    The kind is the name without its ending and final digits, up to the first "_", or else the name
+    of the folder.
     """
     held: dict[str, list[Refusal | None]] = {}
     for path in sorted(paths):
@@ -233,7 +236,7 @@ def _disc(generator: np.random.Generator) -> Grey:
 
 
 def _scene(generator: np.random.Generator) -> Grey:
-    """A field with the spectrum of natural scenes: amplitude falls with frequency."""
+    """Make a field with the spectrum of natural scenes, whose amplitude falls with frequency."""
     rows, columns = _size(generator)
     spectrum = np.fft.rfft2(generator.normal(0, 1, (rows, columns)))
     frequency = np.hypot(np.fft.fftfreq(rows)[:, None], np.fft.rfftfreq(columns)[None])

@@ -1,4 +1,4 @@
-"""Labelled readings at one level: areas under curves, operating points, calibration."""
+"""Measures labelled readings at one level: area under the curve, operating points, calibration."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -24,10 +24,10 @@ _TOP = 3
 
 @dataclass(frozen=True)
 class Judged:
-    """Items with the scores, labels and patient groups that a level's figures need.
+    """Items of one level with their scores, labels and patient groups, all `(n,)`.
 
-    `scores` are probabilities, float64 `(n,)`; an item whose image the gate refused is
-    `refused`: it gets no verdict, and that counts as wrong.
+    `scores` are probabilities, float64. `refused` marks items whose image the gate refused: they
+    get no verdict, and that counts as wrong.
     """
 
     unit: str
@@ -37,7 +37,7 @@ class Judged:
     refused: NDArray[np.bool_]
 
     def where(self, chosen: NDArray[np.bool_]) -> "Judged":
-        """Return some of the items."""
+        """Return the items that `chosen` marks, bool `(n,)`."""
         return Judged(
             unit=self.unit,
             scores=self.scores[chosen],
@@ -47,7 +47,7 @@ class Judged:
         )
 
     def correct(self, threshold: float) -> NDArray[np.bool_]:
-        """Say which items get the right verdict."""
+        """Mark the items that get the right verdict, bool `(n,)`."""
         return ((self.scores >= threshold) == self.labels) & ~self.refused
 
 
@@ -58,7 +58,7 @@ def judge(
     unit: str,
     score: Callable[[Reading, Item], float] = Reading.item_probability,
 ) -> Judged:
-    """Score items by the readings of their images, keyed by the image's name."""
+    """Score items by the readings of their images; `readings` is keyed by the image's name."""
     held = [readings[item.sample.image] for item in items]
     return Judged(
         unit=unit,
@@ -70,10 +70,10 @@ def judge(
 
 
 def judge_groups(judged: Judged) -> Judged:
-    """One item for each patient group: the mean of its three highest logits.
+    """Join the items of each patient group into one, by the mean of its three highest logits.
 
-    Their probability is compared with the thresholds of single images: the highest of many
-    images alone would raise false alarms with the number of images.
+    The probability is compared with the thresholds of single images. By the highest logit alone,
+    false alarms would rise with the number of images.
     """
     clipped = np.clip(judged.scores, 1e-9, 1 - 1e-9)
     logits = np.log(clipped / (1 - clipped))
@@ -89,7 +89,7 @@ def judge_groups(judged: Judged) -> Judged:
 
 
 def level(judged: Judged, *, points: dict[str, dict[str, Any]]) -> dict[str, Any]:
-    """Measure one level: area under the curve, best accuracy, and every operating point."""
+    """Measure one level: area under the ROC curve, best accuracy, and every operating point."""
     best, threshold = best_accuracy(judged.scores, judged.labels)
     false, true, _ = roc_curve(judged.scores, judged.labels)
     measured = {}
@@ -109,7 +109,7 @@ def level(judged: Judged, *, points: dict[str, dict[str, Any]]) -> dict[str, Any
 
 
 def at_threshold(judged: Judged, *, threshold: float) -> dict[str, Any]:
-    """Confusion matrix and shares at one threshold; what the gate refused counts as wrong."""
+    """Return confusion matrix and shares at one threshold; a refused item counts as wrong."""
     called = (judged.scores >= threshold) & ~judged.refused
     cleared = (judged.scores < threshold) & ~judged.refused
     positive, negative = judged.labels, ~judged.labels
@@ -141,7 +141,7 @@ def at_threshold(judged: Judged, *, threshold: float) -> dict[str, Any]:
 
 
 def calibration_of(judged: Judged) -> dict[str, Any]:
-    """Calibration figures, and the reliability curve in bins of equal mass."""
+    """Measure calibration, and the reliability curve in 15 bins of equal mass."""
     figures = calibration(judged.scores, judged.labels, judged.groups, unit=judged.unit)
     curve = []
     for chunk in np.array_split(np.argsort(judged.scores), min(15, len(judged.scores))):

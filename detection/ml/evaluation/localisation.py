@@ -1,4 +1,4 @@
-"""Where the findings lie: the pointing game, and stones found against false findings (FROC)."""
+"""Matches findings with boxed stones: the pointing game and the FROC curve."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -15,11 +15,20 @@ FALSE_FINDINGS = (0.25, 0.5, 1.0, 2.0)
 
 @dataclass(frozen=True)
 class Stones:
-    """Every boxed stone, and every finding that lies on none, of a list of images.
+    """The boxed stones of a list of images, and the findings that overlap none of them.
 
-    `scores` is the probability of the highest finding that overlaps the stone, 0 if none does;
-    `sides` its longest side in px; `image_index` where its image stands in the list.
-    `false_scores` are the probabilities of the findings that overlap no stone.
+    Attributes
+    ----------
+    scores : np.ndarray
+        Probability of the highest finding that overlaps each stone, 0 without one.
+    sides : np.ndarray
+        Longest side of each stone's box in px.
+    groups, image_index : np.ndarray
+        Patient group of each stone, and index of its image in the list.
+    false_scores : np.ndarray
+        Probabilities of the findings that overlap no stone.
+    images : int
+        Number of images.
     """
 
     scores: NDArray[np.float64]
@@ -30,12 +39,12 @@ class Stones:
     images: int
 
     def found(self, threshold: float) -> NDArray[np.bool_]:
-        """Say of each stone whether a finding at or above the threshold overlaps it."""
+        """Mark the stones that a finding at or above the threshold overlaps."""
         return (self.scores >= threshold) & (self.scores > 0)
 
 
 def match_stones(samples: Sequence[Sample], readings: Sequence[Reading]) -> Stones:
-    """Match findings with the boxes of each image: any overlap counts."""
+    """Match findings with the boxes of each image by any overlap."""
     scores: list[float] = []
     sides: list[float] = []
     groups: list[str] = []
@@ -64,17 +73,17 @@ def match_stones(samples: Sequence[Sample], readings: Sequence[Reading]) -> Ston
 
 
 def threshold_at(stones: Stones, *, false_per_image: float) -> float:
-    """Return the lowest threshold with at most so many false findings an image."""
+    """Return the lowest threshold with at most `false_per_image` false findings an image."""
     allowed = int(np.floor(false_per_image * stones.images + 1e-9))
     ordered = np.sort(stones.false_scores)[::-1]
     if len(ordered) <= allowed:
         return 0.0
-    # Just above the first false finding too many; equal ones fall together.
+    # The threshold lies just above the first false finding too many; equal ones fall together.
     return float(np.nextafter(ordered[allowed], np.inf))
 
 
 def froc_curve(stones: Stones) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """False findings an image, and share of stones found, from the highest threshold down."""
+    """Return false findings an image and share of stones found, from the highest threshold down."""
     thresholds = np.unique(np.concatenate([stones.scores, stones.false_scores]))[::-1]
     thresholds = thresholds[thresholds > 0]
     if not len(thresholds) or not len(stones.scores):
@@ -100,6 +109,6 @@ def overlaps(place: Rectangle, box: Box) -> bool:
 
 
 def size_classes(sides: NDArray[np.float64]) -> tuple[NDArray[np.int64], list[float]]:
-    """Sort stones into tertiles of their longest side: class 0, 1 or 2, and the two limits."""
+    """Return the tertile of each stone by its longest side, 0 to 2, and the two limits."""
     limits = [float(limit) for limit in np.percentile(sides, (100 / 3, 200 / 3))]
     return np.searchsorted(limits, sides, side="left").astype(np.int64), limits

@@ -1,4 +1,4 @@
-"""What a report measures on labelled readings: localisation, subgroups, failures, baselines."""
+"""Measures labelled readings for a report: localisation, subgroups, failures, baselines."""
 
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -24,7 +24,7 @@ SIZE_NAMES = ("small", "middle", "large")
 
 
 def localisation_of(samples: Sequence[Sample], readings: dict[str, Reading]) -> dict[str, Any]:
-    """Pointing game and FROC on images with tight boxes."""
+    """Measure the pointing game and FROC on images with tight boxes; {} without such images."""
     boxed = [s for s in samples if s.boxes and not s.has_loose_boxes]
     if not boxed:
         return {}
@@ -70,7 +70,7 @@ def brightness_of(
     *,
     feature: Callable[[NDArray[np.uint8]], float],
 ) -> list[dict[str, Any]]:
-    """Rank correlation of probability with body brightness among stone-free images."""
+    """Measure the rank correlation of probability with a feature among stone-free images."""
     held = [sample for sample in samples if not sample.is_stone]
     kinds = ["all stone-free", *sorted({sample.finding for sample in held})]
     values = {sample.image: feature(sample.read()) for sample in held}
@@ -90,7 +90,7 @@ def brightness_of(
 def subgroups_of(
     items: Sequence[Item], readings: dict[str, Reading], *, threshold: float
 ) -> list[dict[str, Any]]:
-    """Accuracy at the default threshold by source, finding, plane, image size and stone size."""
+    """Measure accuracy at a threshold by source, finding, plane, half, image and stone size."""
     judged = judge(items, readings, unit="image or half image")
     correct = judged.correct(threshold)
     tight = [item for item in items if item.is_stone and _longest_side(item)]
@@ -127,7 +127,7 @@ def subgroups_of(
 def failures_of(
     items: Sequence[Item], readings: dict[str, Reading], *, threshold: float
 ) -> list[dict[str, Any]]:
-    """List every miss, false alarm and refusal, the surest errors first."""
+    """List every false alarm, miss and refusal, the surest errors of each kind first."""
     rows = []
     for item in items:
         reading = readings[item.sample.image]

@@ -1,4 +1,4 @@
-"""Reading labelled images for a report: what `classify` answers, and the logits behind it."""
+"""Reads labelled images for a report, changed or not, and stores each reading."""
 
 import hashlib
 import json
@@ -17,12 +17,12 @@ from detection.ml.data import LEFT, RIGHT, Item, Sample
 from detection.ml.serving import CANNOT_ASSESS, Located, Predictor, image_picture, pool
 
 Grey = NDArray[np.uint8]
-# From the pixels, the sample and a generator that depends on both alone, to changed pixels.
+# From pixels, their sample, and a generator seeded by image and condition, to changed pixels.
 Change = Callable[[Grey, Sample, np.random.Generator], Grey]
 Report = Callable[[str], None]
 CLEAN = "clean"
 _SAVE_EVERY = 50
-# Part of every stored reading's name: raise it when a stored reading means something else.
+# Part of the name of every stored file: raise it when a stored reading changes its meaning.
 _FORMAT = 1
 
 
@@ -30,9 +30,9 @@ _FORMAT = 1
 class Reading:
     """One image as the served model reads it.
 
-    `probability` and `half_probabilities` (left, right) are those of the map, whatever the input
-    gate says; `refusal` is the gate's sentence, or "". `findings` are those of `classify`: boxes
-    x0, y0, x1, y1 in pixels of the image; none where the gate refuses.
+    `probability` and `half_probabilities` (left, right) come from the map, whatever the input gate
+    says. `refusal` is the sentence of a refusal, or "". `findings` are those of `classify`: boxes
+    x0, y0, x1, y1 in pixels of the image, none for a refused one.
     """
 
     probability: float
@@ -60,14 +60,14 @@ class Reading:
 
 
 class Reader:
-    """Reads images under named conditions, and stores each answer so that it is read once.
+    """Reads images under named conditions and stores each reading, so that none is read twice.
 
     Parameters
     ----------
     predictor : Predictor
-        What reads them.
+        The model that reads.
     store : Path
-        A folder; readings of another model, or of other code of the same name, are not mixed.
+        A folder with a file for each condition and digest of a bundle.
     """
 
     def __init__(self, predictor: Predictor, *, store: Path) -> None:
@@ -83,7 +83,7 @@ class Reader:
         change: Change | None = None,
         report: Report | None = None,
     ) -> list[Reading]:
-        """Read the samples, each changed first if `change` is given, in their order."""
+        """Read the samples in their order, after `change` if one is given."""
         path = self._store / self._name(condition)
         stored: dict[str, Any] = json.loads(path.read_text()) if path.is_file() else {}
         missing = [sample for sample in samples if sample.image not in stored]
@@ -96,7 +96,7 @@ class Reader:
         return [_restore(stored[sample.image]) for sample in samples]
 
     def stone_map(self, sample: Sample) -> NDArray[np.float32]:
-        """Return the map of probabilities over one unchanged image."""
+        """Return the map of probabilities over one unchanged image; one cell of 0 if refused."""
         assessment = self.predictor.assess(decode_file(sample.path))
         if assessment.stone_map is None:
             return np.zeros((1, 1), np.float32)
@@ -137,7 +137,7 @@ class Reader:
 
 
 def seeded(image: str, condition: str) -> np.random.Generator:
-    """Give every image and condition its own generator, whichever other images are read."""
+    """Return the generator of an image and a condition, whichever other images are read."""
     return np.random.default_rng(zlib.crc32(f"{condition}/{image}".encode()))
 
 

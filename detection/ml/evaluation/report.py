@@ -1,4 +1,4 @@
-"""The analysis stage: everything that is measured of a model, written as its model card."""
+"""Measures a model on one part of the split and writes its model card."""
 
 import io
 import json
@@ -56,7 +56,7 @@ Report = Callable[[str], None]
 
 @dataclass(frozen=True)
 class ReportOptions:
-    """How much is read; the defaults take about ten minutes on two processor cores."""
+    """The numbers of images to read; the defaults take about ten minutes on two processor cores."""
 
     part: str = "test"
     robustness_images: int = 40
@@ -86,8 +86,10 @@ def write_report(
 
     Parameters
     ----------
+    model : Path, optional
+        The folder of a bundle; by default the default bundle of `root`.
     store : Path
-        A folder for readings: a repeated report reads no image twice.
+        A folder for readings, so that a repeated report reads no image twice.
     not_ct : Path, optional
         A folder of files that are no CT, for the input gate.
     baselines, ablation : Path, optional
@@ -223,7 +225,7 @@ def write_report(
 def _levels(
     items: list[Item], samples: list[Sample], readings: dict[str, Reading]
 ) -> dict[str, Judged]:
-    """Name the levels: each source, by image or half; all images; all items; patient groups."""
+    """Return the levels by name: each source by image or half, all images, all items, groups."""
     levels = {}
     for source in sorted({item.sample.source for item in items}):
         held = [item for item in items if item.sample.source == source]
@@ -248,7 +250,7 @@ def _by_image(samples: list[Sample], readings: list[Reading]) -> dict[str, Readi
 
 
 def _model(manifest: dict[str, Any], digest: str) -> dict[str, Any]:
-    """Copy what the card says of the model from its model.json."""
+    """Copy from `model.json` what the card says of the model."""
     names = (
         "name", "architecture", "preprocessing", "calibration", "operating_points",
         "default_operating_point", "serving", "training", "split", "provenance", "data", "gate",
@@ -264,7 +266,7 @@ def _data(dataset: Dataset, parts: dict[str, list[Sample]]) -> dict[str, Any]:
             name: {"images": len(held), "groups": len({s.group for s in held})}
             for name, held in parts.items()
         },
-        # `split` raises if a patient group stands on two sides: being here, it passed.
+        # `split` raises if a patient group stands on two sides, so the check has passed here.
         "leak_check": "passed",
         "near_copies": {
             "found": len(near_copies(parts)),
@@ -282,9 +284,9 @@ def _gate(
     predictor: Predictor,
     options: ReportOptions,
 ) -> dict[str, Any]:
-    """Share of CT images that are refused, and of files that are no CT, as `classify` answers.
+    """Measure the shares of CT images and of files that are no CT that `classify` refuses.
 
-    Then kind by kind: pictures of the files, made ones, and CT images changed and turned.
+    `kinds` counts refusals by kind: of the files, of made pictures, and of CT changed or turned.
     """
     refused = np.array([bool(readings[s.image].refusal) for s in samples], bool)
     groups = np.array([s.group for s in samples], str)
@@ -296,7 +298,7 @@ def _gate(
     if files:
         answers = _classified([str(path) for path in files], predictor=predictor)
         flags = np.array([answer["status"] == CANNOT_ASSESS for answer in answers], bool)
-        # Nothing is known of whose images these are: each file is a group of its own.
+        # The patients behind these files are not known, so each file is a group of its own.
         names = np.array([str(index) for index in range(len(files))], str)
         result["not_ct_refused"] = proportion(flags, names, unit="file that is no CT").to_dict()
     per_group, made = options.gate_per_group, options.gate_made_images
@@ -326,7 +328,6 @@ def _precision(
     bundle = reader.predictor.bundle
     if bundle.manifest["serving"].get("precision") != "int8" or not options.float32_images:
         return {}
-    # TensorFlow takes seconds to import: only an int8 model needs it here.
     from detection.ml.training import WEIGHTS_NAME, export_float32
 
     report("float32")
@@ -367,14 +368,14 @@ def _precision(
 
 def _published() -> dict[str, Any]:
     right, total = PUBLISHED
-    # One group an image: nothing is known of the patients behind them.
+    # The patients behind these images are not known, so each image is a group of its own.
     flags = np.arange(total) < right
     share = proportion(flags, np.arange(total).astype(str), unit="image")
     return {"yildirim2021": share.to_dict(), "islam2022_best_accuracy": 0.993}
 
 
 def _speed(reader: Reader, samples: list[Sample]) -> float:
-    """Time a few images from file to answer, after one that warms up; the median, seconds."""
+    """Return the median time from file to answer in seconds, over a few images after a first."""
     seconds = []
     for sample in samples[:9]:
         started = time.monotonic()
@@ -384,7 +385,7 @@ def _speed(reader: Reader, samples: list[Sample]) -> float:
 
 
 def _classified(paths: list[str], *, predictor: Predictor) -> list[dict[str, Any]]:
-    """Return what the verb `classify` prints."""
+    """Return the objects that the verb `classify` prints."""
     printed = io.StringIO()
     classify_paths(paths, predictor=predictor, out=printed)
     return [json.loads(line) for line in printed.getvalue().splitlines()]
@@ -399,7 +400,7 @@ def _processor() -> str:
 
 
 def _rounded(value: Any) -> Any:
-    """Keep six significant digits: nobody needs more, and the file stays small."""
+    """Round numbers to six significant digits, which keeps the file small."""
     if isinstance(value, dict):
         return {name: _rounded(held) for name, held in value.items()}
     if isinstance(value, list | tuple):

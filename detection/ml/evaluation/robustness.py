@@ -1,4 +1,4 @@
-"""Corruptions of five severities: what another scanner, export or careless copy does."""
+"""Corruptions of five severities, as another scanner, export or careless copy makes them."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -23,11 +23,11 @@ class Corruption:
     apply: Corrupt
 
     def condition(self, severity: int) -> str:
-        """Name severity 1 to 5 of this corruption."""
+        """Return the name of severity 1 to 5 of this corruption."""
         return f"{self.name} {self.strengths[severity - 1]:g}"
 
     def change(self, severity: int) -> Callable[[Grey, Sample, np.random.Generator], Grey]:
-        """Return what the reader does to each image."""
+        """Return the change of severity 1 to 5, for a `Reader`."""
         strength = self.strengths[severity - 1]
         return lambda grey, _, generator: self.apply(grey, strength, generator)
 
@@ -47,7 +47,7 @@ def salt_and_pepper(grey: Grey, share: float, generator: np.random.Generator) ->
 
 
 def rotation(grey: Grey, degrees: float, generator: np.random.Generator) -> Grey:
-    """Rotate about the centre, to either side; what comes into view is black."""
+    """Rotate about the centre, to either side; the uncovered corners are black."""
     rows, columns = grey.shape
     angle = degrees * _sign(generator)
     matrix = cv2.getRotationMatrix2D(((columns - 1) / 2, (rows - 1) / 2), angle, 1.0)
@@ -60,7 +60,7 @@ def brightness(grey: Grey, share: float, generator: np.random.Generator) -> Grey
 
 
 def contrast(grey: Grey, share: float, generator: np.random.Generator) -> Grey:
-    """Stretch or squeeze about the middle grey by the share; black stays black."""
+    """Stretch or squeeze the grey levels about 128 by the share; black stays black."""
     changed = (grey - 128.0) * (1 + share * _sign(generator)) + 128
     return _grey(np.where(grey > 0, changed, 0))
 
@@ -89,7 +89,7 @@ def down_sampling(grey: Grey, factor: float, generator: np.random.Generator) -> 
 
 
 def at_256_px(grey: Grey, sample: Sample, generator: np.random.Generator) -> Grey:
-    """Shrink an image so that its longest side has 256 px, and leave it so."""
+    """Shrink an image so that its longest side has 256 px; a smaller one stays as it is."""
     scale = 256 / max(grey.shape)
     if scale >= 1:
         return grey
@@ -107,7 +107,7 @@ CORRUPTIONS = (
     Corruption("JPEG", "quality", (90, 70, 50, 30, 10), jpeg),
     Corruption("Down-sampling", "factor", (0.9, 0.8, 0.7, 0.6, 0.5), down_sampling),
 )
-# Name and severity of the corruptions that should cost at most two points of accuracy.
+# Name and severity of the corruptions that may cost at most two points of accuracy.
 MILD = (("Gaussian noise", 3), ("Rotation", 3), ("JPEG", 4), ("Brightness", 3))
 
 

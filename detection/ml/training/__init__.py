@@ -1,4 +1,4 @@
-"""A data folder in, a bundle out. The only package that imports Keras at its head."""
+"""Trains a network on a data folder and makes a bundle of it; importing it imports Keras."""
 
 from detection.ml.training.augmentation import OFF, Augmentation, augment, without
 from detection.ml.training.evaluate import measure, score

@@ -1,4 +1,4 @@
-"""Augmentation of a canvas with its boxes: what the next scanner, window or export might do."""
+"""Augments a canvas and its boxes, as another scanner, window or export might change them."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass, fields, replace
@@ -9,9 +9,12 @@ import numpy as np
 
 @dataclass(frozen=True)
 class Augmentation:
-    """How strong each change is; 0 switches it off. No crop or cut-out: they could remove a stone.
+    """The strength of each change; 0 switches it off.
 
-    Degrees, fractions, and grey levels of 0 to 1, as the names say.
+    `mirror`, `flip`, `salt`, `blur`, `jpeg`, `downsample` and `erase` are chances. The others bound
+    the change, `noise_sigma` at two standard deviations. Their units are degrees, fractions, and
+    grey levels of 0 to 1; `gamma` bounds the logarithm of the exponent. There is no crop and no
+    cut-out, since these could remove a stone.
     """
 
     mirror: float = 0.5
@@ -26,9 +29,9 @@ class Augmentation:
     salt: float = 0.05
     blur: float = 0.2
     jpeg: float = 0.3
-    # Read at 256 px now and then, so that resolution is no sign of the source.
+    # Images lose resolution now and then, so that resolution is no sign of the source.
     downsample: float = 0.3
-    # Share of the tightly boxed images whose stones are painted over: they become stone-free.
+    # The stones of tightly boxed images are painted over, which makes the images stone-free.
     erase: float = 0.3
 
 
@@ -36,7 +39,7 @@ OFF = Augmentation(**dict.fromkeys((field.name for field in fields(Augmentation)
 
 
 def without(spec: Augmentation, names: Iterable[str]) -> Augmentation:
-    """Switch single changes off, by name. Raises ValueError for a name that does not exist."""
+    """Switch single changes off by name. Raises ValueError for a name that does not exist."""
     unknown = set(names) - {field.name for field in fields(Augmentation)}
     if unknown:
         raise ValueError(f"There is no augmentation {', '.join(sorted(unknown))}.")
@@ -62,7 +65,7 @@ def augment(
     Returns
     -------
     canvas, boxes : np.ndarray
-        As given, in new arrays.
+        As given; the boxes of the moved stones keep their sizes but for the scale.
     """
     canvas, boxes = _move(canvas, boxes, spec, generator)
     if generator.random() < spec.downsample:
@@ -94,11 +97,11 @@ def augment(
 def erase_stones(
     canvas: np.ndarray, boxes: np.ndarray, *, generator: np.random.Generator
 ) -> np.ndarray:
-    """Paint over what lies in the boxes, so that the image is stone-free.
+    """Paint over the contents of the boxes, so that the image is stone-free.
 
-    A network that has seen such images cannot call a stone by anything but the stone: the scan,
-    the window and the rest of the kidney are the same. What is painted has the grain of its
-    surroundings, so that smoothness is no sign either.
+    A network that has seen such images can find a stone by nothing but the stone, since scan,
+    window and the rest of the kidney are the same. The paint has the grain of its surroundings, so
+    that smoothness is no sign either.
 
     Parameters
     ----------
@@ -126,7 +129,7 @@ def erase_stones(
     if kinds[int(generator.integers(2))] == "inpaint":
         filled = np.asarray(cv2.inpaint(canvas, mask, 3, cv2.INPAINT_TELEA), np.float32)
     else:
-        # Only what is brighter than the surroundings is taken away: vessels and fat stay.
+        # Only pixels brighter than the surroundings change, so that vessels and fat stay.
         level = float(np.median(canvas[ring]))
         filled = np.minimum(canvas.astype(np.float32), level)
     smooth = cv2.GaussianBlur(canvas.astype(np.float32), (0, 0), 1.5)
@@ -148,12 +151,12 @@ def _move(
         matrix = matrix @ np.array([[-1, 0, width], [0, 1, 0], [0, 0, 1]], np.float64)
     if generator.random() < spec.flip:
         matrix = matrix @ np.array([[1, 0, 0], [0, -1, height], [0, 0, 1]], np.float64)
-    # Coordinates of boxes run along pixel edges, those of the warp through pixel centres.
+    # Boxes count from the edges of pixels, the warp from their centres.
     centred = matrix.copy()
     centred[:, 2] += matrix[:, :2] @ np.array([0.5, 0.5]) - 0.5
     canvas = cv2.warpAffine(canvas, centred, (width, height), flags=cv2.INTER_LINEAR)
     if len(boxes):
-        # A rotated stone keeps its size: move the centre, scale the sides.
+        # A rotated stone keeps its size, so its centre moves and its sides are only scaled.
         centres = np.stack([boxes[:, [0, 2]].mean(1), boxes[:, [1, 3]].mean(1)], 1)
         centres = centres @ matrix[:, :2].T + matrix[:, 2]
         half = (boxes[:, 2:] - boxes[:, :2]) / 2 * scale
@@ -168,7 +171,7 @@ def _downsample(canvas: np.ndarray, generator: np.random.Generator) -> np.ndarra
 
 
 def _salt(canvas: np.ndarray, generator: np.random.Generator) -> np.ndarray:
-    # At most 2 pixels in a thousand: more of them would be stones of their own.
+    # More than 2 pixels in a thousand would look like stones of their own.
     share = generator.uniform(0, 0.002)
     canvas = canvas.copy()
     canvas[generator.random(canvas.shape) < share] = 255

@@ -1,4 +1,4 @@
-"""Batches for training: canvases read, augmented and given their cell targets on the fly."""
+"""Makes batches for training: reads and augments canvases and sets their cell targets."""
 
 from collections.abc import Mapping
 from typing import Literal
@@ -12,7 +12,7 @@ from detection.ml.training.augmentation import Augmentation, augment, erase_ston
 from detection.ml.training.losses import cell_targets
 
 Where = Literal["box", "middle", "anywhere"]
-# Of the crops of tightly boxed images: how many may miss the stones.
+# Share of the crops of tightly boxed images that may miss the stones.
 _FREE_SHARE = 0.25
 
 
@@ -34,13 +34,14 @@ def crop_canvas(
     where: Where,
     generator: np.random.Generator,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Cut a part of `size` (height, width) out of a canvas: training costs less, a map as much.
+    """Cut a part of `size` (height, width) out of a canvas, so that a training step costs less.
 
     Parameters
     ----------
     where : str
-        "box": the part holds one of the boxes whole. "middle": it lies within an eighth of its
-        size of the middle. "anywhere": as it falls. Boxes that it does not touch are left out.
+        "box": the part holds one of the boxes whole, if it is large enough. "middle": it lies
+        within an eighth of its size of the middle. "anywhere": it lies at random. Boxes that the
+        part does not touch are left out.
 
     Returns
     -------
@@ -69,7 +70,7 @@ def crop_canvas(
 
 
 class TrainingBatches(keras.utils.PyDataset):
-    """One epoch after another: each draws anew which slices of a group it shows, and how.
+    """Batches of inputs and targets; each epoch draws its slices of a group and their changes anew.
 
     The draw depends on the seed, the epoch and the place in the epoch alone.
     """
@@ -124,7 +125,7 @@ class TrainingBatches(keras.utils.PyDataset):
             boxes, is_stone = boxes[:0], False
         canvas, boxes = augment(canvas, boxes, spec=self._augmentation, generator=generator)
         if self._crop:
-            # Where the stone has no box, it lies in the middle of the body: kidneys do.
+            # A stone without a box is sought in the middle of the body, where the kidneys lie.
             where: Where = "anywhere"
             if is_stone and not len(boxes):
                 where = "middle"
@@ -134,7 +135,7 @@ class TrainingBatches(keras.utils.PyDataset):
                 canvas, boxes, size=self._crop, where=where, generator=generator
             )
             if where == "anywhere":
-                # A part of a non-contrast image without a stone: the honest negative.
+                # A part without a stone, of the same scan, is the most honest negative.
                 is_stone = len(boxes) > 0
         height, width = canvas.shape
         target = cell_targets(

@@ -1,8 +1,8 @@
-"""Fitting the input gate of a model on its own training images, none of them a picture to refuse.
+"""Fits the input gate of a model on the model's own images, and on no picture that is no CT.
 
-What the gate must refuse never sets a limit: the distances come from training images, the limits
-from validation images, and the orientation classifier learns from training images that were
-turned or inverted on purpose.
+The distances come from training images, the limits from validation images. The orientation
+classifier learns from training images that were turned or inverted on purpose; these also set how
+far out a slice that lies so may be.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -37,11 +37,11 @@ from detection.ml.serving import (
 
 Grey = NDArray[np.uint8]
 COMPONENTS = 64
-# With fewer images than this a distance says more about the few than about CT.
+# With fewer images a distance says more about those few than about CT.
 MIN_TRAIN_IMAGES, MIN_VALIDATION_IMAGES = 200, 40
-# Of validation images, changed mildly or not, these shares pass each of the two limits.
+# Percentiles over validation images, changed mildly or not, that set the two limits.
 SCORE_PERCENTILE, UPRIGHT_PERCENTILE = 99.5, 0.5
-# A picture that certainly lies the right way passes however sure the validation images are.
+# A picture whose right way up has this probability passes, however sure the validation images are.
 _SURE = 0.5
 _FAR_PERCENTILE = 99.0
 _TRAIN_PER_GROUP, _VALIDATION_PER_GROUP = 4, 8
@@ -69,14 +69,16 @@ def fit_gate(
     outputs : callable
         The served network, from canvases to logits and features.
     parts : mapping
-        Of one split: "train", "validation", which sets the limits and nothing else, and "test",
-        on which false refusals are counted.
+        The parts of one split: "train"; "validation", which sets the limits and nothing else; and
+        "test", on which false refusals are counted.
+    folder : Path
+        The folder of the bundle.
 
     Returns
     -------
     dict
-        What `model.json` says of the gate. A gate that could not be fitted is open: the entry
-        then has no file, and says why.
+        The entry of the gate in `model.json`. Without enough images or features it has no file:
+        the gate is open, and "open" says why.
     """
     kept = thin(parts["train"], per_group=_TRAIN_PER_GROUP, seed=seed)
     judged = thin(parts["validation"], per_group=_VALIDATION_PER_GROUP, seed=seed)
@@ -127,12 +129,15 @@ def fit_gate(
 def build_gate(
     *, train: Features, wrong: Features, classes: Sequence[str], validation: Features
 ) -> Gate:
-    """Make a gate of features: `(n, d)` for each depth.
+    """Fit a gate to features, `(n, d)` for each depth.
 
     Parameters
     ----------
-    wrong, classes
-        Training images that lie the wrong way, and which way, of `ORIENTATIONS`.
+    train, validation : mapping
+        Features of training and of validation images that lie the right way up.
+    wrong, classes : mapping, sequence of str
+        Features of training images that lie the wrong way, and the name of each way in
+        `ORIENTATIONS`.
     """
     depths = {name: _fit_depth(values) for name, values in sorted(train.items())}
     names = list(depths)
@@ -168,7 +173,7 @@ def build_gate(
 
 
 def _ways(index: int) -> list[str]:
-    """Which wrong ways to show of a training image: upside down is the hardest to tell."""
+    """Choose the wrong ways to show of an image; upside down is always one, as the hardest."""
     others = [way for way in WRONG_WAYS if way != "rotated_180"]
     return ["rotated_180"] + ([others[index // 2 % 3]] if index % 2 else [])
 
@@ -176,7 +181,7 @@ def _ways(index: int) -> list[str]:
 def read_features(
     greys: Sequence[Grey], *, outputs: NetworkOutputs, preprocessing: Preprocessing
 ) -> Features:
-    """Run pictures through the network: `(n, d)` for each of its feature outputs."""
+    """Run pictures through the network; return `(n, d)` for each of its feature outputs."""
     held: dict[str, list[Array]] = {}
 
     def canvas_of(grey: Grey) -> Grey:
@@ -193,15 +198,15 @@ def stack_features(one: Features, other: Features) -> Features:
 
 
 def orientation_of(way: str) -> str:
-    """The class of a wrong way: a slice on its left side is one on its right side, mirrored."""
+    """Return the class of a wrong way; a slice on its left is one on its right, mirrored."""
     return "rotated_90" if way == "rotated_270" else way
 
 
 def change_mildly(grey: Grey, generator: np.random.Generator) -> Grey:
-    """Change a slice as scanners, windows and exports do: one or two changes, none of them a fault.
+    """Change a slice once or twice as scanners, windows and exports do without fault.
 
-    Rotation to 12 degrees, noise to 0.05, JPEG from 25, brightness and contrast by a quarter,
-    gamma, 200 to 300 px, another cut or margin.
+    The changes are rotation to 12 degrees, noise to 0.05, JPEG from quality 25, a gain by a
+    quarter, an offset, gamma, 200 to 300 px, and another cut or margin.
     """
     for change in generator.choice(len(_MILD), generator.integers(1, 3), replace=False):
         grey = _MILD[change](grey, generator)
@@ -211,7 +216,7 @@ def change_mildly(grey: Grey, generator: np.random.Generator) -> Grey:
 def _false_refusals(
     gate: Gate, features_of: Callable[[list[Grey]], Features], samples: Sequence[Sample]
 ) -> dict[str, Any] | None:
-    """Count the samples that are refused although they are CT slices."""
+    """Count the CT slices that are refused; None without samples."""
     if not samples:
         return None
     pictures = [sample.read() for sample in samples]
@@ -224,7 +229,7 @@ def _false_refusals(
 
 
 def _fit_orientation(vectors: Array, classes: NDArray[np.int_]) -> tuple[Array, Array]:
-    """Fit a linear classifier to standardised vectors; its weights take them as they are."""
+    """Fit a linear classifier to standardised vectors; return weights for the original ones."""
     mean, deviation = vectors.mean(axis=0), np.maximum(vectors.std(axis=0), 1e-4)
     fitted = LogisticRegression(C=1.0, max_iter=500).fit((vectors - mean) / deviation, classes)
     weights = fitted.coef_.T / deviation[:, None]
@@ -233,7 +238,7 @@ def _fit_orientation(vectors: Array, classes: NDArray[np.int_]) -> tuple[Array, 
 
 def _fit_depth(features: Array) -> Depth:
     vectors = unit_length(features)
-    # What the components leave over is a distance too: at most half of the values may go into them.
+    # The remainder is a distance too, so at most half of the dimensions become components.
     components = min(COMPONENTS, vectors.shape[1] // 2)
     pca = PCA(components, svd_solver="randomized", random_state=0).fit(vectors)
     principal = np.asarray(pca.transform(vectors), np.float32)
@@ -300,7 +305,7 @@ def _cut(grey: Grey, generator: np.random.Generator) -> Grey:
 
 
 def _trim(grey: Grey, generator: np.random.Generator) -> Grey:
-    """Cut to the body and leave a narrow margin, as a reformat or a tight field of view does."""
+    """Cut to the body with a narrow margin, as a reformat or a tight field of view does."""
     rows, columns = (np.flatnonzero((grey > 40).mean(axis=axis) > 0.02) for axis in (1, 0))
     if not len(rows) or not len(columns):
         return grey

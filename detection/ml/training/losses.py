@@ -1,8 +1,9 @@
-"""What the map is trained on: cells against boxes, bags, and the whole image.
+"""The loss of the stone map, over cells, bags and the whole image, and its targets.
 
-One target array carries all three, so that plain `model.fit` on any Keras backend trains it:
-`(height, width, 3)` with the channels CELL (1 stone, 0 background, -1 not judged), BAG (the
-number of the loose box a cell lies in, from 1; 0 for none) and IMAGE (the image's label).
+One target array carries all three, so that plain `model.fit` trains the map on any Keras backend.
+It is `(rows, columns, 3)`. Channel 0 judges cells: 1 stone, 0 background, -1 not judged. Channel 1
+holds the number of the loose box (bag) in which a cell lies, from 1; 0 for none. Channel 2 holds
+the label of the image.
 """
 
 from typing import Any
@@ -26,6 +27,10 @@ def cell_targets(
     ----------
     boxes : np.ndarray
         float32 `(n, 4)` in canvas pixels; empty for a stone image whose stone has no box.
+    is_loose : bool
+        Whether the boxes are loose: they then become bags, at most `MAX_BAGS`.
+    height, width : int
+        Size of the canvas in pixels.
 
     Returns
     -------
@@ -41,7 +46,7 @@ def cell_targets(
     if is_stone and not len(boxes):
         cell[:] = IGNORED
     for x0, y0, x1, y1 in boxes:
-        # A cell that a box only touches may hold its edge: it is not judged.
+        # A cell that a box only touches may hold its edge, so it is not judged.
         touches_y = (centre_y > y0 - stride / 2) & (centre_y < y1 + stride / 2)
         touches_x = (centre_x > x0 - stride / 2) & (centre_x < x1 + stride / 2)
         touched = np.outer(touches_y, touches_x)
@@ -63,19 +68,19 @@ def cell_targets(
 
 
 def pooled_logit(logits: Any) -> Any:
-    """Pool a map to the image's logit: a sharp log-sum-exp over the cells.
+    """Pool a map to the image's logit by a sharp log-sum-exp over the cells.
 
-    `(batch, rows, columns, 1)` or `(batch, rows, columns)` -> `(batch,)`.
+    It takes `(batch, rows, columns, 1)` or `(batch, rows, columns)` and returns `(batch,)`.
     """
     flat = ops.reshape(logits, (ops.shape(logits)[0], -1))
     return ops.logsumexp(flat * SHARPNESS, axis=1) / SHARPNESS
 
 
 def stone_map_loss(target: Any, logits: Any) -> Any:
-    """Focal loss over judged cells, and cross-entropy over bags and over the whole image.
+    """Add a focal loss over judged cells and the cross-entropies of bags and of the whole image.
 
-    The focal term (Lin et al. 2017, arXiv:1708.02002, gamma 2) is summed over the cells and
-    divided by the number of stone cells of the image.
+    The focal term (Lin et al. 2017, arXiv:1708.02002, gamma 2) is summed over the cells and divided
+    by the image's number of stone cells, at least 1. The result is the mean over the batch.
     """
     logits = ops.cast(logits[..., 0], "float32")
     cell, bag, image = target[..., 0], target[..., 1], target[..., 2]

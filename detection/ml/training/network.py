@@ -1,8 +1,8 @@
 """The stone-map network: a backbone whose feature maps at several scales vote cell by cell.
 
-The backbone is whatever a record of `detection.ml.backbones` describes. Its stages (strides 8, 16
-and 32) are joined top down as in a feature pyramid (Lin et al. 2017, arXiv:1612.03144) to one map
-of stride 8: a stone of 12 px is smaller than one cell of a plain network's stride-32 map.
+A record of `detection.ml.backbones` describes the backbone. Its stages are joined top down to one
+map of stride 8, as in a feature pyramid (Lin et al. 2017, arXiv:1612.03144). A stone of 12 px is
+smaller than one cell of the stride-32 map of a plain network.
 """
 
 import keras
@@ -13,7 +13,7 @@ from detection.ml.preprocess import INPUT_MEAN
 
 MAP_LAYER = "stone_map"
 STAGES = ("head", "upper", "all")
-# The layers that no backbone has.
+# Name of the group of layers that are not part of the backbone's stages.
 HEAD = "head"
 _INPUT = Normalisation(mean=INPUT_MEAN)
 
@@ -31,13 +31,13 @@ def build_network(
     Returns
     -------
     keras.Model
-        From `(batch, height, width, 3)` float32, as `preprocess.network_input` makes it, to the
-        logits of the stone map, `(batch, height / 8, width / 8, 1)` float32.
+        From `(batch, height, width, 3)` float32, as `detection.ml.preprocess.network_input` makes
+        it, to the logits of the stone map, `(batch, height / 8, width / 8, 1)` float32.
 
     Raises
     ------
     ValueError
-        If a side is no such multiple.
+        If a side is not such a multiple.
     """
     *finer, deepest = backbone.stages
     if height % deepest.stride or width % deepest.stride:
@@ -59,8 +59,8 @@ def build_network(
     merged = layers.ReLU(name="head_relu1")(merged)
     merged = layers.Conv2D(128, 3, padding="same", activation="relu", name="head_conv")(merged)
     merged = layers.Dropout(dropout, name="head_dropout")(merged)
-    # The prior of a cell: about one in a hundred, so that the first steps are not spent on the
-    # overwhelming background.
+    # The bias gives each cell a prior of about one in a hundred, so that the first steps are not
+    # spent on the overwhelming background.
     logits = layers.Conv2D(
         1,
         1,
@@ -77,9 +77,9 @@ def serving_network(network: keras.Model, backbone: Backbone) -> keras.Model:
     Returns
     -------
     keras.Model
-        From the same input to the stone map and, as `feature_outputs` names them, the averages
-        over the canvas of stages, `(batch, channels)` float32. It shares the weights of `network`
-        and has none of its own.
+        From the same input to the stone map and the averages of stages over the canvas, `(batch,
+        channels)` float32, named by `feature_outputs`. It shares the weights of `network` and has
+        none of its own.
     """
     features = [
         layers.GlobalAveragePooling2D(name=name)(_map(network, stage))
@@ -89,12 +89,12 @@ def serving_network(network: keras.Model, backbone: Backbone) -> keras.Model:
 
 
 def feature_outputs(backbone: Backbone) -> dict[str, Stage]:
-    """Name the served feature outputs: every stage but the last, which knows stones best."""
+    """Name the served feature outputs: of every stage but the last, which knows stones best."""
     return {f"features_{stage.name}": stage for stage in backbone.stages[:-1]}
 
 
 def layers_by_stage(network: keras.Model, backbone: Backbone) -> dict[str, set[str]]:
-    """Say which layers make each stage out of the one before; what no stage needs is `HEAD`."""
+    """Return the layers that make each stage from the one before; all others are `HEAD`."""
     held: dict[str, set[str]] = {}
     seen: set[str] = set()
     for stage in backbone.stages:
@@ -106,12 +106,17 @@ def layers_by_stage(network: keras.Model, backbone: Backbone) -> dict[str, set[s
 
 
 def set_trainable(network: keras.Model, backbone: Backbone, *, stage: str) -> None:
-    """Choose what the next training stage may change.
+    """Choose the layers that the next training stage may change.
 
-    "head" trains the backbone's last stage and the head, all else being frozen; "upper" trains
-    the last stage but one too, and "all" every convolution. The batch normalisation of the frozen
-    part stays at its ImageNet statistics throughout, and that of the last stage too once its first
-    training is over ("upper"): batches of eight are too small to estimate them better.
+    "head" trains the backbone's last stage and the head, and freezes all else. "upper" trains the
+    last stage but one too, "all" every convolution. Batch normalisation below the last stage keeps
+    its ImageNet statistics throughout: batches of eight are too small to estimate them better.
+    "upper" freezes the batch normalisation of the last stage as well.
+
+    Raises
+    ------
+    ValueError
+        For another stage.
     """
     if stage not in STAGES:
         raise ValueError(f"Unknown training stage {stage!r}.")
@@ -136,7 +141,7 @@ def _normalised(image: keras.KerasTensor, normalisation: Normalisation) -> keras
         return image
     channels = zip(_INPUT.mean, normalisation.mean, normalisation.scale, strict=True)
     offset = [(served - mean) * scale for served, mean, scale in channels]
-    # In float32: what bfloat16 leaves of a grey level is too coarse to subtract from.
+    # In float32, because bfloat16 rounds grey levels too coarsely for the subtraction.
     return layers.Rescaling(
         list(normalisation.scale), offset=offset, dtype="float32", name="normalise"
     )(image)

@@ -1,4 +1,4 @@
-"""From held-out logits to Platt scaling, and to thresholds with what they are worth."""
+"""Fits Platt scaling to held-out logits and chooses thresholds with their measures."""
 
 import math
 from typing import Any
@@ -15,9 +15,9 @@ _PROMISE = 0.98
 def fit_platt(logits: Floats, labels: NDArray[np.bool_]) -> dict[str, float]:
     """Fit slope and intercept on held-out logits, `(n,)`, with Platt's smoothed targets.
 
-    Platt 1999, "Probabilistic outputs for support vector machines": the targets are
-    (n1 + 1) / (n1 + 2) and 1 / (n0 + 2), so that a perfectly separated small set does not end
-    in probabilities of exactly 0 and 1. Newton's method with a small ridge on the slope.
+    The targets are (n1 + 1) / (n1 + 2) and 1 / (n0 + 2) (Platt 1999, "Probabilistic outputs for
+    support vector machines"). With them a small, perfectly separated set does not end in
+    probabilities of exactly 0 and 1. The fit is Newton's method with a small ridge.
     """
     positives, negatives = int(labels.sum()), int((~labels).sum())
     target = np.where(labels, (positives + 1) / (positives + 2), 1 / (negatives + 2))
@@ -33,14 +33,14 @@ def fit_platt(logits: Floats, labels: NDArray[np.bool_]) -> dict[str, float]:
         weights = weights - step / max(1.0, float(np.abs(step).max()))
         if np.abs(step).max() < 1e-9:
             break
-    # A map whose probability falls as the logit rises would be nonsense, whatever the data say.
+    # A probability that falls as the logit rises would be nonsense, whatever the data say.
     return {"slope": float(max(weights[0], 1e-3)), "intercept": float(weights[1])}
 
 
 def operating_point(
     probabilities: Floats, labels: NDArray[np.bool_], *, name: str, threshold: float, unit: str
 ) -> dict[str, Any]:
-    """Describe a threshold: a probability at or above it is positive."""
+    """Measure a threshold; a probability at or above it is positive."""
     called = np.asarray(probabilities) >= threshold
     true_positives, positives = int((called & labels).sum()), int(labels.sum())
     true_negatives, negatives = int((~called & ~labels).sum()), int((~labels).sum())
@@ -67,13 +67,14 @@ def choose_operating_points(
     """Choose three thresholds on calibration data.
 
     "rule_out" is the highest threshold with a sensitivity of at least 0.98, "rule_in" the lowest
-    with a specificity of at least 0.98. Their promise is kept by the lower bound of the interval
-    (one-sided 95 %, the lower of Wilson's and of a bootstrap over `groups`) where any threshold
-    can keep it, else by the point estimate; `chosen_by` says which. "balanced" lies halfway
-    between the two on the logit scale: where the classes are nearly separate, the highest sum of
-    sensitivity and specificity would hang on a single item at the edge of the gap, and other
-    patients would pay for it. Between two neighbouring scores a threshold lies in the middle, and
-    it is kept within 0.02 and 0.98.
+    with a specificity of at least 0.98. The lower bound of the interval must reach 0.98 (one-sided
+    95 %, the lower of Wilson's and of a bootstrap over `groups`). Where no threshold achieves that,
+    the point estimate must; `chosen_by` says which decided.
+
+    "balanced" lies halfway between the two on the logit scale. Where the classes are nearly
+    separate, the highest sum of sensitivity and specificity would hang on a single item at the
+    edge of the gap, to the cost of other patients. Every threshold lies in the middle between two
+    neighbouring scores, within 0.02 and 0.98.
 
     Parameters
     ----------
@@ -87,7 +88,8 @@ def choose_operating_points(
     called = probabilities[None, :] >= candidates[:, None]
     sensitivity, specificity = called[:, labels].mean(1), (~called)[:, ~labels].mean(1)
     named = groups if groups is not None else np.arange(len(labels)).astype(str)
-    # Sensitivity falls with the threshold and specificity rises: the last and the first that do.
+    # Sensitivity falls with the threshold and specificity rises, so that rule-out takes the last
+    # threshold that keeps the promise and rule-in the first.
     low = _lower_bounds(called[:, labels], named[labels])
     index, out_by = _promised(sensitivity, low, last=True)
     rule_out = float(candidates[index])
@@ -110,7 +112,7 @@ def choose_operating_points(
 
 
 def _promised(share: Floats, low: Floats, *, last: bool) -> tuple[int, str]:
-    """Return the threshold's index that keeps the promise, and by which figure it does."""
+    """Return the index of the threshold that keeps the promise, and the figure that decided."""
     for figures, chosen_by in ((low, "lower interval bound"), (share, "point estimate")):
         kept = np.flatnonzero(figures >= _PROMISE)
         if len(kept):
@@ -119,10 +121,10 @@ def _promised(share: Floats, low: Floats, *, last: bool) -> tuple[int, str]:
 
 
 def _lower_bounds(hits: NDArray[np.bool_], groups: NDArray[np.str_]) -> Floats:
-    """One-sided 95 % lower bounds of the shares of hits.
+    """Return one-sided 95 % lower bounds of the shares of hits.
 
-    `hits` is `(thresholds, items)`; the result, `(thresholds,)`, is the lower of Wilson's bound
-    and of the 5th percentile of 500 bootstrap samples of the groups.
+    `hits` is `(thresholds, items)`. Each bound, `(thresholds,)`, is the lower of Wilson's bound and
+    of the 5th percentile of 500 bootstrap samples of the groups.
     """
     total = hits.shape[1]
     wilson = [wilson_interval(int(count), total, z=1.644854)[0] for count in hits.sum(1)]
@@ -140,7 +142,7 @@ def _lower_bounds(hits: NDArray[np.bool_], groups: NDArray[np.str_]) -> Floats:
 def expected_calibration_error(
     probabilities: Floats, labels: NDArray[np.bool_], bins: int = 15
 ) -> float:
-    """Mean gap between probability and share of positives over bins of equal mass."""
+    """Return the mean gap between probability and share of positives over bins of equal mass."""
     order = np.argsort(probabilities)
     gaps = 0.0
     for chunk in np.array_split(order, min(bins, len(order))):

@@ -1,4 +1,4 @@
-"""Weights in and out of the network: ImageNet archives, earlier bundles, and our own files."""
+"""Reads the weights that a network starts from, and writes its weights as an archive."""
 
 import zipfile
 from collections.abc import Collection
@@ -21,19 +21,19 @@ def initialise(network: keras.Model, backbone: Backbone, *, init: str) -> str:
     Parameters
     ----------
     init : str
-        "random"; "imagenet" (the complete ImageNet weights are downloaded); or a path: an
-        archive `.npz` with keys `<layer>/<variable>`, another file that the backbone's record
-        reads, or the folder of a model bundle.
+        "random"; "imagenet", which downloads the complete ImageNet weights; or a path. The path
+        is that of an `.npz` archive with keys `<layer>/<variable>`, of another file that the
+        backbone's record reads, or of a bundle's folder.
 
     Returns
     -------
     str
-        What was used, for the record in `model.json`.
+        The weights that were used, for the record in `model.json`.
 
     Raises
     ------
     MLError
-        If the weights cannot be had or do not fit.
+        If the weights cannot be downloaded or read, or do not fit.
     """
     if init == RANDOM:
         return RANDOM
@@ -89,7 +89,7 @@ def assign_weights(network: keras.Model, arrays: Arrays, *, may_lack: Collection
     Parameters
     ----------
     may_lack : collection of str
-        Layers that may go without: they keep their random start.
+        Layers that may find no weights: they keep their random start.
 
     Raises
     ------
@@ -111,7 +111,7 @@ def assign_weights(network: keras.Model, arrays: Arrays, *, may_lack: Collection
 
 
 def save_weights(network: keras.Model, path: Path) -> None:
-    """Write all weights as float16 `.npz`, batch-normalisation statistics as float32."""
+    """Write all weights as an `.npz` archive: float16, but float32 for batch normalisation."""
     arrays = {}
     for layer in network.layers:
         is_norm = isinstance(layer, keras.layers.BatchNormalization)
