@@ -105,6 +105,10 @@ def prediction_run(
             )
             prediction_store(prediction=prediction, assessment=assessment)
         except (MLError, ImageError) as error:
+            # The reader gets the sentence; the cause behind it stands in the log alone.
+            logger.warning(
+                "prediction not possible", extra={"prediction": prediction.pk}, exc_info=True
+            )
             prediction_fail(prediction=prediction, message=str(error))
         except Exception:
             logger.exception("prediction failed", extra={"prediction": prediction.pk})

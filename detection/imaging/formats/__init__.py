@@ -1,6 +1,6 @@
 """Decoders for each kind of image file; untrusted files reach them through `ingest` alone."""
 
-from detection.imaging.formats.archive import is_system_file, unpack
+from detection.imaging.formats.archive import Member, is_system_file, unpack
 from detection.imaging.formats.dicom_facts import (
     SeriesKeys,
     SliceFacts,
@@ -25,6 +25,7 @@ __all__ = [
     "PICTURE_KINDS",
     "Identifiers",
     "Kind",
+    "Member",
     "SeriesKeys",
     "SliceFacts",
     "check_size",

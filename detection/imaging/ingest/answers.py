@@ -1,10 +1,11 @@
 """Checks the answers of the decoding process, which a file may have taken over."""
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, get_args
 
 from detection.imaging.errors import Code, ImageError, Notice, notices_json, once
-from detection.imaging.formats import Identifiers, SeriesKeys, SliceFacts
+from detection.imaging.formats import Identifiers, Member, SeriesKeys, SliceFacts
 from detection.imaging.ingest.plan import SliceRef
 from detection.imaging.volume import Plane, load_volume
 
@@ -12,6 +13,15 @@ _HEADER_KEYS = frozenset(
     {"slices", "rows", "columns", "is_hu", "plane", "spacing_mm", "notices", "colour_spread"}
 )
 _MAX_TEXT = 255
+
+
+@dataclass(frozen=True)
+class Unreadable:
+    """A file of a series, by its number in the job, and why it could not be read."""
+
+    file: int
+    code: str
+    sentence: str
 
 
 def checked(target: Path, header: Any) -> dict[str, Any]:
@@ -36,9 +46,54 @@ def notices_believed(told: Any) -> tuple[Notice, ...]:
     """Return the notices of an answer that have a known code, each cut to 255 letters."""
     if not isinstance(told, list):
         return ()
-    known = {code.value for code in Code}
+    known = [code.value for code in Code]
     texts = [one for one in told if isinstance(one, dict) and one.get("code") in known]
     return once(Notice(Code(one["code"]), str(one.get("text"))[:_MAX_TEXT]) for one in texts)
+
+
+def members_believed(told: Any) -> list[Member]:
+    """Return the members of an answer to the job "unpack".
+
+    Raises
+    ------
+    ImageError
+        If the answer has not the form it must have.
+    """
+    try:
+        return [
+            Member(
+                name=str(one["name"]),
+                path=str(one["path"]),
+                code=str(one["code"]),
+                sentence=str(one["sentence"]),
+                is_skipped=bool(one["is_skipped"]),
+            )
+            for one in told
+        ]
+    except (KeyError, TypeError) as error:
+        raise _not_believed() from error
+
+
+def unreadable_believed(told: Any, *, files: int) -> list[Unreadable]:
+    """Return the files that an answer to the job "stack" calls unreadable.
+
+    Parameters
+    ----------
+    files : int
+        How many files the job had.
+
+    Raises
+    ------
+    ImageError
+        If the answer has not the form it must have.
+    """
+    try:
+        found = [Unreadable(int(one["file"]), str(one["code"]), str(one["error"])) for one in told]
+    except (KeyError, TypeError, ValueError, OverflowError) as error:
+        raise _not_believed() from error
+    if not all(0 <= one.file < files for one in found):
+        raise _not_believed()
+    return found
 
 
 def believed(answer: dict[str, Any], *, row: int) -> tuple[Identifiers, list[SliceRef]]:
@@ -60,7 +115,7 @@ def believed(answer: dict[str, Any], *, row: int) -> tuple[Identifiers, list[Sli
         told = {k: str(v)[:_MAX_TEXT] for k, v in answer["identifiers"].items()}
         refs = [SliceRef(row, _facts(one), keys) for one in answer["slices"]]
         return Identifiers(**told), refs
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
+    except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
         raise _not_believed() from error
 
 

@@ -17,7 +17,14 @@ from detection.imaging.errors import (
     split_advice,
 )
 from detection.imaging.formats import PICTURE_KINDS, Identifiers, Kind, is_system_file
-from detection.imaging.ingest.answers import believed, checked, notices_believed
+from detection.imaging.ingest.answers import (
+    Unreadable,
+    believed,
+    checked,
+    members_believed,
+    notices_believed,
+    unreadable_believed,
+)
 from detection.imaging.ingest.jobs import Worker
 from detection.imaging.ingest.plan import LeftOut, SeriesPlan, SliceRef, plan_series
 from detection.imaging.ingest.result import (
@@ -174,16 +181,15 @@ class Ingestion:
         if row.depth:
             # The unpacked copy of an archive within an archive is not needed any more.
             row.path.unlink(missing_ok=True)
-        members = answer.get("members")
         at = len(self._rows)
-        for member in members if isinstance(members, list) else ():
-            name = f"{row.member}/{member['name']}" if row.member else str(member["name"])
-            path = Path(str(member["path"]))
+        for member in members_believed(answer.get("members")):
+            name = f"{row.member}/{member.name}" if row.member else member.name
+            path = Path(member.path)
             found = self._new_row(row.source_index, row.name, name, path, row.depth + 1)
             self._files_left -= 1
-            if not member["path"]:
-                status: Status = "skipped" if member["is_skipped"] else "refused"
-                found.answer(status, str(member["code"]), str(member["sentence"]))
+            if not member.path:
+                status: Status = "skipped" if member.is_skipped else "refused"
+                found.answer(status, member.code, member.sentence)
             elif path.parent == folder and path.is_file() and not path.is_symlink():
                 self._bytes_left -= path.stat().st_size
                 self._wait(found)
@@ -227,9 +233,9 @@ class Ingestion:
                     self._stack_job(plan, files, target),
                     timeout_seconds=self.limits.seconds_per_file,
                 )
-                bad = answer.get("bad") or []
+                bad = unreadable_believed(answer.get("bad") or [], files=len(files))
             except JobDied as error:
-                bad = [{"file": error.at, "code": error.code, "error": str(error)}]
+                bad = [Unreadable(max(0, min(error.at, len(files) - 1)), error.code, str(error))]
             except ImageError as error:
                 self._refuse(plan, error)
                 return
@@ -241,9 +247,9 @@ class Ingestion:
                 return
             gone = set()
             for fault in bad:
-                row = files[min(max(0, int(fault["file"])), len(files) - 1)][0]
+                row = files[fault.file][0]
                 gone.add(row)
-                self._rows[row].answer("refused", str(fault["code"]), str(fault["error"]))
+                self._rows[row].answer("refused", fault.code, fault.sentence)
             left_out += len(gone)
             refs = [ref for ref in plan.slices if ref.row not in gone]
             if not refs:

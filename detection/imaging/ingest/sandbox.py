@@ -101,7 +101,7 @@ class Sandbox:
                 code=Code.TIMED_OUT,
                 at=at,
             ) from error
-        except (_ChildDied, ValueError, TypeError) as error:
+        except (_ChildDied, ValueError, TypeError, OverflowError) as error:
             took_too_long = child.end() == -signal.SIGXCPU
             raise JobDied(
                 f"The file took too long to be read. {_AGAIN}"

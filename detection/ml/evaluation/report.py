@@ -47,6 +47,7 @@ from detection.ml.evaluation.readings import Reader, Reading
 from detection.ml.evaluation.robustness import CORRUPTIONS, MILD, at_256_px
 from detection.ml.evaluation.statistics import RESAMPLES, SEED, proportion
 from detection.ml.serving import CANNOT_ASSESS, Predictor, classify_paths
+from detection.ml.training import WEIGHTS_NAME, export_float32
 
 FORMAT = 1
 METRICS_NAME = "metrics.json"
@@ -328,8 +329,6 @@ def _precision(
     bundle = reader.predictor.bundle
     if bundle.manifest["serving"].get("precision") != "int8" or not options.float32_images:
         return {}
-    from detection.ml.training import WEIGHTS_NAME, export_float32
-
     report("float32")
     store.mkdir(parents=True, exist_ok=True)
     file = store / f"float32-{bundle.digest[:16]}.onnx"

@@ -7,48 +7,23 @@ import numpy as np
 from numpy.typing import NDArray
 
 MIN_SIDE_PX = 128
-
-
 # Least side of a slice in HU, whose size in mm is known; it is cut to the trunk.
 MIN_KNOWN_CT_SIDE_PX = 64
-
-
 # Mean spread between the channels of a colour picture, of 255; JPEG noise of a grey one is below.
 MAX_COLOUR_SPREAD = 4.0
-
-
 _MAX_ASPECT = 2.5
-
-
 _MIN_STANDARD_DEVIATION = 8.0
-
-
 _MIN_BODY_SHARE = 0.05
-
-
 # Correlation of neighbouring pixels: slices are above 0.88, noise of any kind is near 0.
 _MIN_CORRELATION = 0.6
-
-
 # Share of almost white pixels. Bone and contrast medium fill a fifth at most, paper nine tenths.
 _WHITE = 240
-
-
 _MAX_WHITE_SHARE = 0.4
-
-
 # Air fills an eighth of a slice at least, and is white in an inverted one.
 _MIN_INVERTED_WHITE_SHARE = 0.1
-
-
 _TISSUE_HU = -300
-
-
 _LUNG_HU = (-980, -500)
-
-
 _MAX_LUNG_SHARE = 0.1
-
 
 _SENTENCES = {
     "sagittal": "Sagittal slices cannot be assessed: please send axial or coronal ones.",
