@@ -145,15 +145,24 @@ def notices_told(told: Iterable[Mapping[str, str]]) -> tuple[Notice, ...]:
     return tuple(Notice(one["code"], one["text"]) for one in told)
 
 
-def thick_slices(slice_mm: float) -> tuple[Notice, ...]:
-    """Return the notice that slices this far apart, in mm, may hide a small stone; () if thin."""
+def thick_slices(slice_mm: float, *, count: int) -> tuple[Notice, ...]:
+    """Return a notice for slices so thick that they may hide a small stone, or nothing.
+
+    Parameters
+    ----------
+    slice_mm : float
+        Distance between slices, or the thickness of a single one, in mm.
+    count : int
+        Number of slices.
+    """
     if slice_mm <= _THICK_MM:
         return ()
-    return (
-        Notice(
-            Code.THICK_SLICES,
-            f"The slices are {slice_mm:.1f} mm apart: a small stone may lie between them, be "
-            "averaged away, or show on one slice alone, which the series rule does not count. "
-            "Please upload a series of thinner slices if there is one.",
-        ),
+    told = (
+        f"The slice is {slice_mm:.1f} mm thick: a small stone may be averaged away. "
+        "Please upload a thinner slice if there is one."
+        if count == 1
+        else f"The slices are {slice_mm:.1f} mm apart: a small stone may lie between them, be "
+        "averaged away, or show on one slice alone, which the series rule does not count. "
+        "Please upload a series of thinner slices if there is one."
     )
+    return (Notice(Code.THICK_SLICES, told),)

@@ -28,9 +28,17 @@ def test_what_is_written_is_told_again():
     assert notices_told(notices_json([LOSSY])) == (LOSSY,)
 
 
+def test_a_single_thick_slice_lies_apart_from_nothing():
+    (notice,) = thick_slices(6.5, count=1)
+
+    assert notice.code == Code.THICK_SLICES
+    assert "is 6.5 mm thick" in notice.text
+    assert "apart" not in notice.text
+
+
 @pytest.mark.parametrize(("slice_mm", "is_thick"), [(0.0, False), (3.0, False), (3.1, True)])
 def test_thick_slices_are_a_notice(slice_mm, is_thick):
-    notices = thick_slices(slice_mm)
+    notices = thick_slices(slice_mm, count=2)
 
     assert [notice.code for notice in notices] == [Code.THICK_SLICES] * is_thick
     for notice in notices:

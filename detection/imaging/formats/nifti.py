@@ -243,7 +243,7 @@ def _find_orientation(
         origin_mm=_RAS_TO_LPS @ affine[:3, 3], steps_mm=steps, shape=shape, slice_axis=slice_axis
     )
     if is_oriented:
-        notices += thick_slices(arrangement.spacing_mm[0])
+        notices += thick_slices(arrangement.spacing_mm[0], count=shape[arrangement.order[0]])
     return arrangement, is_oriented, tuple(notices)
 
 

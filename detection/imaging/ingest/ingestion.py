@@ -283,7 +283,8 @@ class Ingestion:
         if left_out:
             notice = Notice(
                 Code.SLICES_LEFT_OUT,
-                f"{left_out} files of this series could not be read and were left out. "
+                f"{left_out} file{'s' if left_out > 1 else ''} of this series could not be read "
+                f"and {'were' if left_out > 1 else 'was'} left out. "
                 "Please look at the import report and export these slices again.",
             )
             notices += (notice,)

@@ -249,9 +249,13 @@ def _one_per_place(
             else "Another slice of the series lies at the same place."
         )
         left_out.append(LeftOut(ref, Notice(Code.DUPLICATE_SLICE, sentence), is_refused=False))
+    several = (
+        f"{len(repeated)} slices lie where another slice of the series lies and were left out."
+    )
+    one = "One slice lies where another slice of the series lies and was left out."
     notice = Notice(
         Code.DUPLICATE_SLICE,
-        f"{len(repeated)} slices lie where another slice of the series lies and were left out. "
+        f"{one if len(repeated) == 1 else several} "
         "Please check that the export holds one series only.",
     )
     part = [ref for index, ref in enumerate(sorted_) if index not in repeated]
@@ -328,7 +332,7 @@ def _plan(part: list[SliceRef], notices: tuple[Notice, ...]) -> SeriesPlan:
         spacing_mm=(slice_mm, row_mm, column_mm),
         plane=arrangement.plane,
         is_evenly_spaced=is_even,
-        notices=(*notices, *found, *thick_slices(slice_mm)),
+        notices=(*notices, *found, *thick_slices(slice_mm, count=len(part))),
     )
 
 
@@ -353,7 +357,8 @@ def _step(part: list[SliceRef]) -> tuple[NDArray[np.float64], bool, tuple[Notice
         notices.append(
             Notice(
                 Code.MISSING_SLICES,
-                f"About {missing} slices are missing within the series: each slice is read, but "
+                f"About {missing} slice{'s are' if missing > 1 else ' is'} missing within the "
+                "series: each slice is read, but "
                 "nothing is measured across slices. "
                 "Please check that the export is complete and upload it again.",
             )
