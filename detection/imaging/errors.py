@@ -131,7 +131,8 @@ def once(notices: Iterable[Notice]) -> tuple[Notice, ...]:
     """Keep the first notice of each code, so that a fact is told once."""
     first: dict[str, Notice] = {}
     for notice in notices:
-        first.setdefault(notice.code, notice)
+        # Sentences of before that have no code of their own are facts of their own.
+        first.setdefault(notice.text if notice.code == Code.EARLIER else notice.code, notice)
     return tuple(first.values())
 
 

@@ -211,8 +211,14 @@ def save_volume(volume: Volume, path: Path) -> None:
         writer.finish(volume.header())
 
 
-def load_volume(path: Path) -> Volume:
+def load_volume(path: Path, *, is_new: bool = False) -> Volume:
     """Read a file of `save_volume` or `write_volume`, or one that the first version wrote.
+
+    Parameters
+    ----------
+    is_new : bool
+        The file was written just now: it is not unpacked as one of the first version, which may
+        hold a thousand times its size.
 
     Returns
     -------
@@ -228,6 +234,8 @@ def load_volume(path: Path) -> Volume:
     try:
         with path.open("rb") as file:
             is_older = file.read(len(_MARK)) != _MARK
+            if is_older and is_new:
+                raise ImageError(_DAMAGED)
             header, pixels = (None, None) if is_older else _read(path, file)
         if header is None or pixels is None:
             header, pixels = _read_older(path)

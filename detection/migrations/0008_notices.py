@@ -41,9 +41,10 @@ def to_notices(apps, schema_editor):
         return once([notice(sentence) for sentence in series.caveats] + warned)
 
     def prediction_notices(prediction):
-        # What the image says stands with its series.
-        own = [one for one in prediction.notices if one not in prediction.series.caveats]
-        return once(notice(sentence) for sentence in own)
+        # What the import says stands with its series.
+        series = prediction.series
+        told = {*series.caveats, *(one["sentence"] for one in series.notices)}
+        return once(notice(sentence) for sentence in prediction.notices if sentence not in told)
 
     rewrite(Prediction.objects.select_related("series"), prediction_notices)
     rewrite(Series.objects.all(), series_notices)

@@ -19,6 +19,12 @@ def test_a_fact_is_told_once():
     assert once([LOSSY, other, Notice(Code.LOSSY, "Again.")]) == (LOSSY, other)
 
 
+def test_sentences_of_before_are_facts_of_their_own():
+    first, second = Notice(Code.EARLIER, "One."), Notice(Code.EARLIER, "Two.")
+
+    assert once([first, second, first]) == (first, second)
+
+
 def test_a_notice_has_a_reason_and_an_advice():
     assert LOSSY.reason == "Fine detail may be changed."
     assert Notice("x", "Nothing to do.").reason == "Nothing to do."

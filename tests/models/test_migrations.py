@@ -109,6 +109,11 @@ def test_caveats_and_warnings_become_notices(migrate):
     assert len(before.get_model("detection", "Series").objects.get().warnings) == 3
     assert before.get_model("detection", "Prediction").objects.get().caveats[0] == lossy
 
+    migrate(("detection", "0008_notices"))
+
+    assert len(Series.objects.get().notices) == 3
+    assert Prediction.objects.get().notices == [{"code": "series_rule", "text": rule}]
+
 
 def test_database_of_an_earlier_release_gets_the_roles_of_this_one(migrate):
     # With the command, since the roles come after its migrations.

@@ -34,7 +34,7 @@ def checked(target: Path, header: Any) -> dict[str, Any]:
     """
     if isinstance(header, dict) and header.keys() >= _HEADER_KEYS:
         try:
-            stored = load_volume(target).header()
+            stored = load_volume(target, is_new=True).header()
         except ImageError as error:
             raise _not_believed() from error
         if {key: header.get(key) for key in stored} == stored:

@@ -21,7 +21,7 @@ _START_SECONDS = 60.0
 _MAX_ANSWER_BYTES = 2**23
 _MAX_SENTENCE = 255
 _PROJECT_ROOT = Path(__file__).resolve().parents[3]
-_AGAIN = "It may be damaged: please export it again."
+_AGAIN = "It may be damaged. Please export it again."
 
 
 class _ChildDied(Exception):

@@ -139,15 +139,27 @@ def split_units(samples: Sequence[Sample]) -> dict[str, str]:
 
     A group is its own unit, but neighbouring groups of sources where they may be one patient
     (its axial and its coronal series) are joined in runs of four.
+
+    Raises
+    ------
+    DatasetError
+        If two sources share a group and differ in what their neighbours are: then no unit is right
+        for both.
     """
-    units = {}
+    units: dict[str, str] = {}
     for sample in samples:
         number = re.search(r"(\d+)$", sample.group)
         if sample.facts.neighbours_are_one_patient and number:
             prefix = sample.group[: number.start()]
-            units[sample.group] = f"{prefix}{int(number.group()) // 4 * 4:03d}+"
+            unit = f"{prefix}{int(number.group()) // 4 * 4:03d}+"
         else:
-            units[sample.group] = sample.group
+            unit = sample.group
+        if units.setdefault(sample.group, unit) != unit:
+            raise DatasetError(
+                f"The group {sample.group} stands in two sources, and neighbouring groups are one "
+                "patient in one of them only. Please give the groups of each source names of "
+                "their own in manifest.csv."
+            )
     return units
 
 

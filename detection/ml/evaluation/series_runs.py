@@ -60,7 +60,9 @@ def read_runs(samples: Iterable[Sample], predictor: Predictor) -> list[Run]:
         pooled = [pool(one) for batch in predictor.network.read(pictures) for one in batch.cells]
         calibration = predictor.bundle.calibration
         logits = tuple(calibration["slope"] * z + calibration["intercept"] for z in pooled)
-        runs.append(Run(group=group, is_stone=held[0].is_stone, logits=logits))
+        runs.append(
+            Run(group=group, is_stone=any(sample.is_stone for sample in held), logits=logits)
+        )
     return runs
 
 

@@ -1,5 +1,6 @@
 """A decoding process that a file has taken over may answer anything; the import goes on."""
 
+import json
 import math
 
 import numpy as np
@@ -10,11 +11,13 @@ from detection.imaging.errors import Code, ImageError
 from detection.imaging.ingest import ingest
 from detection.imaging.ingest.answers import (
     Unreadable,
+    checked,
     members_believed,
     notices_believed,
     unreadable_believed,
 )
 from detection.imaging.ingest.jobs import InProcess
+from detection.imaging.volume import Volume, load_volume
 from tests.imaging.synthetic import write_ct, write_series
 
 PIXELS_HU = np.zeros((3, 6, 8), np.int16)
@@ -89,6 +92,19 @@ def test_the_others_are_imported_beside_a_series_that_is_not_believed(tmp_path, 
     assert "png" in kinds
     assert codes <= {Code.DECODER_DIED}
     assert bool(codes) == ("bad" in answer)
+
+
+def test_a_volume_of_the_first_version_is_not_believed(tmp_path):
+    """It is compressed, so that a small file can fill the memory of the worker."""
+    volume = Volume(pixels=np.zeros((1, 60, 80), np.uint8), is_hu=False)
+    header = {"format": 1, **volume.header()}
+    with (tmp_path / "volume").open("wb") as file:
+        np.savez_compressed(file, pixels=volume.pixels, header=np.array(json.dumps(header)))
+
+    assert load_volume(tmp_path / "volume").header() == volume.header()
+    with pytest.raises(ImageError) as caught:
+        checked(tmp_path / "volume", volume.header())
+    assert caught.value.code == Code.DECODER_DIED
 
 
 @pytest.mark.parametrize(

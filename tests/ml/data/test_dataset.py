@@ -79,6 +79,16 @@ def test_neighbouring_islam_groups_are_one_unit():
     assert units["islam-G024"] == units["islam-G025"] != units["islam-G028"]
 
 
+@pytest.mark.parametrize("turned", [1, -1])
+def test_a_group_of_two_sources_that_differ_about_neighbours_is_refused(turned):
+    shared = [sample("P001"), sample("P001", source="clinic")]
+
+    with pytest.raises(DatasetError, match="P001 stands in two sources"):
+        split_units(shared[::turned])
+    # Sources that agree may share a patient, who then stays on one side.
+    assert split_units([sample("P001", source=name) for name in ("clinic", "other")])
+
+
 def test_split_keeps_units_together_and_does_not_hang_on_the_order():
     samples = [sample(f"islam-G{i:03d}", number=n) for i in range(80) for n in range(3)]
 

@@ -109,6 +109,22 @@ def test_only_groups_of_neighbouring_slices_are_runs(tmp_path):
     assert list(only.logits) == sorted(only.logits)
 
 
+@pytest.mark.parametrize("stones", [(), (0,), (2,), (0, 1, 2, 3)], ids=repr)
+def test_a_run_with_a_stone_on_any_slice_is_a_run_with_a_stone(tmp_path, stones):
+    samples = []
+    for number in range(4):
+        path = tmp_path / f"{number}.png"
+        cv2.imwrite(str(path), np.full((40, 40), 50, np.uint8))
+        samples.append(
+            Sample(path=path, image=path.name, source="islam2022", is_stone=number in stones,
+                   finding="x", group="G1", facts=facts_of("islam2022"))
+        )  # fmt: skip
+
+    (run,) = read_runs(samples, BrightnessPredictor())
+
+    assert run.is_stone == bool(stones)
+
+
 def contents(folder: Path) -> dict[str, bytes]:
     return {path.name: path.read_bytes() for path in folder.iterdir()}
 
