@@ -1,10 +1,22 @@
 """The errors and notices of image files, each with a code."""
 
 import errno
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 
+# Of a path that cannot be opened as it is named.
+_OF_A_PATH = frozenset(
+    {
+        errno.EACCES,
+        errno.EISDIR,
+        errno.ELOOP,
+        errno.ENAMETOOLONG,
+        errno.ENOENT,
+        errno.ENOTDIR,
+        errno.EPERM,
+    }
+)
 # Slices farther apart than this average a small stone away.
 _THICK_MM = 3.0
 
@@ -104,6 +116,22 @@ def is_of_the_machine(error: Exception) -> bool:
     """Say whether an error comes from the disk or from permissions, not from a file's content."""
     # A damaged file makes its readers seek to impossible places: those errors are the file's.
     return isinstance(error, OSError) and error.errno not in (None, errno.EINVAL, errno.EOVERFLOW)
+
+
+def is_of_the_installation(error: OSError, *, sources: Collection[str]) -> bool:
+    """Say whether an error of reading files is the installation's fault, so that it passes.
+
+    A full or read-only disk and an error of the disk itself are. A result that is larger than a
+    process may write is the file's fault, as is a source that cannot be opened.
+
+    Parameters
+    ----------
+    sources : collection of str
+        The paths of the files that were to be read.
+    """
+    if not is_of_the_machine(error) or error.errno == errno.EFBIG:
+        return False
+    return not (error.errno in _OF_A_PATH and error.filename in sources)
 
 
 @dataclass(frozen=True)

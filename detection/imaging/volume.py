@@ -16,7 +16,14 @@ from typing import Any, BinaryIO, Literal, get_args
 import numpy as np
 from numpy.typing import NDArray
 
-from detection.imaging.errors import Code, ImageError, Notice, notices_json, notices_told
+from detection.imaging.errors import (
+    Code,
+    ImageError,
+    Notice,
+    is_of_the_machine,
+    notices_json,
+    notices_told,
+)
 
 Plane = Literal["axial", "coronal", "sagittal", "unknown"]
 # Four rows of a matrix that maps (column, row, slice, 1) to LPS millimetres.
@@ -230,6 +237,8 @@ def load_volume(path: Path, *, is_new: bool = False) -> Volume:
     ------
     ImageError
         If the file is missing, damaged or of another format.
+    OSError
+        If the disk or a limit of the system keeps it from being read.
     """
     try:
         with path.open("rb") as file:
@@ -254,6 +263,8 @@ def load_volume(path: Path, *, is_new: bool = False) -> Volume:
     except FileNotFoundError as error:
         raise ImageError("The stored image is missing. Please upload the file again.") from error
     except _UNREADABLE as error:
+        if is_of_the_machine(error):
+            raise
         raise ImageError(_DAMAGED) from error
 
 

@@ -51,7 +51,11 @@ def volume_opened(*, series: Series) -> Volume:
         If the file is missing or damaged.
     """
     path = series_volume_path(series=series)
-    return _volume(path, _changed_at(path))
+    try:
+        return _volume(path, _changed_at(path))
+    except OSError as error:
+        sentence = "The stored image cannot be read now. Please tell an administrator."
+        raise ImageError(sentence) from error
 
 
 def stone_map_opened(*, prediction: Prediction) -> NDArray[np.floating]:

@@ -1,7 +1,8 @@
 """The decoding process: it limits itself, then does one job for each line it reads.
 
 `sandbox` starts it and exchanges JSON objects with it, one a line: first the limits, then the jobs
-of `jobs`. The answer to a job is any number of {"at": step}, then its result or {"error", "code"}.
+of `jobs`. The answer to a job is any number of {"at": step}, then its result or {"error", "code"},
+or {"fault": errno} if not the file but the installation failed.
 """
 
 import ctypes
@@ -29,8 +30,8 @@ def main() -> int:
     _limit_process(limits)
     # `python -m` has imported the package and its decoders before `main`; SimpleITK is imported by
     # the job that needs it. RLIMIT_AS counts what they reserve both before and after it is set.
-    from detection.imaging.errors import Code, ImageError
-    from detection.imaging.ingest.jobs import do_job
+    from detection.imaging.errors import ImageError
+    from detection.imaging.ingest.jobs import do_job, refusal_of
 
     _answer(answers, {"ready": True})
     for line in sys.stdin:
@@ -43,13 +44,12 @@ def main() -> int:
             _answer(answers, do_job(job, limits=limits, tell=tell))
         except ImageError as error:
             _answer(answers, {"error": str(error), "code": error.code})
-        except MemoryError:
-            sentence = "The image needs more memory to be read than is allowed."
-            _answer(answers, {"error": sentence, "code": Code.OUT_OF_MEMORY})
-        except OSError as error:
-            reason = os.strerror(error.errno) if error.errno else "unknown error"
-            sentence = f"The file could not be read or stored: {reason}."
-            _answer(answers, {"error": sentence, "code": Code.UNREADABLE})
+        except (MemoryError, OSError) as error:
+            refusal = refusal_of(error, job)
+            if refusal is not None:
+                _answer(answers, {"error": str(refusal), "code": refusal.code})
+            elif isinstance(error, OSError):
+                _answer(answers, {"fault": error.errno})
     return 0
 
 

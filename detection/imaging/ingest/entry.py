@@ -39,9 +39,8 @@ def ingest(
     Raises
     ------
     OSError
-        If the target folder cannot be written.
-    ChildProcessError
-        If the child process does not start: a fault of the installation.
+        If not a file but the installation is at fault: no space, a read-only disk, an error of the
+        disk, a child process that does not start (ChildProcessError). No file is refused for it.
     """
     if worker is None:
         with Sandbox(limits=limits) as sandbox:

@@ -12,6 +12,7 @@ from detection.imaging.errors import (
     Code,
     ImageError,
     Notice,
+    is_of_the_installation,
     notices_json,
     notices_told,
     once,
@@ -53,7 +54,7 @@ class Worker(Protocol):
 
 
 class InProcess:
-    """Does jobs on trusted files in this process; MemoryError and OSError become ImageError."""
+    """Does jobs on trusted files in this process; errors are what they are in a `Sandbox`."""
 
     def __init__(self, *, limits: Limits = LIMITS) -> None:
         self._limits = limits
@@ -67,15 +68,11 @@ class InProcess:
     ) -> dict[str, Any]:
         try:
             return do_job(job, limits=self._limits, tell=progress or (lambda _: None))
-        except MemoryError as error:
-            raise ImageError(
-                "The image needs more memory to be read than is allowed.", code=Code.OUT_OF_MEMORY
-            ) from error
-        except OSError as error:
-            reason = os.strerror(error.errno) if error.errno else "unknown error"
-            raise ImageError(
-                f"The file could not be read or stored: {reason}.", code=Code.UNREADABLE
-            ) from error
+        except (MemoryError, OSError) as error:
+            refusal = refusal_of(error, job)
+            if refusal is None:
+                raise
+            raise refusal from error
 
 
 def do_job(job: dict[str, Any], *, limits: Limits, tell: Tell) -> dict[str, Any]:
@@ -89,6 +86,18 @@ def do_job(job: dict[str, Any], *, limits: Limits, tell: Tell) -> dict[str, Any]
         If it cannot be read or stored, or needs too much.
     """
     return _JOBS[job["do"]](job, limits, tell)
+
+
+def refusal_of(error: MemoryError | OSError, job: dict[str, Any]) -> ImageError | None:
+    """Return the refusal of the file over which a job failed; None if the installation failed."""
+    if isinstance(error, MemoryError):
+        sentence = "The image needs more memory to be read than is allowed."
+        return ImageError(sentence, code=Code.OUT_OF_MEMORY)
+    sources = [job["source"]] if "source" in job else [path for path, _ in job["files"]]
+    if is_of_the_installation(error, sources=sources):
+        return None
+    reason = os.strerror(error.errno) if error.errno else "unknown error"
+    return ImageError(f"The file could not be read or stored: {reason}.", code=Code.UNREADABLE)
 
 
 def _scan(job: dict[str, Any], limits: Limits, tell: Tell) -> dict[str, Any]:

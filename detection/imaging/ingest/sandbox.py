@@ -1,5 +1,6 @@
 """Does jobs on untrusted files in a child process with limits of its own."""
 
+import errno
 import json
 import os
 import select
@@ -83,8 +84,11 @@ class Sandbox:
             If the file cannot be used.
         JobDied
             If the child died or hung over it.
+        OSError
+            If not the file but the installation failed: no space, a read-only disk, an error of
+            the disk.
         ChildProcessError
-            If the child does not start: a fault of the installation.
+            If the child does not start: a fault of the installation too.
         """
         child = self._ready_child()
         at = 0
@@ -110,6 +114,10 @@ class Sandbox:
                 code=Code.TIMED_OUT if took_too_long else Code.DECODER_DIED,
                 at=at,
             ) from error
+        # A file that has taken the child over can make its own upload wait by this, and no more.
+        fault = answer.get("fault")
+        if type(fault) is int and fault in errno.errorcode:
+            raise OSError(fault, os.strerror(fault))
         # A file may have taken the child over: only a known code and a short sentence pass.
         sentence = answer.get("error")
         if isinstance(sentence, str) and sentence:

@@ -70,9 +70,15 @@ def save_stone_map(stone_map: NDArray[np.floating[Any]], path: Path) -> None:
     The format of `numpy.save` is not compressed, so that one slice can be read without the others.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.NamedTemporaryFile(dir=path.parent, suffix=".tmp", delete=False) as file:
-        np.save(file, stone_map.astype(np.float16, copy=False))
-    os.replace(file.name, path)
+    handle, temporary = tempfile.mkstemp(dir=path.parent, suffix=".tmp")
+    try:
+        with os.fdopen(handle, "wb") as file:
+            np.save(file, stone_map.astype(np.float16, copy=False))
+        os.replace(temporary, path)
+    except BaseException:
+        # On a full disk the half of a map would take what is left.
+        Path(temporary).unlink(missing_ok=True)
+        raise
 
 
 def load_stone_map(path: Path) -> NDArray[np.float16]:
