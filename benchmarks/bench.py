@@ -33,19 +33,24 @@ ROOT = Path(__file__).resolve().parent.parent
 RESULTS = ROOT / "benchmarks/RESULTS.md"
 # Uploads a file so many times and prints the seconds until each had its reading.
 UPLOADS = """
-import sys, time
-from pathlib import Path
+import io, sys, time
 import django
 django.setup()
+from PIL import Image
 from django.core.files.uploadedfile import SimpleUploadedFile
 from accounts.models import User
 from detection.models import Study
 from detection.services.uploads import upload_create
-content, user = Path(sys.argv[1]).read_bytes(), User.objects.get(username="radiologist")
-for _ in range(int(sys.argv[2])):
+picture, user = Image.open(sys.argv[1]), User.objects.get(username="radiologist")
+for number in range(int(sys.argv[2])):
+    # Another picture each time: one that is here already is not read again.
+    picture.putpixel((0, 0), number)
+    content = io.BytesIO()
+    picture.save(content, "PNG")
+    file = SimpleUploadedFile("slice.png", content.getvalue())
     start = time.perf_counter()
-    upload = upload_create(uploaded_by=user, files=[SimpleUploadedFile("slice.png", content)])
-    while not all(study.is_final for study in Study.objects.filter(upload=upload)):
+    upload = upload_create(uploaded_by=user, files=[file])
+    while not upload.studies.exists() or not all(study.is_final for study in upload.studies.all()):
         time.sleep(0.02)
     # The input gate refuses a drawn slice, after the network has read it.
     assert upload.studies.get().status in (Study.Status.SUCCEEDED, Study.Status.REFUSED)

@@ -40,7 +40,6 @@ class StudyFilter(django_filters.FilterSet):
         (Study.Status.SUCCEEDED, "Read"),
         (Study.Status.REFUSED, "Cannot assess"),
         (Study.Status.FAILED, "Failed"),
-        (Study.Status.NOT_IMPORTED, "File refused"),
     ]
 
     q = django_filters.CharFilter(

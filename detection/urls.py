@@ -16,6 +16,7 @@ urlpatterns = [
         studies.study_series_choose,
         name="series-choose",
     ),
+    path("studies/<uuid:uuid>/read-again/", studies.study_again, name="study-again"),
     path("studies/<uuid:uuid>/identifiers/", studies.study_identifiers, name="study-identifiers"),
     path("studies/<uuid:uuid>/image.png", pixels.study_image, name="study-image"),
     path("studies/<uuid:uuid>/map.png", pixels.study_map, name="study-map"),
@@ -23,6 +24,7 @@ urlpatterns = [
     path("studies/<uuid:uuid>/volume.nii", pixels.study_volume, name="study-volume"),
     path("model/", model.model_page, name="model"),
     path("model/figures/<str:name>", model.model_figure, name="model-figure"),
+    path("uploads/", uploads.upload_list_page, name="upload-list"),
     path("uploads/<uuid:uuid>/", uploads.upload_detail, name="upload-detail"),
     path("uploads/<uuid:uuid>/status/", uploads.upload_status, name="upload-status"),
 ]

@@ -208,7 +208,9 @@ CONTENT_SECURITY_POLICY = {
 }
 
 # Files: sent ones lie on the disk from the first byte, readable by this account alone.
-FILE_UPLOAD_HANDLERS = ["django.core.files.uploadhandler.TemporaryFileUploadHandler"]
+FILE_UPLOAD_HANDLERS = ["detection.views.receiving.ReceivingHandler"]
+# No upload may use the last of the disk: database and logs go on.
+MIN_FREE_BYTES = env.int("KIDNEYWEB_MIN_FREE_MB", default=512) * 2**20
 # One more than detection.services.uploads takes, which then says that it is too many.
 DATA_UPLOAD_MAX_NUMBER_FILES = 5001
 # The size of a whole request: an upload (detection.services.uploads) and what surrounds its files.

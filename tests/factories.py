@@ -154,9 +154,6 @@ def study_make(
     }
     Study.objects.filter(pk=study.pk).update(**outcome)
     study.refresh_from_db()
-    if status in (Status.RECEIVED, Status.IMPORTING, Status.NOT_IMPORTED):
-        series.delete()
-        return study
     now = timezone.now()
     prediction = Prediction.objects.create(
         series=series,

@@ -54,6 +54,9 @@ RULES = {
     "studies/<uuid:uuid>/series/<uuid:series>/choose/": Rule(
         allowed=("radiologist", "lead"), is_own_only=True, method="post"
     ),
+    "studies/<uuid:uuid>/read-again/": Rule(
+        allowed=("radiologist", "lead"), is_own_only=True, method="post"
+    ),
     "studies/<uuid:uuid>/identifiers/": Rule(
         allowed=("radiologist", "lead"), is_own_only=True, method="post"
     ),
@@ -64,6 +67,7 @@ RULES = {
     "model/": Rule(allowed=READERS),
     # The example address names no figure of the card.
     "model/figures/<str:name>": Rule(allowed=READERS, answers=(200, 404)),
+    "uploads/": Rule(allowed=READERS),
     "uploads/<uuid:uuid>/": STUDY,
     "uploads/<uuid:uuid>/status/": STUDY,
     "admin/": ADMIN,

@@ -2,8 +2,9 @@
 
 import pytest
 from django.db import OperationalError, connection
+from django.utils import timezone
 
-from detection.models import ModelActivation, ModelVersion
+from detection.models import ModelActivation, ModelVersion, Upload
 
 
 @pytest.mark.django_db
@@ -18,6 +19,34 @@ def test_healthy_when_a_model_is_in_service(client):
     assert response.status_code == 200
     assert response.json() == {"status": "ok"}
     assert "no-store" in response["Cache-Control"]
+
+
+@pytest.fixture
+def in_service(db):
+    version = ModelVersion.objects.create(
+        name="synthetic", origin="site", digest="0" * 64, operating_point={}
+    )
+    ModelActivation.objects.create(model_version=version)
+
+
+def test_degraded_when_something_waits_for_the_installation(client, in_service, radiologist):
+    Upload.objects.create(uploaded_by=radiologist, retry_at=timezone.now())
+
+    response = client.get("/healthz")
+
+    # A load balancer goes on sending visitors.
+    assert response.status_code == 200
+    assert response.json()["status"] == "degraded"
+    assert "wait for the installation" in response.json()["reason"]
+
+
+def test_degraded_when_the_reserve_is_used_up(client, in_service, settings):
+    settings.MIN_FREE_BYTES = 2**60
+
+    response = client.get("/healthz")
+
+    assert response.status_code == 200
+    assert response.json() == {"status": "degraded", "reason": "The server has too little space."}
 
 
 @pytest.mark.django_db

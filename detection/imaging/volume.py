@@ -1,6 +1,7 @@
 """The one form in which every image is kept: a stack of slices with its header, and its file."""
 
 import errno
+import hashlib
 import json
 import os
 import struct
@@ -121,6 +122,17 @@ class Volume:
             "affine_lps": [list(row) for row in self.affine_lps] if self.affine_lps else None,
             "is_evenly_spaced": self.is_evenly_spaced,
         }
+
+    def fingerprint(self) -> str:
+        """Return the SHA-256 of the pixels and of where they lie.
+
+        What a later version notices about an image does not change it.
+        """
+        place = (self.pixels.shape, self.is_hu, self.spacing_mm, self.plane, self.affine_lps)
+        digest = hashlib.sha256(repr(place).encode())
+        for pixels in self.pixels:
+            digest.update(np.ascontiguousarray(pixels).data)
+        return digest.hexdigest()
 
 
 class VolumeWriter:

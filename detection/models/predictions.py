@@ -31,7 +31,7 @@ class Prediction(models.Model):
     status = models.CharField(max_length=16, choices=Status, default=Status.QUEUED)
     verdict = models.CharField(max_length=16, choices=Study.Verdict, blank=True)
     probability = models.FloatField(null=True, blank=True, editable=False)
-    # For the reader: why the series was not assessed, or why the reading failed.
+    # For the reader: why the series was not assessed, why the reading failed, or why it waits.
     message = models.CharField(max_length=255, blank=True)
     # [{"code": "series_rule", "text": "..."}]: those of the reading; the series has its own.
     notices = models.JSONField(default=list, blank=True)
@@ -48,6 +48,9 @@ class Prediction(models.Model):
     # The file of the stone map, relative to MEDIA_ROOT; empty if there is none.
     map_path = models.CharField(max_length=255, blank=True, editable=False)
     attempts = models.PositiveSmallIntegerField(default=0, editable=False)
+    # While the installation cannot read it: since how many attempts, and when the next is.
+    faults = models.PositiveSmallIntegerField(default=0, editable=False)
+    retry_at = models.DateTimeField(null=True, blank=True, editable=False)
     created_at = models.DateTimeField(auto_now_add=True)
     started_at = models.DateTimeField(null=True, blank=True, editable=False)
     finished_at = models.DateTimeField(null=True, blank=True, editable=False)

@@ -30,6 +30,10 @@ class Upload(models.Model):
     # A living worker finds the rows of a dead one by an old heartbeat.
     heartbeat_at = models.DateTimeField(null=True, blank=True, editable=False)
     attempts = models.PositiveSmallIntegerField(default=0, editable=False)
+    # While the installation cannot import it: why, since how many attempts, and when the next is.
+    message = models.CharField(max_length=255, blank=True, default="")
+    faults = models.PositiveSmallIntegerField(default=0, editable=False)
+    retry_at = models.DateTimeField(null=True, blank=True, editable=False)
 
     class Meta:
         indexes = [models.Index(fields=["status", "heartbeat_at"], name="upload_stale")]
@@ -53,9 +57,6 @@ class Study(models.Model):
     """
 
     class Status(models.TextChoices):
-        RECEIVED = "received", "Received"
-        IMPORTING = "importing", "Importing"
-        NOT_IMPORTED = "not_imported", "File refused"
         QUEUED = "queued", "Queued"
         RUNNING = "running", "Running"
         SUCCEEDED = "succeeded", "Read"
@@ -67,22 +68,25 @@ class Study(models.Model):
         NO_STONE = "no_stone", "No stone suspected"
         CANNOT_ASSESS = "cannot_assess", "Cannot assess"
 
-    FINAL_STATUSES = (Status.NOT_IMPORTED, Status.SUCCEEDED, Status.REFUSED, Status.FAILED)
+    FINAL_STATUSES = (Status.SUCCEEDED, Status.REFUSED, Status.FAILED)
 
     uuid = models.UUIDField(default=uuid.uuid4, unique=True, editable=False)
     upload = models.ForeignKey(Upload, on_delete=models.PROTECT, related_name="studies")
     uploaded_by = models.ForeignKey(
         settings.AUTH_USER_MODEL, on_delete=models.PROTECT, related_name="studies"
     )
-    status = models.CharField(max_length=16, choices=Status, default=Status.RECEIVED)
+    status = models.CharField(max_length=16, choices=Status, default=Status.QUEUED)
     verdict = models.CharField(max_length=16, choices=Verdict, blank=True)
     probability = models.FloatField(null=True, blank=True, editable=False)
-    # For the reader: why the files were refused, why the series was not assessed, or why the
-    # reading failed.
+    # For the reader: why the series was not assessed, why the reading failed, or why it waits.
     message = models.CharField(max_length=255, blank=True)
     # The name of its first file as it was sent, shown to users who may see identifiers.
     name = EncryptedTextField(blank=True, default="", editable=False)
     file_count = models.PositiveIntegerField(default=1, editable=False)
+    # Keyed index of the examination that its DICOM files name; two uploads may hold parts of one.
+    examination_index = models.CharField(
+        max_length=64, blank=True, default="", db_index=True, editable=False
+    )
     # Copied from the chosen series and its newest prediction.
     slices = models.PositiveIntegerField(default=0, editable=False)
     plane = models.CharField(max_length=16, blank=True, default="", editable=False)
@@ -147,6 +151,9 @@ class Series(models.Model):
     notices = models.JSONField(default=list, blank=True)
     # This one speaks for its study, by rule or because somebody picked it. One series a study does.
     is_chosen = models.BooleanField(default=True)
+    # SHA-256 of pixels, geometry and examination: the same series is not stored twice. "" for
+    # series of before.
+    content = models.CharField(max_length=64, blank=True, default="", db_index=True, editable=False)
     # The method by which everything that names a person was left out of the stored volume.
     deidentification = models.CharField(max_length=255, blank=True, default="")
 
@@ -171,8 +178,13 @@ class SourceFile(models.Model):
 
     uuid = models.UUIDField(default=uuid.uuid4, unique=True, editable=False)
     upload = models.ForeignKey(Upload, on_delete=models.CASCADE, related_name="source_files")
+    # The study that it is part of, or was left out of; none if nothing was imported with it.
     study = models.ForeignKey(
-        Study, on_delete=models.CASCADE, related_name="source_files", null=True, blank=True
+        Study, on_delete=models.SET_NULL, related_name="source_files", null=True, blank=True
+    )
+    # The earlier study that holds the same images.
+    duplicate_of = models.ForeignKey(
+        Study, on_delete=models.SET_NULL, related_name="+", null=True, blank=True
     )
     # The series that was made of it, if any.
     series = models.ForeignKey(

@@ -6,9 +6,10 @@ from pathlib import Path
 from typing import TypeVar
 
 from django.conf import settings
-from django.db.models import Case, Count, Prefetch, QuerySet, When
+from django.db.models import Case, Count, Prefetch, Q, QuerySet, When
 
 from accounts.models import User
+from detection.imaging.ingest import PICTURE_KINDS, Kind
 from detection.models import Prediction, Series, SourceFile, Study, StudyIdentifiers, Upload
 
 M = TypeVar("M", Upload, Study)
@@ -20,6 +21,26 @@ _REPORT_ORDER = (
     SourceFile.Status.RECEIVED,
     SourceFile.Status.ACCEPTED,
 )
+
+
+# The row of an archive that was unpacked: its members have rows of their own.
+_UNPACKED = {"kind": str(Kind.ZIP), "status": SourceFile.Status.ACCEPTED}
+
+
+@dataclass(frozen=True)
+class WaitingGroup:
+    """Files that are to be imported together: the name of the first, and how many they are."""
+
+    name: str
+    file_count: int
+
+
+@dataclass(frozen=True)
+class WaitingGroups:
+    """The groups of an upload that are still to be imported: how many, and the first."""
+
+    total: int
+    shown: Sequence[WaitingGroup]
 
 
 @dataclass(frozen=True)
@@ -38,7 +59,9 @@ class ImportReport:
 
     @property
     def rows_with_reason(self) -> list[SourceFile]:
-        return [row for row in self.rows if row.status != SourceFile.Status.ACCEPTED]
+        """The rows that were skipped or refused; waiting ones have nothing to tell yet."""
+        told = (SourceFile.Status.REFUSED, SourceFile.Status.SKIPPED)
+        return [row for row in self.rows if row.status in told]
 
     @property
     def total(self) -> int:
@@ -62,6 +85,43 @@ def upload_list(*, user: User) -> QuerySet[Upload]:
     return _visible(uploads, user=user)
 
 
+def upload_counts(*, uploads: QuerySet[Upload]) -> QuerySet[Upload]:
+    """Return the uploads with how many of their files have which outcome (`files_refused`, ...)."""
+    in_report = ~Q(**{f"source_files__{name}": value for name, value in _UNPACKED.items()})
+    return uploads.annotate(
+        **{
+            f"files_{status}": Count(
+                "source_files", filter=in_report & Q(source_files__status=status), distinct=True
+            )
+            for status in SourceFile.Status.values
+        }
+    )
+
+
+def uploads_in_work(*, user: User) -> list[Upload]:
+    """Return the uploads that `user` may see and that are not imported yet, newest first."""
+    uploads = _visible(Upload.objects.all(), user=user)
+    return list(uploads.exclude(status=Upload.Status.FINISHED))
+
+
+def files_waiting(*, upload: Upload) -> QuerySet[SourceFile]:
+    """Return the files without an outcome in order, pictures before files that take longer."""
+    files = upload.source_files.filter(status=SourceFile.Status.RECEIVED)
+    return files.order_by(Case(When(kind__in=PICTURE_KINDS, then=0), default=1), "pk")
+
+
+def groups_waiting(*, upload: Upload) -> WaitingGroups:
+    """Return what is still to be imported: the first groups by name, and how many there are."""
+    alone = files_waiting(upload=upload).exclude(kind=Kind.DICOM)
+    dicom = files_waiting(upload=upload).filter(kind=Kind.DICOM)
+    shown = [WaitingGroup(file.display_name, 1) for file in alone[:REPORT_ROWS]]
+    total = alone.count()
+    if count := dicom.count():
+        total += 1
+        shown.append(WaitingGroup(dicom[0].display_name, count))
+    return WaitingGroups(total=total, shown=shown)
+
+
 def series_list(*, study: Study) -> list[Series]:
     """Return the series of a study, each with `readings`: its predictions, oldest first."""
     readings = Prediction.objects.order_by("pk").select_related("model_version")
@@ -74,16 +134,16 @@ def series_list(*, study: Study) -> list[Series]:
 
 def import_report(*, of: Study | Upload) -> ImportReport:
     """Return the import report of a study or an upload, problems first."""
-    files = of.source_files
+    files = of.source_files.exclude(**_UNPACKED)
     counts = dict(files.order_by().values_list("status").annotate(Count("pk")))
     order = Case(*(When(status=status, then=at) for at, status in enumerate(_REPORT_ORDER)))
-    rows = list(files.order_by(order, "pk")[:REPORT_ROWS]) if counts else []
+    rows = files.select_related("study", "duplicate_of").order_by(order, "pk")[:REPORT_ROWS]
     return ImportReport(
         accepted=counts.get(SourceFile.Status.ACCEPTED, 0),
         skipped=counts.get(SourceFile.Status.SKIPPED, 0),
         refused=counts.get(SourceFile.Status.REFUSED, 0),
         waiting=counts.get(SourceFile.Status.RECEIVED, 0),
-        rows=rows,
+        rows=list(rows) if counts else [],
     )
 
 

@@ -13,13 +13,13 @@ from typing import Protocol
 
 from django.conf import settings
 from django.db import transaction
-from django.db.models import Case, QuerySet, When
+from django.db.models import QuerySet
 from django.utils.text import Truncator
 from django_tasks import task
 
+from detection.imaging.errors import Notice
 from detection.imaging.ingest import (
     OF_NO_CONCERN,
-    PICTURE_KINDS,
     FileReport,
     IngestedSeries,
     IngestResult,
@@ -30,7 +30,23 @@ from detection.imaging.ingest import (
 )
 from detection.models import Series, SourceFile, Study, Upload
 from detection.models.encryption import blind_index, name_stem
-from detection.services.claims import Work, row_claim, row_requeue, rows_claimed, rows_sweep
+from detection.selectors.studies import files_waiting
+from detection.services.claims import (
+    Work,
+    row_claim,
+    row_hurry,
+    row_requeue,
+    row_wait,
+    rows_claimed,
+    rows_sweep,
+)
+from detection.services.duplicates import (
+    examination_index,
+    examination_notice,
+    series_content,
+    series_twin,
+)
+from detection.services.faults import FAULTS, fault_sentence
 from detection.services.heartbeat import heartbeat
 from detection.services.identifiers import identifiers_store
 from detection.services.predictions import prediction_create
@@ -46,6 +62,13 @@ IMPORT_SECONDS = 3.0
 _LEFTOVER_SECONDS = 24 * 60 * 60
 _CRASHED = "Importing this file crashed the worker three times, so it is not tried again."
 _TELL = "Please tell an administrator."
+_LOST = "The server has lost the bytes of this file."
+_SEND_AGAIN = "Please upload it again."
+_ALREADY_HERE = "The same images are already here: they are not stored or read a second time."
+_KEPT = (
+    "The files are kept, and are imported as soon as this is mended. "
+    "The log has told an administrator."
+)
 
 
 class Ingest(Protocol):
@@ -76,55 +99,87 @@ def upload_import_run(*, upload: Upload, ingest: Ingest = ingest) -> None:
     Pictures go first, one by one; then each group of files that belong together: the DICOM files,
     each archive, each volume file. Each outcome is stored by itself, so that an import that is
     run again goes on with the rest. An import that is not ours to run is left alone. A long one
-    stops in between and queues up again behind the predictions it has created. An unexpected
-    error passes; the sweep then has the upload imported again.
+    stops in between and queues up again behind the predictions it has created.
+
+    A fault of the installation leaves the files of its group as they are, and the upload waits. Any
+    other unexpected error passes; the sweep then has the upload imported again.
     """
     if not upload_claim(upload=upload):
         return
-    with heartbeat(rows=_claimed(upload)), Sandbox() as sandbox:
-        (Path(settings.MEDIA_ROOT) / "volumes").mkdir(mode=0o700, parents=True, exist_ok=True)
-        pause_at = None
+    with heartbeat(rows=_claimed(upload)):
+        try:
+            fault = _groups_import(upload, ingest)
+        except FAULTS as error:
+            fault = error
+        if fault is None:
+            _upload_leave(upload)
+        else:
+            message = f"{fault_sentence(fault)} {_KEPT}"
+            row_wait(work=_IMPORTS, row=upload, error=fault, message=message)
+
+
+def upload_claim(*, upload: Upload) -> bool:
+    """Take a received upload for this worker; say whether it is ours now."""
+    return row_claim(work=_IMPORTS, row=upload)
+
+
+def upload_hurry(*, upload: Upload) -> bool:
+    """Import an upload that waits for the installation at once; say whether it did wait."""
+    return row_hurry(work=_IMPORTS, row=upload)
+
+
+def _groups_import(upload: Upload, ingest: Ingest) -> Exception | None:
+    """Import group after group for some seconds; return the first fault of the installation.
+
+    The other groups are tried all the same: a small one may find the room that a large one lacks.
+    """
+    fault: Exception | None = None
+    pause_at = None
+    with Sandbox() as sandbox:
+        # Not its parents: where the disk is not mounted, nothing must be written in its place.
+        (Path(settings.MEDIA_ROOT) / "volumes").mkdir(mode=0o700, exist_ok=True)
         for group in _groups(upload):
-            if not group_import(upload=upload, files=group, ingest=ingest, worker=sandbox):
-                return
+            try:
+                if not group_import(upload=upload, files=group, ingest=ingest, worker=sandbox):
+                    break
+                # The pauses count faults in a row.
+                upload.faults = 0
+            except FAULTS as error:
+                fault = fault or error
             # It counts from the first outcome: a slow start must not be repeated for each file.
             pause_at = pause_at or time.monotonic() + IMPORT_SECONDS
             if time.monotonic() >= pause_at:
                 break
-        _upload_leave(upload)
-
-
-@transaction.atomic
-def upload_claim(*, upload: Upload) -> bool:
-    """Take a received upload for this worker; say whether it is ours now."""
-    is_ours = row_claim(work=_IMPORTS, row=upload)
-    if is_ours:
-        upload.studies.filter(status=Study.Status.RECEIVED).update(status=Study.Status.IMPORTING)
-    return is_ours
+    return fault
 
 
 def group_import(
     *, upload: Upload, files: Sequence[SourceFile], ingest: Ingest, worker: Sandbox
 ) -> bool:
-    """Import files that belong together, and say whether the upload is still ours.
-
-    They share one study so far; it becomes the first of the studies that are found in them.
-    """
+    """Import files that belong together, and say whether the upload is still ours."""
     media = Path(settings.MEDIA_ROOT)
-    study = files[0].study
-    assert study is not None
-    # Named after the study: a second attempt replaces what a first one left behind.
-    folder = media / "volumes" / f"import-{study.uuid}"
+    files = _present(files)
+    if not files:
+        return True
+    # Named after the first file: a second attempt replaces what a first one left behind.
+    folder = media / "volumes" / f"import-{files[0].uuid}"
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(mode=0o700)
+    result = IngestResult(series=(), report=())
     try:
         paths = [media / file.quarantine_path for file in files]
         result = ingest(paths, target_folder=folder, worker=worker)
+        contents = [series_content(one) for one in result.series]
         with transaction.atomic():
             if not _is_ours(upload):
                 return False
             if _settled(files, status=SourceFile.Status.ACCEPTED):
-                ingested_store(study=study, files=files, result=result)
+                ingested_store(upload=upload, files=files, result=result, contents=contents)
+    except OSError:
+        # Nothing is stored: the volumes that were in place already would be left over.
+        for one in result.series:
+            (media / "volumes" / one.volume_path.name).unlink(missing_ok=True)
+        raise
     finally:
         shutil.rmtree(folder, ignore_errors=True)
     for file in files:
@@ -132,31 +187,54 @@ def group_import(
     return True
 
 
-def ingested_store(*, study: Study, files: Sequence[SourceFile], result: IngestResult) -> None:
+def ingested_store(
+    *,
+    upload: Upload,
+    files: Sequence[SourceFile],
+    result: IngestResult,
+    contents: Sequence[str],
+) -> None:
     """Store the series found in `files`, their studies and report rows; queue the readings.
 
-    `study` becomes the first of the studies. The caller holds the transaction and has marked the
-    files as accepted. The volume files are moved to where the rows say.
+    An examination of which the sender can see every series already is stored in the report alone.
+    The caller holds the transaction and has marked the files as accepted. `contents` are those of
+    the series (`series_content`). The volume files are moved to where the rows say.
     """
     series_of_row: dict[int, Series] = {}
-    for owner, found in _studies(study, result.series):
-        chosen = choose_series(found)
-        rows = [
-            _series_store(owner, ingested, is_chosen=index == chosen)
-            for index, ingested in enumerate(found)
-        ]
+    twin_of_row: dict[int, Series] = {}
+    for members in _examinations(result.series):
+        found = [result.series[index] for index in members]
+        twins = [series_twin(user=upload.uploaded_by, content=contents[index]) for index in members]
+        known = [twin for twin in twins if twin is not None]
+        if len(known) == len(found):
+            for ingested, twin in zip(found, known, strict=True):
+                twin_of_row |= dict.fromkeys(ingested.rows, twin)
+            continue
+        rows = _study_store(upload, found, [contents[index] for index in members])
         for ingested, series in zip(found, rows, strict=True):
             series_of_row |= dict.fromkeys(ingested.rows, series)
-        identifiers_store(study=owner, found=asdict(found[chosen].identifiers))
-        Study.objects.filter(pk=owner.pk).update(
-            slices=rows[chosen].slices, plane=rows[chosen].plane
-        )
-        prediction_create(series=rows[chosen])
-    _report_store(study, files, result.report, series_of_row)
-    if not series_of_row:
-        Study.objects.filter(pk=study.pk).update(
-            status=Study.Status.NOT_IMPORTED, message=_why_nothing(result.report)
-        )
+    _report_store(files, result.report, series_of_row, twin_of_row)
+
+
+def _study_store(
+    upload: Upload, found: Sequence[IngestedSeries], contents: Sequence[str]
+) -> list[Series]:
+    """Store one study with its series, and queue the reading of the one that is chosen."""
+    chosen = choose_series(found)
+    identifiers = found[chosen].identifiers
+    index = examination_index(found[chosen])
+    notices = examination_notice(user=upload.uploaded_by, index=index)
+    study = Study.objects.create(
+        upload=upload, uploaded_by_id=upload.uploaded_by_id, examination_index=index
+    )
+    rows = [
+        _series_store(study, one, content, notices=notices, is_chosen=number == chosen)
+        for number, (one, content) in enumerate(zip(found, contents, strict=True))
+    ]
+    identifiers_store(study=study, found=asdict(identifiers))
+    Study.objects.filter(pk=study.pk).update(slices=rows[chosen].slices, plane=rows[chosen].plane)
+    prediction_create(series=rows[chosen])
+    return rows
 
 
 def upload_sweep() -> None:
@@ -186,17 +264,29 @@ def leftovers_delete() -> None:
             path.unlink(missing_ok=True)
 
 
-def _refuse(files: Sequence[SourceFile], *, reason: str, advice: str = "", code: str = "") -> None:
-    """Refuse those files that have no outcome yet, and their study with them."""
-    sentence = Truncator(reason).chars(255)
-    fields = {"reason": sentence, "advice": Truncator(advice).chars(255), "code": code}
-    if _settled(files, status=SourceFile.Status.REFUSED, **fields):
-        study_id = files[0].study_id
-        assert study_id is not None
-        Study.objects.filter(pk=study_id).update(
-            status=Study.Status.NOT_IMPORTED,
-            message=Truncator(f"{reason} {advice}".strip()).chars(255),
-        )
+def _refuse(files: Sequence[SourceFile], *, reason: str, advice: str, code: str) -> None:
+    """Refuse those files that have no outcome yet."""
+    _settled(files, status=SourceFile.Status.REFUSED, reason=reason, advice=advice, code=code)
+
+
+def _present(files: Sequence[SourceFile]) -> list[SourceFile]:
+    """Return the files whose bytes are there, and refuse those that are lost for good.
+
+    Raises OSError if the folder is not there at all, or a file cannot be opened now: then they may
+    come back.
+    """
+    media = Path(settings.MEDIA_ROOT)
+    (media / "quarantine").stat()
+    lost: list[SourceFile] = []
+    for file in files:
+        try:
+            (media / file.quarantine_path).open("rb").close()
+        except FileNotFoundError:
+            lost.append(file)
+            logger.error("bytes of a file are lost", extra={"source_file": file.pk})
+    if lost:
+        _refuse(lost, reason=_LOST, advice=_SEND_AGAIN, code="lost")
+    return [file for file in files if file not in lost]
 
 
 def _settled(files: Iterable[SourceFile], *, status: str, **fields: str) -> int:
@@ -206,47 +296,52 @@ def _settled(files: Iterable[SourceFile], *, status: str, **fields: str) -> int:
     return waiting.update(status=status, quarantine_path="", **fields)
 
 
-def _studies(
-    study: Study, found: Sequence[IngestedSeries]
-) -> list[tuple[Study, list[IngestedSeries]]]:
-    """Return studies with their series: one for each examination, one for each picture."""
-    groups: dict[str, list[IngestedSeries]] = {}
-    for ingested in found:
-        groups.setdefault(ingested.study, []).append(ingested)
-    owners = [study] + [
-        Study.objects.create(upload_id=study.upload_id, uploaded_by_id=study.uploaded_by_id)
-        for _ in list(groups)[1:]
-    ]
-    return list(zip(owners, groups.values(), strict=False))
+def _examinations(found: Sequence[IngestedSeries]) -> list[list[int]]:
+    """Return the numbers of the series of each examination; a picture is one by itself."""
+    groups: dict[str, list[int]] = {}
+    for number, ingested in enumerate(found):
+        groups.setdefault(ingested.study, []).append(number)
+    return list(groups.values())
 
 
-def _series_store(study: Study, ingested: IngestedSeries, *, is_chosen: bool) -> Series:
+def _series_store(
+    study: Study,
+    ingested: IngestedSeries,
+    content: str,
+    *,
+    notices: tuple[Notice, ...],
+    is_chosen: bool,
+) -> Series:
     volume_path = f"volumes/{ingested.volume_path.name}"
     series = series_create(
         study=study,
         header=ingested.header,
         volume_path=volume_path,
+        content=content,
         description=ingested.description,
         is_dicom=ingested.kind == Kind.DICOM,
         is_chosen=is_chosen,
-        notices=ingested.notices,
+        notices=(*ingested.notices, *notices),
     )
     os.replace(ingested.volume_path, Path(settings.MEDIA_ROOT) / volume_path)
     return series
 
 
 def _report_store(
-    study: Study,
     files: Sequence[SourceFile],
     report: Sequence[FileReport],
     series_of_row: dict[int, Series],
+    twin_of_row: dict[int, Series],
 ) -> None:
     """Store the outcome of each file, and a new row for each member of an archive."""
     changed: list[SourceFile] = []
     members: list[SourceFile] = []
+    # What could not be read belongs to the first study that was made of what lay beside it.
+    first = next(iter(series_of_row.values()), None)
+    has_images = bool(series_of_row or twin_of_row)
     for number, row in enumerate(report):
         source = files[row.source_index]
-        series = series_of_row.get(number)
+        series, twin = series_of_row.get(number), twin_of_row.get(number)
         if row.member:
             source_file = SourceFile(
                 upload_id=source.upload_id,
@@ -260,14 +355,22 @@ def _report_store(
             source_file = source
             changed.append(source_file)
         source_file.series = series
-        source_file.study_id = series.study_id if series else study.pk
-        is_beside = bool(series_of_row) and row.code in OF_NO_CONCERN
+        if twin is not None:
+            source_file.duplicate_of_id = twin.study_id
+            source_file.status = SourceFile.Status.SKIPPED
+            source_file.code, source_file.reason = "already_here", _ALREADY_HERE
+            continue
+        if first is not None:
+            source_file.study_id = (series or first).study_id
+        is_beside = has_images and row.code in OF_NO_CONCERN
         source_file.status = SourceFile.Status.SKIPPED if is_beside else row.status
         source_file.code = row.code
         source_file.reason = Truncator(row.reason).chars(255)
         source_file.advice = "" if is_beside else Truncator(row.advice).chars(255)
     SourceFile.objects.bulk_update(
-        changed, ["series", "study", "status", "code", "reason", "advice"], batch_size=500
+        changed,
+        ["series", "study", "duplicate_of", "status", "code", "reason", "advice"],
+        batch_size=500,
     )
     SourceFile.objects.bulk_create(members, batch_size=500)
     used = [
@@ -280,52 +383,37 @@ def _report_store(
         Study.objects.filter(pk=pk).update(file_count=count, name=names[pk])
 
 
-def _why_nothing(report: Sequence[FileReport]) -> str:
-    """Return one sentence for all files: how many they are, and the commonest reason."""
-    reasons = Counter(
-        f"{row.reason} {row.advice}".strip() for row in report if row.reason
-    ).most_common(1)
-    sentence = reasons[0][0] if reasons else "It holds no CT image."
-    if len(report) > 1:
-        sentence = f"None of the {len(report)} files could be read. {sentence}"
-    return Truncator(sentence).chars(255)
-
-
 def _groups(upload: Upload) -> list[list[SourceFile]]:
-    """Return the files without an outcome by the study they share; a picture stands alone."""
-    groups: dict[int | None, list[SourceFile]] = {}
-    for file in _waiting(upload):
-        groups.setdefault(file.study_id, []).append(file)
+    """Return the files without an outcome, those together that are imported together.
+
+    All DICOM files of an upload are: their headers tell which belong to one series. Any other file
+    stands alone.
+    """
+    groups: dict[int, list[SourceFile]] = {}
+    for file in files_waiting(upload=upload):
+        groups.setdefault(0 if file.kind == Kind.DICOM else file.pk, []).append(file)
     return list(groups.values())
-
-
-def _waiting(upload: Upload) -> QuerySet[SourceFile]:
-    """Return the files without an outcome in order, pictures before files that take longer."""
-    files = upload.source_files.filter(status=SourceFile.Status.RECEIVED).select_related("study")
-    is_picture = Case(When(kind__in=PICTURE_KINDS, then=0), default=1)
-    return files.order_by(is_picture, "pk")
 
 
 @transaction.atomic
 def _upload_leave(upload: Upload) -> None:
     """Finish the upload, or let it queue up again if files are left."""
     if not upload.source_files.filter(status=SourceFile.Status.RECEIVED).exists():
-        _claimed(upload).update(status=Upload.Status.FINISHED, heartbeat_at=None)
+        _claimed(upload).update(status=Upload.Status.FINISHED, heartbeat_at=None, faults=0)
         return
     # The attempts count crashes in a row: an import that got on starts again from 0.
-    row_requeue(work=_IMPORTS, row=upload, attempts=0)
+    row_requeue(work=_IMPORTS, row=upload, attempts=0, faults=0)
 
 
 def _give_up(upload: Upload) -> None:
     """Refuse the file or the group at which the worker died, and let the others go on."""
-    # Files are imported in this order: the worker died at the first study that is left.
-    culprit = _waiting(upload).first()
-    if culprit is not None:
-        group = [file for file in _waiting(upload) if file.study_id == culprit.study_id]
-        _refuse(group, reason=_CRASHED, advice=_TELL, code="crashed")
-        for file in group:
+    # Groups are imported in this order: the worker died at the first that is left.
+    culprit = next(iter(_groups(upload)), [])
+    if culprit:
+        _refuse(culprit, reason=_CRASHED, advice=_TELL, code="crashed")
+        for file in culprit:
             transaction.on_commit(partial(quarantine_delete, quarantine_path=file.quarantine_path))
-        logger.error("file crashed its worker", extra={"source_file": culprit.pk})
+        logger.error("file crashed its worker", extra={"source_file": culprit[0].pk})
     _upload_leave(upload)
 
 

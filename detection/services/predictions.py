@@ -16,14 +16,15 @@ from django.utils.text import Truncator
 from django_tasks import task
 
 from detection.imaging.errors import ImageError, notices_json
-from detection.imaging.volume import load_volume
+from detection.imaging.volume import Volume, load_volume
 from detection.ml.bundle import load_bundle
-from detection.ml.errors import MLError
+from detection.ml.errors import BundleError, MLError
 from detection.ml.serving import CANNOT_ASSESS, Assessment, Predictor, save_stone_map
 from detection.models import Finding, ModelVersion, Prediction, Series, Study
 from detection.selectors.registry import model_version_active, model_version_path
 from detection.selectors.studies import series_volume_path
-from detection.services.claims import Work, row_claim, rows_claimed, rows_sweep
+from detection.services.claims import Work, row_claim, row_hurry, row_wait, rows_claimed, rows_sweep
+from detection.services.faults import FAULTS, fault_sentence
 from detection.services.findings import finding_rows
 from detection.services.heartbeat import heartbeat
 from detection.services.queue import task_enqueue
@@ -35,6 +36,10 @@ UNEXPECTED = "An unexpected error occurred while this image was read. Please tel
 CRASHED = (
     "Reading this image crashed the worker three times, so it is not tried again. "
     "Please tell an administrator."
+)
+_KEPT = (
+    "The images are kept, and are read as soon as this is mended. "
+    "The log has told an administrator."
 )
 Status = Prediction.Status
 
@@ -93,17 +98,25 @@ def prediction_run(
 
     A prediction that has finished or runs elsewhere is left alone: a task that is delivered twice
     does nothing the second time. An outcome that comes after another worker took over is thrown
-    away.
+    away. A fault of the installation is none: the prediction waits and is tried again.
     """
     if not prediction_claim(prediction=prediction):
         return
     with heartbeat(rows=_claimed(prediction)):
         try:
-            volume = load_volume(series_volume_path(series=prediction.series))
+            volume = _volume(prediction.series)
             assessment = load_predictor(prediction.model_version).assess(
                 volume, progress=_progress(prediction)
             )
             prediction_store(prediction=prediction, assessment=assessment)
+        except FAULTS as error:
+            row_wait(
+                work=_PREDICTIONS,
+                row=prediction,
+                error=error,
+                message=f"{fault_sentence(error)} {_KEPT}",
+                waited=_of_another_version if isinstance(error, BundleError) else _study_follow,
+            )
         except (MLError, ImageError) as error:
             # The reader gets the sentence; the cause behind it stands in the log alone.
             logger.warning(
@@ -161,12 +174,38 @@ def prediction_fail(*, prediction: Prediction, message: str) -> None:
     _finish(prediction=prediction, status=Status.FAILED, message=message)
 
 
+def prediction_hurry(*, prediction: Prediction) -> bool:
+    """Read a series that waits for the installation at once; say whether it did wait."""
+    return row_hurry(work=_PREDICTIONS, row=prediction)
+
+
 def prediction_sweep() -> None:
     """Take up the predictions that dead workers left, and the queued ones whose task is gone.
 
     The third crash of one prediction ends it as failed. Two sweeps at once do it once.
     """
     rows_sweep(work=_PREDICTIONS, give_up=_give_up, requeued=_study_follow)
+
+
+def _volume(series: Series) -> Volume:
+    """Return the volume of a series.
+
+    Raises OSError if the disk does not give it now, ImageError if it is damaged or gone for good.
+    """
+    path = series_volume_path(series=series)
+    # Where the whole folder is missing, the disk is not mounted.
+    path.parent.stat()
+    return load_volume(path)
+
+
+def _of_another_version(prediction: Prediction) -> None:
+    """Let a prediction whose model cannot be loaded be made by the one in service, if another."""
+    active = model_version_active()
+    if active is not None and active.pk != prediction.model_version_id:
+        Prediction.objects.filter(pk=prediction.pk).update(
+            model_version=active, operating_point=active.operating_point, retry_at=timezone.now()
+        )
+    _study_follow(prediction)
 
 
 def _progress(prediction: Prediction) -> Callable[[int, int], None]:

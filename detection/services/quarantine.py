@@ -1,12 +1,15 @@
 """Quarantine: the bytes of a file as they came, until they are imported or refused."""
 
 import hashlib
+import logging
 import uuid
 from pathlib import Path
 from typing import Any
 
 from django.conf import settings
 from django.core.files.uploadedfile import UploadedFile
+
+logger = logging.getLogger(__name__)
 
 
 def quarantine_store(*, file: "UploadedFile[Any]") -> tuple[str, str]:
@@ -32,6 +35,14 @@ def quarantine_store(*, file: "UploadedFile[Any]") -> tuple[str, str]:
 
 
 def quarantine_delete(*, quarantine_path: str) -> None:
-    """Delete a file of quarantine. Nothing happens for "", or if the file is gone."""
-    if quarantine_path:
+    """Delete a file of quarantine. Nothing happens for "", or if the file is gone.
+
+    A disk that does not let go of it is told to the log alone: what became of the file is stored,
+    and the next start of a worker deletes what no row names.
+    """
+    if not quarantine_path:
+        return
+    try:
         (Path(settings.MEDIA_ROOT) / quarantine_path).unlink(missing_ok=True)
+    except OSError:
+        logger.exception("file of quarantine not deleted")

@@ -23,6 +23,7 @@ def series_create(
     study: Study,
     header: Mapping[str, Any],
     volume_path: str,
+    content: str = "",
     description: str,
     is_dicom: bool,
     is_chosen: bool = True,
@@ -33,6 +34,7 @@ def series_create(
     return Series.objects.create(
         study=study,
         volume_path=volume_path,
+        content=content,
         slices=header["slices"],
         rows=header["rows"],
         columns=header["columns"],

@@ -14,12 +14,14 @@ from accounts.models import User
 from detection.imaging.errors import ImageError
 from detection.imaging.ingest import HEAD_BYTES, OF_NO_CONCERN, PICTURE_KINDS, sniff
 from detection.imaging.limits import LIMITS
-from detection.models import SourceFile, Study, Upload
+from detection.models import SourceFile, Upload
 from detection.models.encryption import blind_index, name_stem
 from detection.selectors.registry import model_version_active
+from detection.services.faults import fault_name
 from detection.services.imports import upload_import
 from detection.services.quarantine import quarantine_delete, quarantine_store
 from detection.services.queue import task_enqueue
+from detection.services.space import not_stored, space_check
 
 logger = logging.getLogger(__name__)
 
@@ -48,12 +50,12 @@ class _Received:
 def upload_create(*, uploaded_by: User, files: Sequence["UploadedFile[Any]"]) -> Upload:
     """Quarantine the bytes of the files and queue their import.
 
-    Nothing is decoded here. Until the import has looked into them, each picture, archive and
-    volume file is a study, and all DICOM files together are one. A file that is of no known kind
-    or too large gets a row with the reason, and the others go on.
+    Nothing is decoded here, and there is no study before the import has found one. A file that is
+    of no known kind or too large gets a row with the reason, and the others go on.
 
     Raises ValidationError, with a message for the uploader, if no model is in service, if nothing
-    or too much was sent, or if the disk fails. Nothing is stored then.
+    or too much was sent, or, with a code of `space.NOT_STORED`, if the disk fails or has not the
+    room that the import needs. Nothing is stored then.
     """
     if model_version_active() is None:
         raise ValidationError("No detection model is in service. Please contact an administrator.")
@@ -69,6 +71,7 @@ def upload_create(*, uploaded_by: User, files: Sequence["UploadedFile[Any]"]) ->
             f"The files are larger than {MAX_UPLOAD_BYTES // 2**30} GB together. "
             "Please send them in several uploads."
         )
+    space_check(size_bytes=sum(file.size or 0 for file in files))
     received: list[_Received] = []
     try:
         for file in files:
@@ -78,11 +81,8 @@ def upload_create(*, uploaded_by: User, files: Sequence["UploadedFile[Any]"]) ->
         for item in received:
             quarantine_delete(quarantine_path=item.quarantine_path)
         if isinstance(error, OSError):
-            logger.exception("upload not stored")
-            raise ValidationError(
-                "The server could not store the files. Please tell an administrator, and try "
-                "again later."
-            ) from error
+            logger.exception("upload not stored", extra={"fault": fault_name(error)})
+            raise not_stored(error) from error
         raise
 
 
@@ -121,64 +121,28 @@ def _receive(file: "UploadedFile[Any]") -> _Received:
 
 @transaction.atomic
 def _upload_store(*, uploaded_by: User, received: list[_Received]) -> Upload:
-    is_anything_left = any(item.quarantine_path for item in received)
+    kept = [item for item in received if item.quarantine_path]
     upload = Upload.objects.create(
         uploaded_by=uploaded_by,
-        status=Upload.Status.RECEIVED if is_anything_left else Upload.Status.FINISHED,
+        status=Upload.Status.RECEIVED if kept else Upload.Status.FINISHED,
     )
-    rows = []
-    for group in _groups(received):
-        first = group[0]
-        study = Study.objects.create(
-            upload=upload,
-            uploaded_by=uploaded_by,
-            status=Study.Status.RECEIVED if first.quarantine_path else Study.Status.NOT_IMPORTED,
-            message=first.reason,
-            name=first.display_name,
-            file_count=sum(1 for item in group if item.quarantine_path) or 1,
-        )
-        rows += [_row(upload, study, item) for item in group]
-    SourceFile.objects.bulk_create(rows)
-    if is_anything_left:
+    # A document or viewer beside a series, as on a patient's disc, is left out and not refused.
+    has_series = any(item.kind not in PICTURE_KINDS for item in kept)
+    SourceFile.objects.bulk_create(_row(upload, item, has_series) for item in received)
+    if kept:
         task_enqueue(task=upload_import, pk=upload.pk)
     return upload
 
 
-def _groups(received: list[_Received]) -> list[list[_Received]]:
-    """Return the files by the study they share until the import; the first speaks for its group.
-
-    A document or viewer beside a series, as on a patient's disc, is no study of its own: the
-    first series reports it. Beside pictures alone it is a refused study.
-    """
-    dicom = [item for item in received if item.kind == "dicom" and item.quarantine_path]
-    groups: list[list[_Received]] = []
-    beside: list[_Received] = []
-    for item in received:
-        if not item.quarantine_path:
-            beside.append(item)
-        elif item.kind != "dicom":
-            groups.append([item])
-        elif item is dicom[0]:
-            groups.append(dicom)
-    series = [group for group in groups if group[0].kind not in PICTURE_KINDS]
-    if series:
-        series[0].extend(beside)
-    else:
-        groups.extend([item] for item in beside)
-    order = {id(item): index for index, item in enumerate(received)}
-    return sorted(groups, key=lambda group: order[id(group[0])])
-
-
-def _row(upload: Upload, study: Study, item: _Received) -> SourceFile:
+def _row(upload: Upload, item: _Received, has_series: bool) -> SourceFile:
     if item.quarantine_path:
         status = SourceFile.Status.RECEIVED
-    elif study.status == Study.Status.RECEIVED and item.code in OF_NO_CONCERN:
+    elif has_series and item.code in OF_NO_CONCERN:
         status = SourceFile.Status.SKIPPED
     else:
         status = SourceFile.Status.REFUSED
     return SourceFile(
         upload=upload,
-        study=study,
         display_name=item.display_name,
         name_index=blind_index(name_stem(item.display_name), field="name"),
         kind=item.kind,

@@ -17,9 +17,6 @@ _VERDICTS = {
     Study.Verdict.CANNOT_ASSESS: ("unsure", "question", "Cannot assess"),
 }
 _STATES = {
-    Study.Status.RECEIVED: ("working", "clock", "Waiting for import"),
-    Study.Status.IMPORTING: ("working", "clock", "Importing"),
-    Study.Status.NOT_IMPORTED: ("failed", "file", "File refused"),
     Study.Status.QUEUED: ("working", "clock", "Waiting to be read"),
     Study.Status.RUNNING: ("working", "clock", "Reading"),
     Study.Status.REFUSED: _VERDICTS[Study.Verdict.CANNOT_ASSESS],

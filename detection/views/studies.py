@@ -22,8 +22,17 @@ from detection.filters import StudyFilter
 from detection.imaging.errors import Code, notices_told, once
 from detection.models import Prediction, Study
 from detection.models.encryption import Unreadable, decrypt, encrypt
-from detection.selectors.studies import has_identifiers, import_report, series_list, study_list
+from detection.selectors.predictions import is_read_again
+from detection.selectors.registry import model_version_active
+from detection.selectors.studies import (
+    has_identifiers,
+    import_report,
+    series_list,
+    study_list,
+    uploads_in_work,
+)
 from detection.services.identifiers import identifiers_reveal
+from detection.services.requeue import study_read_again
 from detection.services.series import series_choose
 
 PAGE_SIZE = 25
@@ -55,6 +64,7 @@ def study_list_page(request: SignedInRequest) -> HttpResponse:
         "filter": study_filter,
         "page": page,
         "is_filtered": any(query.get(name) for name in study_filter.filters),
+        "uploads_in_work": uploads_in_work(user=request.user),
         "sees_all": request.user.has_perm("detection.view_all_studies"),
     }
     return render(request, "detection/study_list.html", context)
@@ -116,6 +126,19 @@ def study_series_choose(request: SignedInRequest, uuid: UUID, series: UUID) -> H
 
 
 @login_required
+@permission_required(("detection.view_study", "detection.add_study"), raise_exception=True)
+@require_POST
+def study_again(request: SignedInRequest, uuid: UUID) -> HttpResponse:
+    """Have a study read again that failed, waits, or was read by an older model version."""
+    study = get_object_or_404(study_list(user=request.user), uuid=uuid)
+    try:
+        study_read_again(study=study)
+    except ValidationError as error:
+        messages.error(request, " ".join(error.messages))
+    return redirect(study)
+
+
+@login_required
 @permission_required(("detection.view_study", "detection.view_identifiers"), raise_exception=True)
 @require_POST
 @never_cache
@@ -168,6 +191,8 @@ def _result_context(request: HttpRequest, study: Study) -> dict[str, Any]:
         "series_of_study": series_of_study,
         "is_chosen": is_chosen,
         "is_final": is_final,
+        "can_read_again": prediction is not None
+        and is_read_again(prediction=prediction, active=model_version_active()),
         # The list of the study's series says itself that there are several.
         "notices": [
             notice for notice in once(notices_told(notices)) if notice.code != Code.SEVERAL_SERIES
@@ -181,7 +206,8 @@ def _result_context(request: HttpRequest, study: Study) -> dict[str, Any]:
 def _state(reading: Study | Prediction | None, prediction: Prediction | None, study: Study) -> str:
     status = reading.status if reading else "unread"
     done = prediction.slices_done if prediction else 0
-    return f"{status}-{done}-{is_slow(study.created_at)}"
+    waits = prediction.faults if prediction and prediction.retry_at else 0
+    return f"{status}-{done}-{waits}-{is_slow(study.created_at)}"
 
 
 def is_slow(since: datetime.datetime) -> bool:

@@ -6,6 +6,7 @@ from uuid import UUID
 
 from django.contrib.auth.decorators import login_required, permission_required
 from django.core.exceptions import ValidationError
+from django.core.paginator import Paginator
 from django.http import HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
 from django.views.decorators.cache import never_cache
@@ -15,14 +16,23 @@ from accounts.requests import SignedInRequest
 from detection.forms import UploadForm
 from detection.models import Upload
 from detection.selectors.registry import model_version_active
-from detection.selectors.studies import import_report, upload_list
+from detection.selectors.studies import (
+    groups_waiting,
+    import_report,
+    upload_counts,
+    upload_list,
+)
+from detection.services.space import NOT_STORED
 from detection.services.uploads import (
     MAX_FILE_BYTES,
     MAX_FILES,
     MAX_UPLOAD_BYTES,
     upload_create,
 )
-from detection.views.studies import STOP_POLLING, is_slow
+from detection.views.studies import PAGE_SIZE, STOP_POLLING, is_slow
+
+# The server has no room for what was sent (RFC 4918, 11.5).
+INSUFFICIENT_STORAGE = 507
 
 
 @login_required
@@ -30,13 +40,18 @@ from detection.views.studies import STOP_POLLING, is_slow
 @require_http_methods(["GET", "HEAD", "POST"])
 def upload_create_page(request: SignedInRequest) -> HttpResponse:
     form = UploadForm(request.POST, request.FILES) if request.method == "POST" else UploadForm()
-    if form.is_valid():
+    # What had arrived by then is no upload: the form would call it incomplete.
+    error = getattr(request, "receiving_error", None)
+    if error is None and form.is_valid():
         try:
-            upload = upload_create(uploaded_by=request.user, files=form.cleaned_data["files"])
-        except ValidationError as error:
-            form.add_error("files", error)
-        else:
-            return redirect(upload)
+            return redirect(
+                upload_create(uploaded_by=request.user, files=form.cleaned_data["files"])
+            )
+        except ValidationError as refused:
+            error = refused
+    if error is not None:
+        form.errors.pop("files", None)
+        form.add_error("files", error)
     context = {
         "form": form,
         "max_files": MAX_FILES,
@@ -44,7 +59,20 @@ def upload_create_page(request: SignedInRequest) -> HttpResponse:
         "max_total_bytes": MAX_UPLOAD_BYTES,
         "model_in_service": model_version_active(),
     }
-    return render(request, "detection/upload_form.html", context)
+    is_fault = getattr(error, "code", "") in NOT_STORED
+    status = INSUFFICIENT_STORAGE if is_fault else 200
+    return render(request, "detection/upload_form.html", context, status=status)
+
+
+@login_required
+@permission_required("detection.view_study", raise_exception=True)
+@require_safe
+@never_cache
+def upload_list_page(request: SignedInRequest) -> HttpResponse:
+    """Show what was sent, with how many files were refused: those are in no study."""
+    uploads = upload_counts(uploads=upload_list(user=request.user).prefetch_related(None))
+    page = Paginator(uploads, PAGE_SIZE).get_page(request.GET.get("page"))
+    return render(request, "detection/upload_list.html", {"page": page})
 
 
 @login_required
@@ -75,17 +103,20 @@ def upload_status(request: SignedInRequest, uuid: UUID) -> HttpResponse:
 
 def _progress_context(upload: Upload) -> dict[str, Any]:
     studies = list(upload.studies.all())
+    waiting = groups_waiting(upload=upload)
     done = sum(1 for study in studies if study.is_final)
+    total = len(studies) + waiting.total
     slow = is_slow(upload.created_at)
-    is_finished = upload.is_finished and done == len(studies)
-    seen = " ".join([upload.status, str(slow), *(study.status for study in studies)])
+    seen = [upload.status, slow, waiting.total, upload.faults if upload.retry_at else 0]
+    seen += [f"{study.status} {study.message}" for study in studies]
     return {
         "upload": upload,
         "studies": studies,
+        "waiting": waiting,
         "done": done,
-        "total": len(studies),
-        "is_finished": is_finished,
+        "total": total,
+        "is_finished": upload.is_finished and done == len(studies),
         "report": import_report(of=upload),
         "is_slow": slow,
-        "state": hashlib.sha256(seen.encode()).hexdigest()[:16],
+        "state": hashlib.sha256(repr(seen).encode()).hexdigest()[:16],
     }

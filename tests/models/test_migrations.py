@@ -7,7 +7,6 @@ from django.db import connection
 from django.db.migrations.executor import MigrationExecutor
 
 from accounts.roles import ROLES
-from detection.models import Prediction, Series, SourceFile, Study
 from detection.models.encryption import blind_index
 
 
@@ -53,14 +52,14 @@ def test_names_of_earlier_files_are_encrypted_and_found_again(migrate):
             status="accepted",
         )
 
-    migrate(("detection", "0008_notices"))
+    apps = migrate(("detection", "0008_notices"))
 
     assert not {"Doe^Jane.dcm", ".png"} & set(stored_names())
-    first, second = SourceFile.objects.order_by("pk")
+    first, second = apps.get_model("detection", "SourceFile").objects.order_by("pk")
     assert (first.display_name, second.display_name) == ("Doe^Jane.dcm", ".png")
     assert first.name_index == blind_index("doe^jane", field="name")
     assert first.series_id == series.pk
-    now = Study.objects.get()
+    now = apps.get_model("detection", "Study").objects.get()
     assert (now.name, now.slices, now.plane) == ("Doe^Jane.dcm", 1, "axial")
     assert now.series.get().is_chosen
 
@@ -94,25 +93,61 @@ def test_caveats_and_warnings_become_notices(migrate):
         caveats=[lossy, unknown, rule],
     )
 
-    migrate(("detection", "0008_notices"))
+    apps = migrate(("detection", "0008_notices"))
 
-    assert Series.objects.get().notices == [
+    assert apps.get_model("detection", "Series").objects.get().notices == [
         {"code": "lossy", "text": lossy},
         {"code": "earlier", "text": unknown},
         {"code": "thick_slices", "text": "The slices are 5.0 mm apart: ..."},
     ]
     # What the image says stands with its series alone.
-    assert Prediction.objects.get().notices == [{"code": "series_rule", "text": rule}]
+    assert apps.get_model("detection", "Prediction").objects.get().notices == [
+        {"code": "series_rule", "text": rule}
+    ]
 
     before = migrate(("detection", "0007_identifier_roles"))
 
     assert len(before.get_model("detection", "Series").objects.get().warnings) == 3
     assert before.get_model("detection", "Prediction").objects.get().caveats[0] == lossy
 
-    migrate(("detection", "0008_notices"))
+    apps = migrate(("detection", "0008_notices"))
 
-    assert len(Series.objects.get().notices) == 3
-    assert Prediction.objects.get().notices == [{"code": "series_rule", "text": rule}]
+    assert len(apps.get_model("detection", "Series").objects.get().notices) == 3
+    assert apps.get_model("detection", "Prediction").objects.get().notices == [
+        {"code": "series_rule", "text": rule}
+    ]
+
+
+@pytest.mark.parametrize("status", ["not_imported", "received", "importing"])
+def test_studies_without_an_image_leave_their_files_in_the_report(migrate, status):
+    apps = migrate(("detection", "0009_training_architecture"))
+    user = apps.get_model("accounts", "User").objects.create(username="ada")
+    upload = apps.get_model("detection", "Upload").objects.create(uploaded_by=user)
+    studies = [
+        apps.get_model("detection", "Study").objects.create(
+            upload=upload, uploaded_by=user, status=told
+        )
+        for told in (status, "succeeded")
+    ]
+    for study in studies:
+        apps.get_model("detection", "SourceFile").objects.create(
+            upload=upload,
+            study=study,
+            display_name="a.png",
+            size_bytes=1,
+            sha256="",
+            status="refused",
+            reason="It is damaged.",
+            quarantine_path="quarantine/x",
+        )
+
+    apps = migrate(("detection", "0010_refused_files_and_faults"))
+
+    assert apps.get_model("detection", "Study").objects.get().pk == studies[1].pk
+    files = apps.get_model("detection", "SourceFile").objects.order_by("pk")
+    assert [file.study_id for file in files] == [None, studies[1].pk]
+    # The bytes of files that wait are kept.
+    assert {file.quarantine_path for file in files} == {"quarantine/x"}
 
 
 def test_database_of_an_earlier_release_gets_the_roles_of_this_one(migrate):

@@ -1,12 +1,25 @@
 """`manage.py worker` as it is run: from upload to result, with a damaged model, with a training."""
 
+import shutil
+from pathlib import Path
+
 import pytest
 from django.core.files.uploadedfile import SimpleUploadedFile
 
-from detection.models import Prediction, SourceFile, Study, TrainingRun, Upload
+from detection.ml.bundle import default_bundle_path
+from detection.models import (
+    ModelActivation,
+    ModelVersion,
+    Prediction,
+    SourceFile,
+    Study,
+    TrainingRun,
+    Upload,
+)
+from detection.services.registry import model_version_register
 from detection.services.training import training_run_create, training_run_sweep
 from detection.services.uploads import upload_create
-from tests.factories import model_version_make
+from tests.disks import full, small_disk
 from tests.processes import children_of, is_alive, wait_for
 from tests.queue.conftest import SLICES
 
@@ -39,20 +52,63 @@ def test_upload_is_imported_and_read(start, shipped_model, radiologist):
     assert worker.stop() == 0
 
 
-def test_worker_outlives_a_damaged_model(start, data_dir, radiologist):
-    model_version_make("broken", is_active=True)
-    (data_dir / "models" / "broken" / "model.onnx").write_bytes(b"damaged")
-    upload_create(
-        uploaded_by=radiologist, files=[SimpleUploadedFile("a.dcm", SLICES[0].read_bytes())]
-    )
+def send(radiologist):
+    file = SimpleUploadedFile("a.dcm", SLICES[0].read_bytes())
+    return upload_create(uploaded_by=radiologist, files=[file])
+
+
+def is_read():
+    return Prediction.objects.filter(status=Prediction.Status.SUCCEEDED).exists()
+
+
+def test_worker_outlives_a_damaged_model_and_reads_when_it_is_mended(
+    start, settings, data_dir, process_environment, radiologist
+):
+    shipped = default_bundle_path(settings.SHIPPED_MODEL_ROOT)
+    bundle = shutil.copytree(shipped, data_dir / "models" / shipped.name)
+    version = model_version_register(path=bundle, origin=ModelVersion.Origin.SITE)
+    ModelActivation.objects.create(model_version=version)
+    damaged = bytearray((bundle / "model.onnx").read_bytes())
+    damaged[len(damaged) // 2] ^= 1
+    (bundle / "model.onnx").write_bytes(damaged)
+    send(radiologist)
 
     worker = start_ready(start, queue="default")
-    wait_for(lambda: Prediction.objects.filter(status=Prediction.Status.FAILED).exists())
+    wait_for(lambda: Prediction.objects.filter(retry_at__isnull=False).exists())
 
     study = Study.objects.get()
-    assert "damaged" in study.message
-    assert study.probability is None
+    assert (study.status, study.probability) == (Study.Status.QUEUED, None)
+    assert "model of the server cannot be loaded" in study.message
+    assert '"ERROR"' in worker.log()
     assert worker.process.poll() is None
+    shutil.copyfile(shipped / "model.onnx", bundle / "model.onnx")
+    # By itself, after its pause.
+    wait_for(is_read)
+    assert Study.objects.get().message == ""
+    assert worker.stop() == 0
+
+
+def test_upload_on_a_full_disk_is_imported_when_there_is_room(
+    start, shipped_model, settings, radiologist
+):
+    with small_disk(Path(settings.MEDIA_ROOT), size_bytes=4 * 2**20) as disk:
+        upload = send(radiologist)
+        with full(disk):
+            worker = start_ready(start, queue="default")
+            wait_for(lambda: Upload.objects.get().retry_at)
+            worker.kill()
+        upload.refresh_from_db()
+        assert upload.status == Upload.Status.RECEIVED
+        assert "no free space" in upload.message
+        assert '"ENOSPC"' in worker.log()
+
+        # Another worker goes on after the pause.
+        worker = start_ready(start, queue="default")
+        wait_for(is_read)
+
+        assert Study.objects.get().verdict
+        assert [file.status for file in upload.source_files.all()] == ["accepted"]
+        assert worker.stop() == 0
 
 
 @pytest.mark.parametrize("how", ["killed", "stopped"])

@@ -15,7 +15,9 @@ def sent(radiologist, other_radiologist):
     model_version_make(is_active=True)
     for user in (radiologist, other_radiologist, radiologist):
         files = [png_upload("first.png"), png_upload("second.png")]
-        upload_create(uploaded_by=user, files=files)
+        upload = upload_create(uploaded_by=user, files=files)
+        for file in files:
+            Study.objects.create(upload=upload, uploaded_by=user, name=file.name)
 
 
 @pytest.mark.parametrize(
@@ -78,4 +80,6 @@ def test_report_names_problems_first_and_counts_the_rest(radiologist, monkeypatc
     report = import_report(of=upload)
     assert (report.accepted, report.refused, report.skipped, report.waiting) == (1, 1, 0, 0)
     assert (report.rows, report.total, report.left_off) == ([refused], 2, 1)
+    refused.study = upload.studies.first()
+    refused.save()
     assert import_report(of=refused.study).rows == [refused]

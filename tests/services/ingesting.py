@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
+from itertools import count
 from pathlib import Path
 from uuid import uuid4
 
@@ -15,6 +16,8 @@ from detection.imaging.formats.dicom_facts import Identifiers
 from detection.imaging.ingest import FileReport, IngestedSeries, IngestResult, Sandbox
 from detection.imaging.volume import Volume, save_volume
 from detection.models import Upload
+
+_SHADES = count()
 
 
 @dataclass
@@ -39,7 +42,8 @@ class FakeIngest:
 
     def _series(self, folder: Path, study: str, slices: int, rows: tuple[int, ...]):
         volume = Volume(
-            pixels=np.zeros((slices, 16, 16), np.int16),
+            # Another image each time: the same one would be a duplicate.
+            pixels=np.full((slices, 16, 16), next(_SHADES), np.int16),
             is_hu=True,
             spacing_mm=(1.5, 0.7, 0.7),
             plane="axial",
@@ -86,7 +90,9 @@ class FakePictures:
         (path,) = paths
         self.seen.append(path)
         if path.read_bytes().endswith(b"good"):
-            series = ingested_series(target_folder, self.volume)
+            pixels = self.volume.pixels.copy()
+            pixels[0, 0, 0] = next(_SHADES) % 256
+            series = ingested_series(target_folder, replace(self.volume, pixels=pixels))
             return IngestResult(series=(series,), report=(report_row(0),))
         refused = FileReport(
             source_index=0,

@@ -22,7 +22,7 @@ from detection.services.imports import (
 )
 from tests.factories import dicom_upload, png_bytes, png_upload, volume_make
 from tests.imaging.synthetic import png_bytes as png_header
-from tests.services.ingesting import FakePictures, make_stale, quarantined, volumes
+from tests.services.ingesting import FakePictures, make_stale, quarantined, statuses, volumes
 
 pytestmark = pytest.mark.usefixtures("model_version")
 
@@ -55,8 +55,9 @@ def test_import_stores_the_outcome_of_each_file(send, pictures):
     assert series.notices == [{"code": "lossy", "text": "Lossy."}]
     assert series.predictions.get().status == Prediction.Status.QUEUED
     assert (bad.status, bad.reason) == (SourceFile.Status.REFUSED, "The file is damaged.")
-    assert bad.study.status == Study.Status.NOT_IMPORTED
-    assert bad.study.message == bad.reason
+    # What was refused is in no study.
+    assert bad.study is None
+    assert Study.objects.get() == good.study
     assert quarantined() == []
     assert (good.quarantine_path, bad.quarantine_path) == ("", "")
 
@@ -104,7 +105,8 @@ def test_file_at_which_the_worker_died_three_times_is_refused_and_the_rest_goes_
     upload.refresh_from_db()
     culprit, other = upload.source_files.order_by("pk")
     assert upload.is_finished
-    assert "crashed the worker three times" in culprit.study.message
+    assert (culprit.status, culprit.code) == (SourceFile.Status.REFUSED, "crashed")
+    assert "crashed the worker three times" in culprit.reason
     assert other.study.status == Study.Status.QUEUED
 
 
@@ -180,10 +182,8 @@ def test_real_decoding_of_a_real_picture(send, monkeypatch):
 
     upload_import_run(upload=upload)
 
-    good, cut = upload.studies.order_by("pk")
-    assert good.status == Study.Status.QUEUED
-    assert cut.status == Study.Status.NOT_IMPORTED
-    assert cut.message
+    assert upload.studies.get().status == Study.Status.QUEUED
+    assert statuses(upload) == ["accepted", "refused"]
 
 
 def test_all_of_an_upload_is_read_by_one_child(send, monkeypatch):
@@ -233,4 +233,4 @@ def test_refused_picture_keeps_its_code(send, data, code):
     assert (file.status, file.code) == (SourceFile.Status.REFUSED, code)
     assert file.reason
     assert file.advice.startswith("Please ")
-    assert file.study.message == f"{file.reason} {file.advice}"
+    assert not Study.objects.exists()

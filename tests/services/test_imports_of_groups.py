@@ -9,7 +9,7 @@ from detection.imaging.errors import Notice
 from detection.imaging.formats.dicom_facts import Identifiers
 from detection.imaging.volume import load_volume
 from detection.models import Prediction, Series, SourceFile, Study, StudyIdentifiers, Upload
-from detection.selectors.studies import series_volume_path
+from detection.selectors.studies import import_report, series_volume_path
 from detection.services.imports import upload_claim, upload_import_run, upload_sweep
 from tests.factories import dicom_upload, png_upload, zip_upload
 from tests.services.ingesting import FakeIngest, make_stale, report_row, statuses, volumes
@@ -75,21 +75,23 @@ def test_two_studies_in_one_archive_become_two_and_each_member_has_a_row(send):
         ("cd.zip", "c/x.exe"),
         ("cd.zip", "d/IM9"),
     ]
-    assert [row.study for row in rows] == [first, first, second, first, first]
+    # The archive itself is none of the files that were read.
+    assert [row.study for row in rows] == [None, first, second, first, first]
+    report = import_report(of=upload)
+    assert (report.accepted, report.skipped, report.refused) == (2, 1, 1)
     assert statuses(upload) == ["accepted", "accepted", "accepted", "skipped", "refused"]
     assert second.uploaded_by == upload.uploaded_by
 
 
-def test_group_in_which_nothing_can_be_read_is_one_refused_study(send):
+def test_group_in_which_nothing_can_be_read_is_no_study(send):
     upload = send(dicom_upload("IM1"), dicom_upload("IM2"))
     refused = [report_row(0, "refused", code="not_ct"), report_row(1, "refused", code="not_ct")]
 
     upload_import_run(upload=upload, ingest=FakeIngest(series=[], report=refused))
 
-    study = upload.studies.get()
-    assert study.status == Study.Status.NOT_IMPORTED
-    assert "None of the 2 files" in study.message
-    assert "not a CT image. Please upload CT slices." in study.message
+    upload.refresh_from_db()
+    assert upload.is_finished
+    assert not Study.objects.exists()
     assert statuses(upload) == ["refused", "refused"]
     assert not Prediction.objects.exists()
     assert volumes() == []
@@ -149,12 +151,11 @@ def test_archive_at_which_the_worker_died_three_times_is_refused_and_the_rest_go
     upload_import_run(upload=upload, ingest=ingest)
 
     upload.refresh_from_db()
-    archive, series = upload.studies.order_by("pk")
+    archive = upload.source_files.get(kind="zip")
     assert upload.is_finished
-    assert archive.status == Study.Status.NOT_IMPORTED
-    assert "crashed the worker three times" in archive.message
-    assert archive.source_files.get().code == "crashed"
-    assert series.status == Study.Status.QUEUED
+    assert (archive.status, archive.code) == (SourceFile.Status.REFUSED, "crashed")
+    assert "crashed the worker three times" in archive.reason
+    assert upload.studies.get().status == Study.Status.QUEUED
 
 
 def test_group_whose_claim_was_lost_stores_nothing(send):

@@ -172,7 +172,7 @@ def test_planted_names_are_stored_nowhere_but_encrypted(everything_done, log_tex
     assert {row.patient_name for row in known} == {PLANTED["PatientName"]}
     assert {row.accession_number for row in known} == {PLANTED["AccessionNumber"]}
     assert "Zyxomma_Quirina_1.dcm" in pages[0].content.decode()
-    assert Study.objects.filter(status="not_imported").count() == 1
+    assert SourceFile.objects.filter(status="refused").count() == 1
     assert Prediction.objects.count() == 4
     output = "".join(capfd.readouterr())
     assert found_leaks(addresses, log_text(), output) == []

@@ -12,12 +12,13 @@ from tests.services.ingesting import quarantined, statuses
 pytestmark = pytest.mark.usefixtures("model_version")
 
 
-def test_each_file_becomes_a_study_and_is_quarantined(radiologist):
+def test_each_file_is_quarantined_and_no_study_before_its_import(radiologist):
     upload = upload_create(uploaded_by=radiologist, files=[png_upload("a.png"), png_upload("b")])
 
     assert upload.status == Upload.Status.RECEIVED
     assert [f.display_name for f in upload.source_files.order_by("pk")] == ["a.png", "b"]
-    assert set(upload.studies.values_list("status", flat=True)) == {Study.Status.RECEIVED}
+    assert statuses(upload) == ["received", "received"]
+    assert not Study.objects.exists()
     assert [path.read_bytes() for path in quarantined()] == [png_bytes()] * 2
     # Under names of our own, which nobody else can read.
     assert not {"a.png", "b"} & {path.name for path in quarantined()}
@@ -33,8 +34,7 @@ def test_file_of_unknown_kind_is_refused_beside_the_good_ones(radiologist):
     refused, accepted = upload.source_files.order_by("pk")
     assert refused.status == SourceFile.Status.REFUSED
     assert "PDF" in refused.reason
-    assert refused.study.status == Study.Status.NOT_IMPORTED
-    assert refused.study.message == refused.reason
+    assert refused.study is None
     assert accepted.status == SourceFile.Status.RECEIVED
     assert len(quarantined()) == 1
 
@@ -43,7 +43,8 @@ def test_upload_of_refused_files_alone_is_finished_at_once(radiologist):
     upload = upload_create(uploaded_by=radiologist, files=[SimpleUploadedFile("empty.dcm", b"")])
 
     assert upload.is_finished
-    assert "empty" in upload.studies.get().message
+    assert "empty" in upload.source_files.get().reason
+    assert not Study.objects.exists()
     assert not DBTaskResult.objects.exists()
 
 
@@ -90,7 +91,7 @@ def test_full_disk_is_a_sentence_and_leaves_nothing(radiologist):
         def chunks(self, chunk_size=None):
             raise OSError(28, "No space left on device")
 
-    with pytest.raises(ValidationError, match="could not store"):
+    with pytest.raises(ValidationError, match="has no free space"):
         upload_create(
             uploaded_by=radiologist, files=[png_upload(), Unreadable("x.png", png_bytes())]
         )
@@ -99,16 +100,13 @@ def test_full_disk_is_a_sentence_and_leaves_nothing(radiologist):
     assert not Upload.objects.exists()
 
 
-def test_dicom_files_share_a_study_and_what_lies_beside_them_is_skipped(send):
+def test_what_lies_beside_a_series_is_skipped(send):
     readme = SimpleUploadedFile("README.TXT", b"How to use this disc")
     upload = send(readme, dicom_upload("IM1"), dicom_upload("IM2"), png_upload("photo.png"))
 
-    series, photo = upload.studies.order_by("pk")
-    assert (series.name, series.file_count) == ("IM1", 2)
-    assert photo.name == "photo.png"
-    assert statuses(upload) == ["received", "received", "skipped", "received"]
+    assert statuses(upload) == ["skipped", "received", "received", "received"]
     skipped = upload.source_files.get(status="skipped")
-    assert (skipped.study, skipped.code) == (series, "not_an_image")
+    assert skipped.code == "not_an_image"
     assert "text" in skipped.reason
     # Nothing has to be done about it.
     assert skipped.advice == ""

@@ -29,12 +29,11 @@ def test_what_is_wrong_with_a_file_stands_beside_it(radiologist_client, model_ve
     pdf = SimpleUploadedFile("letter.png", b"%PDF-1.7 and so on")
     response = send(radiologist_client, pdf, png_upload("good.png"))
 
-    rows = radiologist_client.get(response.url).content.decode().partition("<tbody>")[2]
-    refused, good = rows.split("</tr>")[:2]
-    assert "letter.png" in refused
+    rows = radiologist_client.get(response.url).content.decode().split("</tr>")
+    (refused,) = [row for row in rows if "letter.png" in row]
+    (good,) = [row for row in rows if "good.png" in row]
     assert "PDF" in refused
-    assert "File refused" in refused
-    assert "good.png" in good
+    assert "Refused" in refused
     assert "PDF" not in good
 
 
@@ -76,5 +75,5 @@ def test_upload_page_asks_the_same_number_of_queries_however_many_files(
 ):
     for count in (1, 6):
         url = send(radiologist_client, *(png_upload(f"{n}.png") for n in range(count))).url
-        with django_assert_num_queries(11):
+        with django_assert_num_queries(14):
             radiologist_client.get(url)

@@ -15,6 +15,7 @@ from django_tasks_db.management.commands.db_worker import Worker
 
 from detection.ml.errors import MLError
 from detection.selectors.registry import model_version_active
+from detection.services.faults import fault_name
 from detection.services.imports import leftovers_delete, upload_sweep
 from detection.services.predictions import load_predictor, prediction_sweep
 from detection.services.training import training_run_sweep, training_stop
@@ -37,7 +38,7 @@ class Command(BaseCommand):
 
     def handle(self, *, queue, **options):
         if queue == "default":
-            leftovers_delete()
+            _tidy()
             _warm_up()
         threading.Thread(target=_sweep, args=(SWEEPS[queue],), name="sweep", daemon=True).start()
         worker = Worker(
@@ -56,6 +57,14 @@ class Command(BaseCommand):
         worker.run()
 
 
+def _tidy() -> None:
+    try:
+        leftovers_delete()
+    except OSError as error:
+        # Tidying can wait for the next start.
+        logger.error("leftovers not deleted", extra={"fault": fault_name(error)}, exc_info=error)
+
+
 def _warm_up() -> None:
     """Load the model in service now, so that the first prediction does not wait for it."""
     active = model_version_active()
@@ -64,9 +73,9 @@ def _warm_up() -> None:
         return
     try:
         load_predictor(active)
-    except MLError as error:
-        # Each prediction will say so; the worker goes on, for the bundle may be restored.
-        logger.error("%s", error)
+    except (MLError, OSError) as error:
+        # Each prediction will wait; the worker goes on, for the bundle may be restored.
+        logger.error("model not loaded", extra={"fault": fault_name(error)}, exc_info=error)
 
 
 def _sweep(sweeps: list[Callable[[], None]]) -> None:

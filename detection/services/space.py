@@ -1,0 +1,76 @@
+"""Free space: an upload is taken only if there is room for it and for what is made of it."""
+
+import logging
+import shutil
+import tempfile
+from pathlib import Path
+
+from django.conf import settings
+from django.core.exceptions import ValidationError
+
+from detection.services.faults import fault_sentence, is_no_space
+
+logger = logging.getLogger(__name__)
+
+# The codes of the errors below: the server failed, and not what was sent.
+NO_SPACE = "no_space"
+NOT_STORED = frozenset({NO_SPACE, "not_stored"})
+# Of each byte that is sent: one in quarantine, one unpacked, one or more as the volume.
+COPIES = 3
+_LATER = "Please tell an administrator, and send the files again later."
+
+
+def space_check(*, size_bytes: int, is_received: bool = True) -> None:
+    """Raise ValidationError, and log an error, if there is no room for an upload of this size.
+
+    Parameters
+    ----------
+    size_bytes : int
+        Size of the files, or of the whole request.
+    is_received : bool
+        The files lie in the folder of temporary files already, and not in the request only.
+    """
+    wanted: dict[Path, int] = {}
+    media = _existing(Path(settings.MEDIA_ROOT))
+    wanted[media] = size_bytes * COPIES + settings.MIN_FREE_BYTES
+    if not is_received:
+        folder = _existing(Path(settings.FILE_UPLOAD_TEMP_DIR or tempfile.gettempdir()))
+        if folder.stat().st_dev == media.stat().st_dev:
+            wanted[media] += size_bytes
+        else:
+            wanted[folder] = size_bytes
+    for folder, bytes_wanted in wanted.items():
+        free = shutil.disk_usage(folder).free
+        if free < bytes_wanted:
+            logger.error(
+                "upload not taken: too little free space",
+                extra={"bytes_wanted": bytes_wanted, "bytes_free": free},
+            )
+            raise ValidationError(
+                f"The server has too little free space for these files. {_LATER}", code=NO_SPACE
+            )
+
+
+def has_reserve() -> bool:
+    """Say whether the data folder has the free space that no upload may use."""
+    try:
+        return shutil.disk_usage(_existing(Path(settings.MEDIA_ROOT))).free >= (
+            settings.MIN_FREE_BYTES
+        )
+    except OSError:
+        return False
+
+
+def not_stored(error: OSError) -> ValidationError:
+    """Return the error for the sender of files that could not be stored."""
+    return ValidationError(
+        f"{fault_sentence(error)} The files were not stored. {_LATER}",
+        code=NO_SPACE if is_no_space(error) else "not_stored",
+    )
+
+
+def _existing(folder: Path) -> Path:
+    """Return the folder, or the nearest above it that is there: the first upload makes it."""
+    while not folder.exists():
+        folder = folder.parent
+    return folder
