@@ -99,9 +99,12 @@ def upload_counts(*, uploads: QuerySet[Upload]) -> QuerySet[Upload]:
 
 
 def uploads_in_work(*, user: User) -> list[Upload]:
-    """Return the uploads that `user` may see and that are not imported yet, newest first."""
-    uploads = _visible(Upload.objects.all(), user=user)
-    return list(uploads.exclude(status=Upload.Status.FINISHED))
+    """Return the uploads that `user` may see and that are not imported yet.
+
+    Those that wait for the installation come first, and newer before older ones.
+    """
+    uploads = _visible(Upload.objects.all(), user=user).exclude(status=Upload.Status.FINISHED)
+    return sorted(uploads, key=lambda upload: upload.retry_at is None)
 
 
 def files_waiting(*, upload: Upload) -> QuerySet[SourceFile]:

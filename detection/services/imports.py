@@ -17,6 +17,7 @@ from django.db.models import QuerySet
 from django.utils.text import Truncator
 from django_tasks import task
 
+from accounts.models import User
 from detection.imaging.errors import Notice
 from detection.imaging.ingest import (
     OF_NO_CONCERN,
@@ -67,7 +68,7 @@ _SEND_AGAIN = "Please upload it again."
 _ALREADY_HERE = "The same images are already here: they are not stored or read a second time."
 _KEPT = (
     "The files are kept, and are imported as soon as this is mended. "
-    "The log has told an administrator."
+    "An administrator finds the cause in the log."
 )
 
 
@@ -200,6 +201,8 @@ def ingested_store(
     The caller holds the transaction and has marked the files as accepted. `contents` are those of
     the series (`series_content`). The volume files are moved to where the rows say.
     """
+    # Two imports at once must not both find that the same images are new.
+    User.objects.select_for_update().get(pk=upload.uploaded_by_id)
     series_of_row: dict[int, Series] = {}
     twin_of_row: dict[int, Series] = {}
     for members in _examinations(result.series):

@@ -39,7 +39,7 @@ CRASHED = (
 )
 _KEPT = (
     "The images are kept, and are read as soon as this is mended. "
-    "The log has told an administrator."
+    "An administrator finds the cause in the log."
 )
 Status = Prediction.Status
 
@@ -195,7 +195,11 @@ def _volume(series: Series) -> Volume:
     path = series_volume_path(series=series)
     # Where the whole folder is missing, the disk is not mounted.
     path.parent.stat()
-    return load_volume(path)
+    try:
+        return load_volume(path)
+    except ImageError:
+        logger.error("stored image is missing or damaged", extra={"series": series.pk})
+        raise
 
 
 def _of_another_version(prediction: Prediction) -> None:

@@ -61,7 +61,7 @@ def has_reserve() -> bool:
         return False
 
 
-def not_stored(error: OSError) -> ValidationError:
+def not_stored(error: BaseException) -> ValidationError:
     """Return the error for the sender of files that could not be stored."""
     return ValidationError(
         f"{fault_sentence(error)} The files were not stored. {_LATER}",

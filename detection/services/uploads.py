@@ -17,7 +17,7 @@ from detection.imaging.limits import LIMITS
 from detection.models import SourceFile, Upload
 from detection.models.encryption import blind_index, name_stem
 from detection.selectors.registry import model_version_active
-from detection.services.faults import fault_name
+from detection.services.faults import FAULTS, fault_name
 from detection.services.imports import upload_import
 from detection.services.quarantine import quarantine_delete, quarantine_store
 from detection.services.queue import task_enqueue
@@ -80,7 +80,7 @@ def upload_create(*, uploaded_by: User, files: Sequence["UploadedFile[Any]"]) ->
     except BaseException as error:
         for item in received:
             quarantine_delete(quarantine_path=item.quarantine_path)
-        if isinstance(error, OSError):
+        if isinstance(error, FAULTS):
             logger.exception("upload not stored", extra={"fault": fault_name(error)})
             raise not_stored(error) from error
         raise

@@ -1,6 +1,7 @@
 import pytest
 from django.core.exceptions import ValidationError
 from django.core.files.uploadedfile import SimpleUploadedFile
+from django.db import OperationalError
 from django_tasks_db.models import DBTaskResult
 
 from detection.models import SourceFile, Study, Upload
@@ -98,6 +99,18 @@ def test_full_disk_is_a_sentence_and_leaves_nothing(radiologist):
 
     assert quarantined() == []
     assert not Upload.objects.exists()
+
+
+def test_database_that_does_not_answer_is_a_sentence_and_leaves_nothing(radiologist, monkeypatch):
+    def away(**_):
+        raise OperationalError("database or disk is full")
+
+    monkeypatch.setattr(uploads, "_upload_store", away)
+
+    with pytest.raises(ValidationError, match="database of the server did not answer"):
+        upload_create(uploaded_by=radiologist, files=[png_upload()])
+
+    assert quarantined() == []
 
 
 def test_what_lies_beside_a_series_is_skipped(send):

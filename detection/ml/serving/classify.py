@@ -8,7 +8,13 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, TextIO
 
-from detection.imaging.errors import ImageError, Notice, notices_json, once
+from detection.imaging.errors import (
+    ImageError,
+    Notice,
+    is_of_the_installation,
+    notices_json,
+    once,
+)
 from detection.imaging.ingest import FileReport, IngestedSeries, IngestResult, Sandbox, ingest
 from detection.imaging.volume import Volume, load_volume
 from detection.ml.bundle import load_bundle, load_default_bundle
@@ -74,7 +80,11 @@ def _classify(
     except ImageError as error:
         yield {**result, "reason": str(error)}
     except OSError as error:
-        yield {**result, "reason": f"The file cannot be read: {error.strerror or error}."}
+        is_fault = is_of_the_installation(error, sources=[path])
+        what = (
+            "The file could not be read or stored here" if is_fault else "The file cannot be read"
+        )
+        yield {**result, "reason": f"{what}: {error.strerror or error}."}
     except Exception:
         # The boundary of one input: the other inputs must get their answers.
         logger.exception("classify failed")
