@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from django.conf import settings
-from django.db.models import Case, Count, Prefetch, Q, QuerySet, When
+from django.db.models import Case, Count, Prefetch, QuerySet, When
 
 from accounts.models import User
 from detection.imaging.ingest import PICTURE_KINDS, Kind
@@ -85,17 +85,13 @@ def upload_list(*, user: User) -> QuerySet[Upload]:
     return _visible(uploads, user=user)
 
 
-def upload_counts(*, uploads: QuerySet[Upload]) -> QuerySet[Upload]:
-    """Return the uploads with how many of their files have which outcome (`files_refused`, ...)."""
-    in_report = ~Q(**{f"source_files__{name}": value for name, value in _UNPACKED.items()})
-    return uploads.annotate(
-        **{
-            f"files_{status}": Count(
-                "source_files", filter=in_report & Q(source_files__status=status), distinct=True
-            )
-            for status in SourceFile.Status.values
-        }
-    )
+def upload_outcomes(*, uploads: Sequence[Upload]) -> list[tuple[Upload, dict[str, int]]]:
+    """Return each upload with how many of its files have which status."""
+    counts: dict[int, dict[str, int]] = {upload.pk: {} for upload in uploads}
+    files = SourceFile.objects.filter(upload__in=counts).exclude(**_UNPACKED).order_by()
+    for pk, status, count in files.values_list("upload", "status").annotate(Count("pk")):
+        counts[pk][status] = count
+    return [(upload, counts[upload.pk]) for upload in uploads]
 
 
 def uploads_in_work(*, user: User) -> list[Upload]:

@@ -19,8 +19,8 @@ from detection.selectors.registry import model_version_active
 from detection.selectors.studies import (
     groups_waiting,
     import_report,
-    upload_counts,
     upload_list,
+    upload_outcomes,
 )
 from detection.services.space import NOT_STORED
 from detection.services.uploads import (
@@ -70,9 +70,10 @@ def upload_create_page(request: SignedInRequest) -> HttpResponse:
 @never_cache
 def upload_list_page(request: SignedInRequest) -> HttpResponse:
     """Show what was sent, with how many files were refused: those are in no study."""
-    uploads = upload_counts(uploads=upload_list(user=request.user).prefetch_related(None))
+    uploads = upload_list(user=request.user).prefetch_related(None)
     page = Paginator(uploads, PAGE_SIZE).get_page(request.GET.get("page"))
-    return render(request, "detection/upload_list.html", {"page": page})
+    context = {"page": page, "rows": upload_outcomes(uploads=list(page))}
+    return render(request, "detection/upload_list.html", context)
 
 
 @login_required

@@ -32,7 +32,9 @@ def test_pages_keep_the_rules_of_axe(page, model_in_service, stack, cookie, them
     found = complaints_of_axe(page)
 
     page.context.add_cookies([cookie])
-    for address in ("/studies/", "/studies/new/", "/model/", stack.get_absolute_url()):
+    upload = stack.upload.get_absolute_url()
+    pages = ("/studies/", "/studies/new/", "/uploads/", upload, "/model/")
+    for address in (*pages, stack.get_absolute_url()):
         page.goto(address)
         if address == stack.get_absolute_url():
             expect(page.locator("[data-viewer]")).to_have_attribute("data-state", "ready")

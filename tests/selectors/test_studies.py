@@ -1,9 +1,16 @@
 import pytest
 from django.contrib.auth.models import AnonymousUser
+from django.utils import timezone
 
 from detection.models import Study, Upload
 from detection.selectors import studies
-from detection.selectors.studies import import_report, study_list, upload_list
+from detection.selectors.studies import (
+    import_report,
+    study_list,
+    upload_list,
+    upload_outcomes,
+    uploads_in_work,
+)
 from detection.services.uploads import upload_create
 from tests.factories import model_version_make, png_upload
 
@@ -83,3 +90,35 @@ def test_report_names_problems_first_and_counts_the_rest(radiologist, monkeypatc
     refused.study = upload.studies.first()
     refused.save()
     assert import_report(of=refused.study).rows == [refused]
+
+
+def test_outcomes_of_uploads_count_members_and_not_their_archive(lead, django_assert_num_queries):
+    for upload in Upload.objects.all():
+        upload.source_files.all().delete()
+        for kind, status in (
+            ("zip", "accepted"),
+            ("", "accepted"),
+            ("png", "accepted"),
+            ("png", "refused"),
+            ("zip", "refused"),
+            ("dicom", "received"),
+        ):
+            upload.source_files.create(
+                kind=kind, status=status, size_bytes=1, display_name="x", reason="It is damaged."
+            )
+    uploads = list(upload_list(user=lead).prefetch_related(None))
+
+    with django_assert_num_queries(1):
+        told = upload_outcomes(uploads=uploads)
+
+    assert [upload for upload, _ in told] == uploads
+    assert all(files == {"accepted": 2, "refused": 2, "received": 1} for _, files in told)
+
+
+def test_uploads_that_wait_for_the_installation_are_told_of_first(radiologist):
+    newer, older = upload_list(user=radiologist)
+    Upload.objects.filter(pk=older.pk).update(retry_at=timezone.now())
+
+    assert uploads_in_work(user=radiologist) == [older, newer]
+    Upload.objects.filter(pk=newer.pk).update(status=Upload.Status.FINISHED)
+    assert uploads_in_work(user=radiologist) == [older]
