@@ -62,6 +62,7 @@ class Code(StrEnum):
     SEVERAL_VOLUMES = "several_volumes"
     # Of a series: what is left out or refused of it.
     DUPLICATE_SLICE = "duplicate_slice"
+    SET_ASIDE = "set_aside"
     MIXED_ORIENTATIONS = "mixed_orientations"
     TOO_MANY_SLICES = "too_many_slices"
     # Of a series: warnings, it is read all the same.
@@ -73,7 +74,11 @@ class Code(StrEnum):
     GANTRY_TILT = "gantry_tilt"
     THICK_SLICES = "thick_slices"
     NO_SERIES_UID = "no_series_uid"
+    OWN_SERIES_UIDS = "own_series_uids"
     NO_POSITION = "no_position"
+    NO_PIXEL_SIZE = "no_pixel_size"
+    ORDER_DOUBTFUL = "order_doubtful"
+    NOT_IN_ORDER = "not_in_order"
     NO_ORIENTATION = "no_orientation"
     ORIENTATION_CONFLICT = "orientation_conflict"
     HU_DOUBTFUL = "hu_doubtful"

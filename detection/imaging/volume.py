@@ -84,6 +84,11 @@ class Volume:
     is_evenly_spaced : bool
         False if slices are missing or unevenly spaced. A place in the body is then right within
         its slice only, and nothing may be measured or resampled across slices.
+    is_ordered : bool
+        False if nothing says in which order the slices lie: neighbours in `pixels` are then no
+        neighbours in the body, and each slice stands for itself.
+    slices_unread : int
+        Number of slices of the series that are not in `pixels`: they were damaged.
     """
 
     pixels: NDArray[Any]
@@ -94,6 +99,8 @@ class Volume:
     colour_spread: float = 0.0
     affine_lps: Affine | None = None
     is_evenly_spaced: bool = True
+    is_ordered: bool = True
+    slices_unread: int = 0
 
     def __post_init__(self) -> None:
         wanted = np.int16 if self.is_hu else np.uint8
@@ -121,6 +128,8 @@ class Volume:
             "colour_spread": self.colour_spread,
             "affine_lps": [list(row) for row in self.affine_lps] if self.affine_lps else None,
             "is_evenly_spaced": self.is_evenly_spaced,
+            "is_ordered": self.is_ordered,
+            "slices_unread": self.slices_unread,
         }
 
     def fingerprint(self) -> str:
@@ -271,6 +280,8 @@ def load_volume(path: Path, *, is_new: bool = False) -> Volume:
             colour_spread=header["colour_spread"],
             affine_lps=tuple((x, y, z, w) for x, y, z, w in affine) if affine else None,
             is_evenly_spaced=header.get("is_evenly_spaced", True),
+            is_ordered=header.get("is_ordered", True),
+            slices_unread=header.get("slices_unread", 0),
         )
     except FileNotFoundError as error:
         raise ImageError("The stored image is missing. Please upload the file again.") from error

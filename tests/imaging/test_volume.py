@@ -15,6 +15,8 @@ HU = Volume(
     notices=(Notice(Code.LOSSY, "lossy, at least a little"),),
     affine_lps=((0.8, 0, 0, -5.5), (0, 0, 3.0, 7), (0, -0.7, 0, 9), (0, 0, 0, 1)),
     is_evenly_spaced=False,
+    is_ordered=False,
+    slices_unread=2,
 )
 PICTURE = Volume(pixels=np.full((1, 2, 2), 7, np.uint8), is_hu=False, colour_spread=1.5)
 
@@ -83,13 +85,15 @@ def test_volume_of_the_first_version_is_read(tmp_path):
     path = tmp_path / "volume.npz"
     header = {"format": 1, **HU.header(), "caveats": ["lossy, at least a little"]}
     del header["notices"]
-    del header["affine_lps"], header["is_evenly_spaced"]
+    for name in ("affine_lps", "is_evenly_spaced", "is_ordered", "slices_unread"):
+        del header[name]
     np.savez_compressed(path, pixels=HU.pixels, header=np.array(json.dumps(header)))
     loaded = load_volume(path)
 
     assert np.array_equal(loaded.pixels, HU.pixels)
     assert loaded.spacing_mm == HU.spacing_mm
     assert loaded.affine_lps is None
+    assert (loaded.is_ordered, loaded.slices_unread) == (True, 0)
     assert [notice.code for notice in loaded.notices] == [Code.EARLIER]
     assert not loaded.pixels.flags.writeable
 

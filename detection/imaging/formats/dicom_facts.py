@@ -1,12 +1,16 @@
 """Reads place and series of each DICOM slice and, separately, the identifiers of its patient."""
 
+import datetime
 import hashlib
+import re
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pydicom
 from numpy.typing import NDArray
+from pydicom.dataset import Dataset
 
 from detection.imaging.formats.dicom_header import (
     DicomFile,
@@ -16,7 +20,9 @@ from detection.imaging.formats.dicom_header import (
     tells_hu,
     texts,
 )
+from detection.imaging.formats.dicom_pixels import is_enhanced
 from detection.imaging.formats.dicom_place import (
+    first_number,
     numbers,
     orientation_of,
     plane_of,
@@ -38,6 +44,9 @@ _IDENTIFIERS = (
     "StudyInstanceUID",
 )
 _MAX_IDENTIFIER = 255
+# A day or more before any date or time of a file; only differences count.
+_EPOCH = datetime.date(1900, 1, 1)
+_PIECE_BYTES = 2**20
 
 
 @dataclass(frozen=True)
@@ -56,12 +65,27 @@ class SliceFacts:
         Centre of the first pixel, and unit vectors along a row and along a column, in LPS.
     spacing_mm : tuple of float, optional
         As `dicom_place.spacing_mm_of` reads it.
-    acquisition, variant : str
-        Hashes that differ between slices of different scans or reconstructions at one place.
     plane : str
         As `dicom_place.plane_of` names it; it may be known where the position is not.
     frames : int
         Number of frames in the file.
+    slice_location_mm : float, optional
+        Slice Location (0020,1041).
+    instance_number, series_number, acquisition : int, optional
+        Instance Number (0020,0013), Series Number (0020,0011), Acquisition Number (0020,0012). The
+        frames of one file are numbered on.
+    acquired_s, content_s : float, optional
+        When the slice was acquired and when its content was made, in seconds. Only differences
+        have a meaning; nothing of them is stored.
+    kvp : float, optional
+        KVP (0018,0060).
+    contrast : str
+        A hash of Contrast/Bolus Agent (0018,0010); "" if none is named.
+    temporal, kernel, image_type : str
+        Hashes of Temporal Position Identifier (0020,0100), Convolution Kernel (0018,1210) and
+        Image Type.
+    pixels : str
+        A hash of the stored pixels and their scale: equal for copies of one image.
     """
 
     frame: int
@@ -72,10 +96,20 @@ class SliceFacts:
     position_mm: Vector | None
     orientation: tuple[Vector, Vector] | None
     spacing_mm: tuple[float, float, float] | None
-    acquisition: str
-    variant: str
     plane: Plane = "unknown"
     frames: int = 1
+    slice_location_mm: float | None = None
+    instance_number: int | None = None
+    series_number: int | None = None
+    acquisition: int | None = None
+    acquired_s: float | None = None
+    content_s: float | None = None
+    kvp: float | None = None
+    contrast: str = ""
+    temporal: str = ""
+    kernel: str = ""
+    image_type: str = ""
+    pixels: str = ""
 
 
 @dataclass(frozen=True)
@@ -90,6 +124,7 @@ class SeriesKeys:
     series: str
     instance: str
     is_series_told: bool = True
+    frame_of_reference: str = ""
 
 
 def slice_facts(dicom: DicomFile) -> list[SliceFacts]:
@@ -101,19 +136,16 @@ def slice_facts(dicom: DicomFile) -> list[SliceFacts]:
         If a frame has another unit than HU, or if all frames are localisers.
     """
     facts = []
+    pixels = _digest(dicom)
     for index, frame in enumerate(frame_datasets(dicom)):
         image_type = texts(frame.get("ImageType"))
         if "LOCALIZER" in image_type:
             continue
         position = numbers(frame.get("ImagePositionPatient"), 3)
         orientation = orientation_of(frame.get("ImageOrientationPatient"))
-        acquisition = str(frame.get("AcquisitionNumber") or "")
-        variant = (
-            acquisition,
-            image_type,
-            str(frame.get("TemporalPositionIdentifier") or ""),
-            texts(frame.get("ConvolutionKernel")),
-        )
+        number = _whole(frame, "InstanceNumber")
+        if dicom.frames > 1:
+            number = (number or 0) * dicom.frames + index
         facts.append(
             SliceFacts(
                 frame=index,
@@ -126,10 +158,20 @@ def slice_facts(dicom: DicomFile) -> list[SliceFacts]:
                 if orientation
                 else None,
                 spacing_mm=spacing_mm_of(frame),
-                acquisition=opaque(acquisition),
-                variant=opaque(repr(variant)),
                 plane=plane_of(frame.get("ImageOrientationPatient")),
                 frames=dicom.frames,
+                slice_location_mm=_number(frame, "SliceLocation"),
+                instance_number=number,
+                series_number=_whole(frame, "SeriesNumber"),
+                acquisition=_whole(frame, "AcquisitionNumber"),
+                acquired_s=_seconds(frame, "Acquisition"),
+                content_s=_seconds(frame, "Content"),
+                kvp=_number(frame, "KVP"),
+                contrast=opaque(str(frame.ContrastBolusAgent)) if is_enhanced(frame) else "",
+                temporal=opaque(str(frame.get("TemporalPositionIdentifier") or "")),
+                kernel=opaque(repr(texts(frame.get("ConvolutionKernel")))),
+                image_type=opaque(repr(image_type)),
+                pixels=_of_frame(pixels, frame, index),
             )
         )
     if not facts:
@@ -162,7 +204,57 @@ def read_identifiers(path: Path) -> tuple[Identifiers, SeriesKeys]:
         series=opaque(f"{study}\n{told}\n{patient}") if told else "",
         instance=opaque(instance) if instance else "",
         is_series_told=bool(series),
+        frame_of_reference=opaque(f"{text('FrameOfReferenceUID')}\n{patient}"),
     )
+
+
+def _number(dataset: Dataset, keyword: str) -> float | None:
+    """Read a number that only helps to sort: a malformed one is as good as none."""
+    try:
+        return first_number(dataset.get(keyword))
+    except (TypeError, ValueError, OverflowError):
+        return None
+
+
+def _whole(dataset: Dataset, keyword: str) -> int | None:
+    number = _number(dataset, keyword)
+    return None if number is None else int(number)
+
+
+def _seconds(dataset: Dataset, what: str) -> float | None:
+    """Read `what` DateTime, else Date and Time, as seconds; None without a time of day."""
+    told = str(dataset.get(f"{what}DateTime") or "")
+    date, time = told[:8], told[8:]
+    if not time:
+        date, time = (str(dataset.get(f"{what}{part}") or "") for part in ("Date", "Time"))
+    # Until 1993 times were written with colons, and dates with full stops.
+    clock = re.match(r"(\d\d)(\d\d)?(\d\d(?:\.\d+)?)?", time.replace(":", "").strip())
+    if not clock:
+        return None
+    hours, minutes, seconds = (float(part or 0) for part in clock.groups())
+    try:
+        day = datetime.datetime.strptime(date.replace(".", "").strip(), "%Y%m%d").date()
+    except ValueError:
+        day = _EPOCH
+    return (day - _EPOCH).days * 86_400.0 + hours * 3_600 + minutes * 60 + seconds
+
+
+def _digest(dicom: DicomFile) -> str:
+    """Hash the stored pixels of a file, whatever their encoding."""
+    found = hashlib.blake2b(dicom.inflated or b"", digest_size=16)
+    if dicom.inflated is None:
+        with dicom.path.open("rb") as file:
+            file.seek(dicom.pixels_at)
+            left = dicom.pixels_length
+            while piece := file.read(min(_PIECE_BYTES, _PIECE_BYTES if left is None else left)):
+                found.update(piece)
+                left = None if left is None else left - len(piece)
+    return found.hexdigest()
+
+
+def _of_frame(pixels: str, frame: Dataset, index: int) -> str:
+    meaning: list[Any] = [frame.get(f"Rescale{part}") for part in ("Slope", "Intercept")]
+    return opaque(repr((pixels, index, *(str(one) for one in meaning))))
 
 
 def _three(values: NDArray[np.float64]) -> Vector:

@@ -22,16 +22,23 @@ from detection.imaging.limits import Limits
 # The elements that are parsed of an image, beside the functional groups of a multi-frame one. None
 # of them names a person.
 _ELEMENTS = (
+    "AcquisitionDate",
+    "AcquisitionDateTime",
     "AcquisitionNumber",
+    "AcquisitionTime",
     "BitsAllocated",
     "BitsStored",
     "Columns",
+    "ContentDate",
+    "ContentTime",
     "ContrastBolusAgent",
     "ConvolutionKernel",
     "HighBit",
     "ImageOrientationPatient",
     "ImagePositionPatient",
     "ImageType",
+    "InstanceNumber",
+    "KVP",
     "LossyImageCompression",
     "Modality",
     "ModalityLUTSequence",
@@ -47,6 +54,8 @@ _ELEMENTS = (
     "Rows",
     "SOPClassUID",
     "SamplesPerPixel",
+    "SeriesNumber",
+    "SliceLocation",
     "SliceThickness",
     "SpacingBetweenSlices",
     "TemporalPositionIdentifier",
@@ -57,6 +66,9 @@ _ELEMENTS = (
 # elements have other names there than in a single image.
 _GROUPS = (
     "CTImageFrameTypeSequence",
+    "CTReconstructionSequence",
+    "CTXRayDetailsSequence",
+    "ContrastBolusUsageSequence",
     "FrameContentSequence",
     "FrameVOILUTSequence",
     "PixelMeasuresSequence",
@@ -65,6 +77,9 @@ _GROUPS = (
     "PlanePositionSequence",
 )
 _RENAMED = {
+    # "YES" or "NO": the frames before the contrast medium came are told from those after it.
+    "ContrastBolusAgentAdministered": "ContrastBolusAgent",
+    "FrameAcquisitionDateTime": "AcquisitionDateTime",
     "FrameAcquisitionNumber": "AcquisitionNumber",
     "FrameType": "ImageType",
     "TemporalPositionIndex": "TemporalPositionIdentifier",

@@ -129,7 +129,7 @@ def decode_frame(
     notices = []
     if _is_lossy(dataset, syntax, codestream):
         notices.append(_LOSSY)
-    if _is_enhanced(dataset):
+    if is_enhanced(dataset):
         notices.append(_CONTRAST_MEDIUM)
     stored = _stored_values(dataset, frame, syntax=syntax)
     if stored.shape != (rows, columns):
@@ -152,7 +152,7 @@ def decode_frame(
     return grey, False, tuple(notices)
 
 
-def _is_enhanced(dataset: Dataset) -> bool:
+def is_enhanced(dataset: Dataset) -> bool:
     """Say whether Contrast/Bolus Agent (0018,0010) names one; some scanners write "NONE"."""
     agent = str(dataset.get("ContrastBolusAgent") or "").strip().upper()
     return agent not in ("", "NO", "NONE", "N", "0", "WITHOUT")

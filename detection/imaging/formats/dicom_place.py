@@ -81,22 +81,21 @@ def first_number(value: Any) -> float | None:
 
 
 def slice_arrangement(dataset: Dataset, *, rows: int, columns: int) -> Arrangement | None:
-    """Find the canonical order of one slice from its position, orientation and spacing.
+    """Find the canonical order of one slice from its orientation, position and spacing.
 
     Returns
     -------
     Arrangement or None
-        Arrangement of the array `(1, rows, columns)`, with a step of 1 mm between slices where the
-        file tells none. None unless Image Position (0020,0032), Image Orientation (0020,0037) and
-        Pixel Spacing (0028,0030) are credible.
+        Arrangement of the array `(1, rows, columns)`, None without a credible Image Orientation
+        (0020,0037). Its affine counts from 0 without Image Position (0020,0032), and by 1 mm where
+        the file tells no distance.
     """
-    spacing_mm = spacing_mm_of(dataset)
     position = numbers(dataset.get("ImagePositionPatient"), 3)
     orientation = orientation_of(dataset.get("ImageOrientationPatient"))
-    if spacing_mm is None or position is None or orientation is None:
+    if orientation is None:
         return None
     along_rows, along_columns = orientation
-    slice_mm, row_mm, column_mm = spacing_mm
+    slice_mm, row_mm, column_mm = spacing_mm_of(dataset) or (1.0, 1.0, 1.0)
     # DICOM PS3.3, equation C.7.6.2.1-1: the first direction runs along a row, so it belongs to
     # the column index.
     steps = np.stack(
@@ -106,7 +105,8 @@ def slice_arrangement(dataset: Dataset, *, rows: int, columns: int) -> Arrangeme
             along_rows * column_mm,
         ]
     )
-    return arrange(origin_mm=position, steps_mm=steps, shape=(1, rows, columns))
+    origin = np.zeros(3) if position is None else position
+    return arrange(origin_mm=origin, steps_mm=steps, shape=(1, rows, columns))
 
 
 def orientation_of(value: Any) -> tuple[NDArray[np.float64], NDArray[np.float64]] | None:

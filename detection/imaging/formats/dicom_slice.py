@@ -7,7 +7,12 @@ import numpy as np
 from detection.imaging.errors import Code, ImageError
 from detection.imaging.formats.dicom_header import damage_named, frame_datasets, open_dicom
 from detection.imaging.formats.dicom_pixels import decode_frame, frames_of
-from detection.imaging.formats.dicom_place import plane_of, slice_arrangement, spacing_mm_of
+from detection.imaging.formats.dicom_place import (
+    numbers,
+    plane_of,
+    slice_arrangement,
+    spacing_mm_of,
+)
 from detection.imaging.limits import LIMITS, Limits
 from detection.imaging.volume import Volume
 
@@ -50,15 +55,19 @@ def decode_dicom(path: Path, *, limits: Limits = LIMITS) -> Volume:
         spacing_mm = spacing_mm_of(dataset)
         rows, columns = pixels.shape
         arrangement = slice_arrangement(dataset, rows=rows, columns=columns)
-        if arrangement is not None and spacing_mm is not None:
+        affine_lps = None
+        if arrangement is not None:
             pixels = np.ascontiguousarray(arrangement.apply_to_slice(pixels))
             plane = arrangement.plane
-            spacing_mm = (spacing_mm[0], *arrangement.spacing_mm[1:])
+            if spacing_mm is not None:
+                spacing_mm = (spacing_mm[0], *arrangement.spacing_mm[1:])
+                is_placed = numbers(dataset.get("ImagePositionPatient"), 3) is not None
+                affine_lps = arrangement.affine_lps if is_placed else None
         return Volume(
             pixels=pixels[np.newaxis],
             is_hu=is_hu,
             spacing_mm=spacing_mm,
             plane=plane,
             notices=notices,
-            affine_lps=arrangement.affine_lps if arrangement else None,
+            affine_lps=affine_lps,
         )

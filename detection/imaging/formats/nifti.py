@@ -309,6 +309,8 @@ def _header(
         "colour_spread": 0.0,
         "affine_lps": [list(row) for row in affine] if affine else None,
         "is_evenly_spaced": True,
+        "is_ordered": True,
+        "slices_unread": 0,
     }
 
 

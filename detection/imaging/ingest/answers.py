@@ -1,18 +1,23 @@
 """Checks the answers of the decoding process, which a file may have taken over."""
 
+import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, get_args
 
 from detection.imaging.errors import Code, ImageError, Notice, notices_json, once
 from detection.imaging.formats import Identifiers, Member, SeriesKeys, SliceFacts
-from detection.imaging.ingest.plan import SliceRef
+from detection.imaging.ingest.slices import SliceRef
 from detection.imaging.volume import Plane, load_volume
 
 _HEADER_KEYS = frozenset(
     {"slices", "rows", "columns", "is_hu", "plane", "spacing_mm", "notices", "colour_spread"}
 )
 _MAX_TEXT = 255
+# Facts of a slice that only help to sort.
+_NUMBERS = ("slice_location_mm", "acquired_s", "content_s", "kvp")
+_WHOLE_NUMBERS = ("instance_number", "series_number", "acquisition")
+_HASHES = ("contrast", "temporal", "kernel", "image_type", "pixels")
 
 
 @dataclass(frozen=True)
@@ -110,7 +115,8 @@ def believed(answer: dict[str, Any], *, row: int) -> tuple[Identifiers, list[Sli
         If the answer has not the form it must have.
     """
     try:
-        said = {k: str(answer["keys"][k])[:64] for k in ("study", "series", "instance")}
+        names = ("study", "series", "instance", "frame_of_reference")
+        said = {name: str(answer["keys"][name])[:64] for name in names}
         keys = SeriesKeys(**said, is_series_told=bool(answer["keys"]["is_series_told"]))
         told = {k: str(v)[:_MAX_TEXT] for k, v in answer["identifiers"].items()}
         refs = [SliceRef(row, _facts(one), keys) for one in answer["slices"]]
@@ -134,6 +140,10 @@ def _facts(told: dict[str, Any]) -> SliceFacts:
     orientation, plane = told["orientation"], told["plane"]
     if plane not in get_args(Plane):
         raise ValueError("There is no such plane.")
+    sorting: dict[str, Any] = {name: _finite(told[name]) for name in _NUMBERS}
+    for name in _WHOLE_NUMBERS:
+        sorting[name] = None if told[name] is None else int(told[name])
+    sorting |= {name: str(told[name])[:64] for name in _HASHES}
     return SliceFacts(
         frame=int(told["frame"]),
         rows=int(told["rows"]),
@@ -143,8 +153,14 @@ def _facts(told: dict[str, Any]) -> SliceFacts:
         position_mm=three(told["position_mm"]) if told["position_mm"] else None,
         orientation=(three(orientation[0]), three(orientation[1])) if orientation else None,
         spacing_mm=three(told["spacing_mm"]) if told["spacing_mm"] else None,
-        acquisition=str(told["acquisition"])[:64],
-        variant=str(told["variant"])[:64],
         plane=plane,
         frames=int(told["frames"]),
+        **sorting,
     )
+
+
+def _finite(told: Any) -> float | None:
+    value = None if told is None else float(told)
+    if value is not None and not math.isfinite(value):
+        raise ValueError("The number is not finite.")
+    return value

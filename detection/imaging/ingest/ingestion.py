@@ -26,7 +26,7 @@ from detection.imaging.ingest.answers import (
     unreadable_believed,
 )
 from detection.imaging.ingest.jobs import Worker
-from detection.imaging.ingest.plan import LeftOut, SeriesPlan, SliceRef, plan_series
+from detection.imaging.ingest.plan import SeriesPlan, plan_series, replan
 from detection.imaging.ingest.result import (
     FileReport,
     IngestedSeries,
@@ -35,6 +35,7 @@ from detection.imaging.ingest.result import (
     describe,
 )
 from detection.imaging.ingest.sandbox import JobDied
+from detection.imaging.ingest.slices import LeftOut, SliceRef
 from detection.imaging.limits import Limits
 
 Progress = Callable[[int, int], None]
@@ -132,10 +133,13 @@ class Ingestion:
         plans, left_out = plan_series(self._refs, limits=self.limits)
         self._known += len(plans)
         self._leave_out(left_out)
-        for plan in plans:
-            self._stack(plan)
+        for order, plan in enumerate(plans):
+            self._stack(plan, order)
             self._step()
-        self.series.sort(key=lambda one: one.rows[0])
+        first: dict[str, int] = {}
+        for one in self.series:
+            first[one.group] = min(one.rows[0], first.get(one.group, one.rows[0]))
+        self.series.sort(key=lambda one: (first[one.group], one.order))
         self._tell_of_several()
 
     def _step(self) -> None:
@@ -222,9 +226,9 @@ class Ingestion:
         )
         row.answer("accepted")
 
-    def _stack(self, plan: SeriesPlan) -> None:
+    def _stack(self, plan: SeriesPlan, order: int) -> None:
         """Read a planned series, leaving out slices that cannot be read."""
-        left_out = 0
+        gone: set[int] = set()
         for _ in range(_DEATHS_AT_MOST):
             target = self._new_path()
             files = plan.files()
@@ -241,21 +245,18 @@ class Ingestion:
                 return
             if not bad:
                 try:
-                    self._accept(plan, target, answer, left_out)
+                    self._accept(plan, target, answer, order)
                 except ImageError as error:
                     self._refuse(plan, error)
                 return
-            gone = set()
             for fault in bad:
                 row = files[fault.file][0]
                 gone.add(row)
                 self._rows[row].answer("refused", fault.code, fault.sentence)
-            left_out += len(gone)
-            refs = [ref for ref in plan.slices if ref.row not in gone]
-            if not refs:
+            fewer = replan(plan, gone)
+            if fewer is None:
                 return
-            (plan, *others), _left = plan_series(refs, limits=self.limits)
-            assert not others
+            plan = fewer
         sentence = "Decoding this series failed again and again. Please export it again."
         self._refuse(plan, ImageError(sentence, code=Code.DECODER_DIED))
 
@@ -272,23 +273,15 @@ class Ingestion:
             "header": plan.header(),
         }
 
-    def _accept(
-        self, plan: SeriesPlan, target: Path, answer: dict[str, Any], left_out: int
-    ) -> None:
+    def _accept(self, plan: SeriesPlan, target: Path, answer: dict[str, Any], order: int) -> None:
         header = plan.header()
         found = notices_believed(answer.get("notices"))
         header["notices"] = notices_json(once((*plan.notices, *found)))
         header = checked(target, header)
-        notices = notices_told(header["notices"])
-        if left_out:
-            notice = Notice(
-                Code.SLICES_LEFT_OUT,
-                f"{left_out} file{'s' if left_out > 1 else ''} of this series could not be read "
-                f"and {'were' if left_out > 1 else 'was'} left out. "
-                "Please look at the import report and export these slices again.",
-            )
-            notices += (notice,)
         rows = tuple(sorted({ref.row for ref in plan.slices}))
+        for row in rows:
+            # A copy that stands in for a damaged file was left out before.
+            self._rows[row].answer("accepted")
         self.series.append(
             IngestedSeries(
                 volume_path=target,
@@ -298,11 +291,14 @@ class Ingestion:
                 group=plan.group,
                 description=describe(header, kind=str(Kind.DICOM)),
                 is_original=all(ref.facts.is_original for ref in plan.slices),
-                notices=notices,
+                notices=notices_told(header["notices"]),
                 rows=rows,
                 source_indices=tuple(sorted({self._rows[row].source_index for row in rows})),
                 is_single_image=len(plan.slices) == plan.slices[0].facts.frames == 1,
                 identifiers=self._rows[rows[0]].identifiers,
+                scan=plan.scan,
+                is_contrast_told=plan.is_contrast_told,
+                order=order,
             )
         )
 

@@ -1,37 +1,27 @@
-"""Sorts slices into series and names what is odd about each, without reading a file."""
+"""Plans which slices become which volume and names what is odd, without reading a file."""
 
-import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from detection.imaging.errors import Code, Notice, notices_json, thick_slices
-from detection.imaging.formats import SeriesKeys, SliceFacts, opaque
+from detection.imaging.formats import opaque
 from detection.imaging.geometry import Arrangement, arrange
+from detection.imaging.ingest.grouping import GRIDS_AT_MOST, groups_of, same_grid
+from detection.imaging.ingest.ordering import Order, is_placed
+from detection.imaging.ingest.slices import (
+    TWICE,
+    LeftOut,
+    SliceRef,
+    in_order_of_content,
+    without_copies,
+)
+from detection.imaging.ingest.stacking import Stack, stacks_of
+from detection.imaging.ingest.steps import missing_slices, step_of
 from detection.imaging.limits import Limits
-from detection.imaging.volume import Plane
-
-# Slices less than this apart lie at one place.
-_SAME_PLACE_MM = 0.05
-# Positions are often printed with one decimal, so a line through them may miss them by this much.
-_ROUNDING_MM = 0.11
-_UNEVEN_SHARE = 0.1
-_SHIFT_MM = 1.0
-_MIN_TILT_DEGREES = 0.5
-_MIXED_AT_MOST = 8
-_ACQUISITIONS_AT_MOST = 16
-
-
-@dataclass(frozen=True)
-class SliceRef:
-    """One frame of the file in row `row` of the report."""
-
-    row: int
-    facts: SliceFacts
-    keys: SeriesKeys
+from detection.imaging.volume import Affine, Plane
 
 
 @dataclass(frozen=True)
@@ -41,24 +31,62 @@ class SeriesPlan:
     Attributes
     ----------
     slices : tuple of SliceRef
-        Sorted along the normal of the slices; `arrangement` then puts them in canonical order.
+        In the order `order`; `arrangement` then puts them in canonical order.
+    order : str
+        What put the slices in order: "position", "location", "number" or "none".
+    arrangement : Arrangement, optional
+        How each slice is turned, if the files say so. Its affine holds only if `affine_lps` is it.
     spacing_mm : tuple of float, optional
         (slice, row, column) after arrangement; 0 between slices where it is not known.
+    grouping : tuple of Notice
+        Those of `notices` that say why these slices make a series.
+    slices_missing, slices_unread : int
+        Slices that were never there, by the distances, and those that could not be read.
+    copies : tuple of (SliceRef, SliceRef)
+        The same images once more, each with the slice that it can stand in for.
     """
 
     slices: tuple[SliceRef, ...]
+    order: Order
     arrangement: Arrangement | None
+    affine_lps: Affine | None
     spacing_mm: tuple[float, float, float] | None
     plane: Plane
     is_evenly_spaced: bool
     notices: tuple[Notice, ...]
+    grouping: tuple[Notice, ...]
     study: str
     group: str
+    slices_missing: int = 0
+    slices_unread: int = 0
+    copies: tuple[tuple[SliceRef, SliceRef], ...] = ()
+
+    @property
+    def is_ordered(self) -> bool:
+        return self.order != "none" or len(self.slices) == 1
+
+    @property
+    def is_contrast_told(self) -> bool:
+        return any(ref.facts.contrast for ref in self.slices)
+
+    @property
+    def scan(self) -> str:
+        """A key that the reconstructions of one scan share; "" where the files do not tell."""
+        scans = {
+            (ref.facts.acquisition, ref.facts.acquired_s, ref.facts.kvp, ref.facts.contrast)
+            for ref in self.slices
+        }
+        if len(scans) > 1 or None in (told := scans.pop()):
+            return ""
+        return opaque(repr((self.study, self.slices[0].keys.frame_of_reference, told)))
 
     def files(self) -> list[tuple[int, list[tuple[int, int]]]]:
         """Return [(row of the file, [(frame, slice of the volume), ...]), ...]."""
         files: dict[int, list[tuple[int, int]]] = {}
-        is_reversed = self.arrangement is not None and self.arrangement.flips[0]
+        # Only positions tell which end of the stack is which.
+        is_reversed = (
+            self.order == "position" and self.arrangement is not None and self.arrangement.flips[0]
+        )
         for index, ref in enumerate(self.slices):
             place = len(self.slices) - 1 - index if is_reversed else index
             files.setdefault(ref.row, []).append((ref.facts.frame, place))
@@ -68,11 +96,8 @@ class SeriesPlan:
         """Return the header of the future volume, in the form of `Volume.header`."""
         facts = self.slices[0].facts
         rows, columns = facts.rows, facts.columns
-        affine = None
-        if self.arrangement is not None:
-            if self.arrangement.order[1] == 2:
-                rows, columns = columns, rows
-            affine = [list(row) for row in self.arrangement.affine_lps]
+        if self.arrangement is not None and self.arrangement.order[1] == 2:
+            rows, columns = columns, rows
         return {
             "slices": len(self.slices),
             "rows": rows,
@@ -82,60 +107,65 @@ class SeriesPlan:
             "spacing_mm": list(self.spacing_mm) if self.spacing_mm else None,
             "notices": notices_json(self.notices),
             "colour_spread": 0.0,
-            "affine_lps": affine,
+            "affine_lps": [list(row) for row in self.affine_lps] if self.affine_lps else None,
             "is_evenly_spaced": self.is_evenly_spaced,
+            "is_ordered": self.is_ordered,
+            "slices_unread": self.slices_unread,
         }
-
-
-@dataclass(frozen=True)
-class LeftOut:
-    """A slice that is not read, and why; `is_refused` if the whole of its series is not."""
-
-    ref: SliceRef
-    notice: Notice
-    is_refused: bool
 
 
 def plan_series(
     refs: Sequence[SliceRef], *, limits: Limits
 ) -> tuple[list[SeriesPlan], list[LeftOut]]:
-    """Sort slices into series.
+    """Sort slices into series, whatever their files are called and in whatever order they come.
 
-    Slices of one study and series belong together if they share size, scale and orientation; where
-    these differ the series is divided. Scans or reconstructions of the same place are parted, and
-    other slices at one place are left out. Slices are sorted by their position along the normal,
-    never by Instance Number. A slice without a position is a series of its own, as a picture is.
+    `grouping` finds the slices that may make a series, `stacking` and `parting` put them in order
+    and part scans of one place. A copy of an image is left out, and so is a single slice beside a
+    stack; every other slice is in a plan or refused.
     """
-    groups: dict[str, list[SliceRef]] = {}
-    for ref in refs:
-        alone = f"{ref.row}/{ref.facts.frame}"
-        is_placed = ref.facts.position_mm and ref.facts.orientation and ref.facts.spacing_mm
-        key = ref.keys.series if ref.keys.series and is_placed else alone
-        if not ref.keys.is_series_told:
-            key += ref.facts.variant
-        groups.setdefault(key, []).append(ref)
     plans: list[SeriesPlan] = []
     left_out: list[LeftOut] = []
-    for group in groups.values():
-        clusters = _same_geometry(group)
-        if len(clusters) > _MIXED_AT_MOST:
-            left_out += _refused(group, _MIXED)
-            continue
-        divided = len(clusters) > 1
-        for cluster in clusters:
-            notices: tuple[Notice, ...] = (_divided(len(clusters)),) if divided else ()
-            if len(cluster) > 1 and not cluster[0].keys.is_series_told:
-                notices += (_NO_SERIES_UID,)
-            for part, found in _one_per_place(cluster, left_out):
-                if _is_too_large(part, limits):
-                    left_out += _refused(part, _too_many(part, limits))
-                else:
-                    try:
-                        with np.errstate(over="ignore", invalid="ignore"):
-                            plans.append(_plan(part, notices + found))
-                    except (ValueError, OverflowError):
-                        left_out += _refused(part, _AT_NO_PLACE)
+    once, copies = without_copies(in_order_of_content(refs))
+    left_out += [LeftOut(copy, TWICE, is_refused=False) for copy, _ in copies]
+    with np.errstate(over="ignore", invalid="ignore"):
+        for group in groups_of(once):
+            grids = same_grid(group.slices)
+            if len(grids) > GRIDS_AT_MOST:
+                left_out += _refused(group.slices, _MIXED)
+                continue
+            notices = (*group.notices, *((_divided(len(grids)),) if len(grids) > 1 else ()))
+            for grid in grids:
+                try:
+                    stacks, aside = stacks_of(grid)
+                except ValueError:
+                    left_out += _refused(grid, _AT_NO_PLACE)
+                    continue
+                left_out += [LeftOut(ref, _ASIDE, is_refused=False) for ref in aside]
+                for stack in stacks:
+                    stack = replace(stack, notices=(*notices, *stack.notices))
+                    _add(stack, copies, limits, plans=plans, left_out=left_out)
     return plans, left_out
+
+
+def replan(plan: SeriesPlan, gone: set[int]) -> SeriesPlan | None:
+    """Plan a series without the files in the rows `gone`, or return None if no slice is left.
+
+    Where another file holds the same image, it stands in.
+    """
+    substitutes = {
+        original: copy
+        for copy, original in plan.copies
+        if original.row in gone and copy.row not in gone
+    }
+    found = [ref if ref.row not in gone else substitutes.get(ref) for ref in plan.slices]
+    slices = tuple(ref for ref in found if ref is not None)
+    if not slices:
+        return None
+    # A copy that is used can itself be damaged, and another one may stand in for it.
+    copies = tuple((copy, substitutes.get(original, original)) for copy, original in plan.copies)
+    stack = Stack(slices, plan.order, plan.grouping)
+    unread = plan.slices_unread + len(plan.slices) - len(slices)
+    return _planned(stack, copies=copies, unread=unread)
 
 
 _MIXED = Notice(
@@ -143,21 +173,26 @@ _MIXED = Notice(
     "The slices of this series point in many directions, as in a curved or rotating view. "
     "Please upload the series from which it was made.",
 )
-
-
 # Positions or distances may be so large that no step from slice to slice is left.
 _AT_NO_PLACE = Notice(
     Code.DAMAGED,
     "The DICOM file is damaged or was not copied completely. "
     "Please export it again or upload it again.",
 )
-
-
-_NO_SERIES_UID = Notice(
-    Code.NO_SERIES_UID,
-    "The files do not say to which series they belong: those that share a frame of reference and "
-    "the way of reconstruction were put together. "
-    "Please check that the slices belong together.",
+_ASIDE = Notice(
+    Code.SET_ASIDE,
+    "This single slice lies beside a series, as of bolus tracking: it is not read.",
+)
+_NO_POSITION = Notice(
+    Code.NO_POSITION,
+    "The slice does not say where it lies in the body: it is read by itself, and its side is not "
+    "known. "
+    "Please export the series from the scanner's archive for a reading in millimetres.",
+)
+_NO_PIXEL_SIZE = Notice(
+    Code.NO_PIXEL_SIZE,
+    "The files do not tell the size of their pixels: nothing is measured in millimetres. "
+    "Please export the series from the scanner's archive.",
 )
 
 
@@ -169,218 +204,126 @@ def _divided(count: int) -> Notice:
     )
 
 
-def _too_many(part: list[SliceRef], limits: Limits) -> Notice:
+def _too_many(slices: Sequence[SliceRef], limits: Limits) -> Notice:
     return Notice(
         Code.TOO_MANY_SLICES,
-        f"The series is too large ({len(part)} slices; at most {limits.max_slices} slices and "
+        f"The series is too large ({len(slices)} slices; at most {limits.max_slices} slices and "
         f"{limits.max_voxels // 1_000_000} million voxels are read). "
         "Please upload a series of thicker slices or a part of it.",
     )
 
 
-def _is_too_large(part: list[SliceRef], limits: Limits) -> bool:
-    pixels = part[0].facts.rows * part[0].facts.columns
-    return len(part) > limits.max_slices or len(part) * pixels > limits.max_voxels
+def _is_too_large(slices: Sequence[SliceRef], limits: Limits) -> bool:
+    pixels = slices[0].facts.rows * slices[0].facts.columns
+    return len(slices) > limits.max_slices or len(slices) * pixels > limits.max_voxels
+
+
+def _twice(count: int) -> Notice:
+    return Notice(
+        Code.DUPLICATE_SLICE,
+        f"{count} images of this series are there twice: each was read once."
+        if count > 1
+        else "One image of this series is there twice: it was read once.",
+    )
+
+
+def _unread(count: int, *, is_even: bool) -> Notice:
+    left_out = (
+        f"{count} slices of this series could not be read and were left out"
+        if count > 1
+        else "One slice of this series could not be read and was left out"
+    )
+    measured = "" if is_even else ": nothing is measured across slices"
+    return Notice(
+        Code.SLICES_LEFT_OUT,
+        f"{left_out}{measured}. Please look at the import report and export these slices again.",
+    )
 
 
 def _refused(group: Sequence[SliceRef], notice: Notice) -> list[LeftOut]:
     return [LeftOut(ref, notice, is_refused=True) for ref in group]
 
 
-def _same_geometry(group: list[SliceRef]) -> list[list[SliceRef]]:
-    """Divide slices by size, scale and orientation; stop at more parts than are read."""
-    clusters: list[list[SliceRef]] = []
-    for ref in group:
-        for cluster in clusters:
-            if _is_alike(ref.facts, cluster[0].facts):
-                cluster.append(ref)
-                break
-        else:
-            clusters.append([ref])
-            if len(clusters) > _MIXED_AT_MOST:
-                break
-    return clusters
+def _add(
+    stack: Stack,
+    copies: Sequence[tuple[SliceRef, SliceRef]],
+    limits: Limits,
+    *,
+    plans: list[SeriesPlan],
+    left_out: list[LeftOut],
+) -> None:
+    if _is_too_large(stack.slices, limits):
+        left_out += _refused(stack.slices, _too_many(stack.slices, limits))
+        return
+    held = {id(ref) for ref in stack.slices}
+    own = tuple((copy, original) for copy, original in copies if id(original) in held)
+    if own:
+        stack = replace(stack, notices=(*stack.notices, _twice(len(own))))
+    try:
+        plans.append(_planned(stack, copies=own))
+    except (ValueError, OverflowError):
+        left_out += _refused(stack.slices, _AT_NO_PLACE)
 
 
-def _is_alike(one: SliceFacts, other: SliceFacts) -> bool:
-    if (one.rows, one.columns, one.is_hu) != (other.rows, other.columns, other.is_hu):
-        return False
-    if one.spacing_mm is None or other.spacing_mm is None:
-        return False
-    if not np.allclose(one.spacing_mm[1:], other.spacing_mm[1:], rtol=2e-3, atol=0):
-        return False
-    if one.orientation is None or other.orientation is None:
-        return False
-    # About half a degree.
-    return bool(np.allclose(one.orientation, other.orientation, rtol=0, atol=0.01))
+def _planned(
+    stack: Stack, *, copies: tuple[tuple[SliceRef, SliceRef], ...], unread: int = 0
+) -> SeriesPlan:
+    """Work out how the volume of a stack lies in the body, as far as its files tell.
 
-
-def _one_per_place(
-    cluster: list[SliceRef], left_out: list[LeftOut]
-) -> list[tuple[list[SliceRef], tuple[Notice, ...]]]:
-    """Sort slices along their normal; part or leave out those that lie at one place."""
-    sorted_ = _sorted(cluster)
-    if not _at_one_place(sorted_):
-        return [(sorted_, ())]
-    keys: tuple[Callable[[SliceRef], str], ...] = (
-        lambda ref: ref.facts.acquisition,
-        lambda ref: ref.facts.variant,
-    )
-    for key in keys:
-        parts: dict[str, list[SliceRef]] = {}
-        for ref in sorted_:
-            parts.setdefault(key(ref), []).append(ref)
-        if 1 < len(parts) <= _ACQUISITIONS_AT_MOST and not any(
-            len(part) < 2 or _at_one_place(part) for part in parts.values()
-        ):
-            notice = Notice(
-                Code.SEVERAL_ACQUISITIONS,
-                f"This series holds {len(parts)} scans or reconstructions of the same place: each "
-                "is read by itself.",
-            )
-            return [(part, (notice,)) for part in parts.values()]
-    repeated = _at_one_place(sorted_)
-    for index in sorted(repeated):
-        ref, kept = sorted_[index], sorted_[repeated[index]]
-        is_same = ref.keys.instance and ref.keys.instance == kept.keys.instance
-        sentence = (
-            "The same image is there twice."
-            if is_same
-            else "Another slice of the series lies at the same place."
+    Raises
+    ------
+    ValueError, OverflowError
+        If the slices lie at no place.
+    """
+    slices, first = stack.slices, stack.slices[0]
+    group = first.keys.series or opaque(f"{first.keys.instance}/{first.facts!r}")
+    pixel_mm = _pixel_size(slices)
+    turned = next((ref for ref in slices if ref.facts.orientation is not None), None)
+    step = step_of(slices, stack.order)
+    is_placed_ = stack.order == "position" and is_placed(first)
+    arrangement = None
+    if turned is not None:
+        along_row, along_column = np.array(turned.facts.orientation)
+        row_mm, column_mm = pixel_mm or (1.0, 1.0)
+        arrangement = arrange(
+            origin_mm=np.array(first.facts.position_mm if is_placed_ else (0.0, 0.0, 0.0)),
+            steps_mm=np.stack([step.vector(turned), along_column * row_mm, along_row * column_mm]),
+            shape=(len(slices), first.facts.rows, first.facts.columns),
         )
-        left_out.append(LeftOut(ref, Notice(Code.DUPLICATE_SLICE, sentence), is_refused=False))
-    several = (
-        f"{len(repeated)} slices lie where another slice of the series lies and were left out."
-    )
-    one = "One slice lies where another slice of the series lies and was left out."
-    notice = Notice(
-        Code.DUPLICATE_SLICE,
-        f"{one if len(repeated) == 1 else several} "
-        "Please check that the export holds one series only.",
-    )
-    part = [ref for index, ref in enumerate(sorted_) if index not in repeated]
-    return [(part, (notice,))]
-
-
-def _normal(facts: SliceFacts) -> NDArray[np.float64]:
-    assert facts.orientation is not None
-    return np.cross(*np.array(facts.orientation))
-
-
-def _along(part: Sequence[SliceRef]) -> NDArray[np.float64]:
-    return np.array([ref.facts.position_mm for ref in part], np.float64) @ _normal(part[0].facts)
-
-
-def _sorted(cluster: list[SliceRef]) -> list[SliceRef]:
-    if len(cluster) == 1:
-        return cluster
-    # The sort is stable: at one place the order of the files decides.
-    return [cluster[index] for index in np.argsort(_along(cluster), kind="stable")]
-
-
-def _at_one_place(part: Sequence[SliceRef]) -> dict[int, int]:
-    """Return the index of each slice at the place of an earlier one, with the earlier index."""
-    repeated: dict[int, int] = {}
-    if len(part) > 1:
-        along = _along(part)
-        kept = 0
-        for index in range(1, len(part)):
-            if along[index] - along[kept] < _SAME_PLACE_MM:
-                repeated[index] = kept
-            else:
-                kept = index
-    return repeated
-
-
-def _plan(part: list[SliceRef], notices: tuple[Notice, ...]) -> SeriesPlan:
-    first = part[0]
-    facts = first.facts
-    group = first.keys.series or opaque(f"{first.row}/{facts.frame}")
-    plan = SeriesPlan(
-        slices=tuple(part),
-        arrangement=None,
-        spacing_mm=facts.spacing_mm,
-        plane=facts.plane,
-        is_evenly_spaced=True,
-        notices=notices,
+    spacing_mm = None
+    if pixel_mm:
+        row_mm, column_mm = arrangement.spacing_mm[1:] if arrangement else pixel_mm
+        spacing_mm = (step.slice_mm, row_mm, column_mm)
+    notices = list(stack.notices)
+    if len(slices) == 1 and not is_placed_:
+        notices.append(_NO_POSITION)
+    elif pixel_mm is None:
+        notices.append(_NO_PIXEL_SIZE)
+    if step.missing > unread:
+        notices.append(missing_slices(step.missing - unread))
+    notices += step.notices
+    if unread:
+        notices.append(_unread(unread, is_even=step.is_even))
+    if spacing_mm:
+        notices += thick_slices(spacing_mm[0], count=len(slices))
+    return SeriesPlan(
+        slices=slices,
+        order=stack.order,
+        arrangement=arrangement,
+        affine_lps=arrangement.affine_lps if arrangement and is_placed_ and pixel_mm else None,
+        spacing_mm=spacing_mm,
+        plane=arrangement.plane if arrangement else first.facts.plane,
+        is_evenly_spaced=step.is_even,
+        notices=tuple(notices),
+        grouping=stack.notices,
         study=first.keys.study or group,
         group=group,
-    )
-    if facts.position_mm is None or facts.orientation is None or facts.spacing_mm is None:
-        notice = Notice(
-            Code.NO_POSITION,
-            "The slice does not say where it lies in the body: it is read by itself, and its side "
-            "is not known. "
-            "Please export the series from the scanner's archive for a reading in millimetres.",
-        )
-        return replace(plan, notices=(*notices, notice))
-    step, is_even, found = _step(part)
-    along_row, along_column = np.array(facts.orientation)
-    _, row_mm, column_mm = facts.spacing_mm
-    arrangement = arrange(
-        origin_mm=np.array(facts.position_mm),
-        steps_mm=np.stack([step, along_column * row_mm, along_row * column_mm]),
-        shape=(len(part), facts.rows, facts.columns),
-    )
-    slice_mm, row_mm, column_mm = arrangement.spacing_mm
-    if len(part) == 1:
-        # `_step` assumes 1 mm if the file tells no distance.
-        slice_mm = facts.spacing_mm[0]
-    return replace(
-        plan,
-        arrangement=arrangement,
-        spacing_mm=(slice_mm, row_mm, column_mm),
-        plane=arrangement.plane,
-        is_evenly_spaced=is_even,
-        notices=(*notices, *found, *thick_slices(slice_mm, count=len(part))),
+        slices_unread=unread,
+        copies=copies,
     )
 
 
-def _step(part: list[SliceRef]) -> tuple[NDArray[np.float64], bool, tuple[Notice, ...]]:
-    """Return the step from slice to slice in LPS mm, whether it is even, and what is odd."""
-    facts = part[0].facts
-    normal = _normal(facts)
-    if len(part) == 1:
-        return normal * ((facts.spacing_mm or (0.0,))[0] or 1.0), True, ()
-    positions = np.array([ref.facts.position_mm for ref in part], np.float64)
-    along = positions @ normal
-    gaps = np.diff(along)
-    usual_mm = float(np.median(gaps))
-    way = (positions[-1] - positions[0]) / (along[-1] - along[0])
-    notices: list[Notice] = []
-    missing = int(sum(max(0, round(gap / usual_mm) - 1) for gap in gaps if gap > 1.5 * usual_mm))
-    line = along[0] + np.arange(len(part)) * (along[-1] - along[0]) / (len(part) - 1)
-    is_uneven = np.abs(along - line).max() > max(_ROUNDING_MM, _UNEVEN_SHARE * usual_mm)
-    expected = positions[0] + np.outer(along - along[0], way)
-    is_shifted = bool(np.linalg.norm(positions - expected, axis=1).max() > _SHIFT_MM)
-    if missing:
-        notices.append(
-            Notice(
-                Code.MISSING_SLICES,
-                f"About {missing} slice{'s are' if missing > 1 else ' is'} missing within the "
-                "series: each slice is read, but "
-                "nothing is measured across slices. "
-                "Please check that the export is complete and upload it again.",
-            )
-        )
-    elif is_uneven or is_shifted:
-        notices.append(
-            Notice(
-                Code.UNEVEN_SPACING,
-                "The slices do not lie at even distances in a straight line: each slice is read, "
-                "but nothing is measured across slices. "
-                "Please upload the series as the scanner reconstructed it.",
-            )
-        )
-    tilt_degrees = math.degrees(math.acos(min(1.0, 1.0 / float(np.linalg.norm(way)))))
-    if tilt_degrees > _MIN_TILT_DEGREES:
-        notices.append(
-            Notice(
-                Code.GANTRY_TILT,
-                f"The slices are tilted by {tilt_degrees:.0f} degrees against the table (gantry "
-                "tilt): places are right, but other planes are sheared.",
-            )
-        )
-    is_even = not missing and not is_uneven and not is_shifted
-    step_mm = (along[-1] - along[0]) / (len(part) - 1) if is_even else usual_mm
-    return way * step_mm, is_even, tuple(notices)
+def _pixel_size(slices: Sequence[SliceRef]) -> tuple[float, float] | None:
+    """Return the distance of rows and columns, if more than half of the slices tell it."""
+    told = [ref.facts.spacing_mm[1:] for ref in slices if ref.facts.spacing_mm]
+    return told[0] if 2 * len(told) > len(slices) else None

@@ -64,6 +64,13 @@ class IngestedSeries:
         Whether the image has a file to itself: a picture, or a DICOM file of one frame.
     identifiers : Identifiers
         The patient's identifiers, to be stored encrypted and apart.
+    scan : str
+        A key that the reconstructions of one scan share, of Acquisition Number (0020,0012), time,
+        KVP and contrast agent; "" where the files do not tell these.
+    is_contrast_told : bool
+        Whether a slice names a contrast agent. Without one the scan may still have had contrast.
+    order : int
+        Place among the series of the upload by their headers: Series Number and time first.
     """
 
     volume_path: Path
@@ -78,11 +85,17 @@ class IngestedSeries:
     source_indices: tuple[int, ...]
     is_single_image: bool = False
     identifiers: Identifiers = Identifiers()
+    scan: str = ""
+    is_contrast_told: bool = False
+    order: int = 0
 
 
 @dataclass(frozen=True)
 class IngestResult:
-    """All series of an upload, in the order of their first files, and a row for each file."""
+    """All series of an upload, in the order of their first files, and a row for each file.
+
+    The scans that one series holds follow each other in the order of their headers.
+    """
 
     series: tuple[IngestedSeries, ...]
     report: tuple[FileReport, ...]
@@ -96,10 +109,12 @@ def choose_series(series: Sequence[IngestedSeries]) -> int:
     1. axial before coronal before others;
     2. Hounsfield units before none;
     3. original before derived images;
-    4. covering at least half the distance, across slices, of the widest of those alike so far;
-    5. thinner slices, in the classes up to 1.5 mm, up to 3 mm, above, and not known;
-    6. more slices;
-    7. the earlier series.
+    4. slices in a known order before others;
+    5. covering at least half the distance, across slices, of the widest of those alike so far;
+    6. no contrast agent named before one named, since contrast medium hides stones;
+    7. thinner slices, in the classes up to 1.5 mm, up to 3 mm, above, and not known;
+    8. more slices;
+    9. the lower Series Number, the earlier scan; never the names or the order of the files.
 
     Raises
     ------
@@ -108,8 +123,10 @@ def choose_series(series: Sequence[IngestedSeries]) -> int:
     """
     planes = {"axial": 2, "coronal": 1}
 
-    def kind(one: IngestedSeries) -> tuple[int, bool, bool]:
-        return planes.get(one.header["plane"], 0), one.header["is_hu"], one.is_original
+    def kind(one: IngestedSeries) -> tuple[int, bool, bool, bool]:
+        header = one.header
+        is_ordered = header.get("is_ordered", True)
+        return planes.get(header["plane"], 0), header["is_hu"], one.is_original, is_ordered
 
     def covered_mm(one: IngestedSeries) -> float:
         spacing = one.header["spacing_mm"]
@@ -123,7 +140,9 @@ def choose_series(series: Sequence[IngestedSeries]) -> int:
         slice_mm = one.header["spacing_mm"][0] if one.header["spacing_mm"] else 0.0
         thinness = 0 if not slice_mm else 3 if slice_mm <= 1.5 else 2 if slice_mm <= 3 else 1
         is_wide = covered_mm(one) >= widest_mm / 2
-        return *kind(one), is_wide, thinness, one.header["slices"], -index
+        is_native = not one.is_contrast_told
+        slices = one.header["slices"]
+        return *kind(one), is_wide, is_native, thinness, slices, -one.order, -index
 
     return max(range(len(series)), key=merit)
 
@@ -136,6 +155,8 @@ def describe(header: dict[str, Any], *, kind: str) -> str:
     words.append(f"{count} slices" if count > 1 else "1 slice")
     if header["spacing_mm"] and header["spacing_mm"][0] > 0:
         words.append(f"{header['spacing_mm'][0]:.1f} mm")
+    if not header["is_ordered"]:
+        words.append("in no order")
     if not header["is_hu"]:
         words.append("no Hounsfield units")
     return ", ".join(words)

@@ -31,6 +31,7 @@ from detection.ml.serving.series_rule import (
     SeriesRule,
     key_slices,
     rule_of,
+    rule_of_single_slices,
     series_logit,
 )
 from detection.ml.serving.stone_map import image_map
@@ -165,22 +166,23 @@ class Predictor:
         def tick() -> None:
             progress(next(counted), total)
 
+        rule = self.rule if volume.is_ordered else rule_of_single_slices(self.threshold)
         slices = volume.pixels.shape[0]
         acquired = self._read_plane(volume, pictures.acquired(), places=slices, tick=tick)
         coronal = self._read_plane(
             volume, pictures.coronal(), places=pictures.coronal_cuts, tick=tick
         )
-        logit = acquired.logit(self.rule)
+        logit = acquired.logit(rule)
         if logit is None:
             return _refused(acquired.reason)
-        logit_coronal = coronal.logit(self.rule)
+        logit_coronal = coronal.logit(rule)
         # The more suspicious plane decides, since some stones show well in one plane only.
         highest = logit if logit_coronal is None else max(logit, logit_coronal)
         probability = float(sigmoid(np.array(highest)))
-        notices = [Notice(ReadingCode.SERIES_RULE, self.rule.scope)]
+        notices = [Notice(ReadingCode.SERIES_RULE, rule.scope)]
         if logit_coronal is not None:
             called = [float(sigmoid(np.array(one))) for one in (logit, logit_coronal)]
-            if len({one >= self.rule.threshold for one in called}) == 2:
+            if len({one >= rule.threshold for one in called}) == 2:
                 notices.append(_DISAGREE)
         if volume.spacing_mm and max(volume.spacing_mm[1:]) > _COARSE_MM:
             notices.append(_COARSE)
@@ -188,11 +190,11 @@ class Predictor:
             volume,
             merge_marks([*acquired.marks, *coronal.marks]),
             midline=pictures.midline,
-            threshold=self.rule.threshold,
-            min_run=self.rule.run,
+            threshold=rule.threshold,
+            min_run=rule.run,
         )
         return Assessment(
-            verdict=STONE if probability >= self.rule.threshold else NO_STONE,
+            verdict=STONE if probability >= rule.threshold else NO_STONE,
             probability=probability,
             findings=findings,
             stone_map=acquired.stone_map,
@@ -200,8 +202,10 @@ class Predictor:
             slice_probabilities=acquired.probabilities,
             coronal_probabilities=coronal.probabilities,
             coronal_positions_mm=pictures.coronal_positions_mm,
-            key_slices=key_slices(acquired.logits, self.rule),
-            operating_point=self.bundle.series_point,
+            key_slices=key_slices(acquired.logits, rule),
+            operating_point=self.bundle.series_point
+            if volume.is_ordered
+            else self.bundle.operating_point,
         )
 
     def _read_plane(

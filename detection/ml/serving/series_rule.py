@@ -18,6 +18,10 @@ SCOPE_OF_DEFAULT = (
     "The rule that turns slices into one answer uses the threshold of single images; it has not "
     "been measured on volumes."
 )
+SCOPE_OF_SINGLES = (
+    "The slices are in no order: the most suspicious one speaks for the series, at the threshold "
+    "of single images."
+)
 KEY_SLICES = 3
 
 
@@ -47,6 +51,17 @@ def rule_of(bundle: Bundle) -> SeriesRule:
         threshold = float(bundle.operating_point["threshold"])
         return SeriesRule(threshold=threshold, scope=SCOPE_OF_DEFAULT)
     return SeriesRule(**{name: told[name] for name in ("threshold", "smooth", "run", "top")})
+
+
+def rule_of_single_slices(threshold: float) -> SeriesRule:
+    """Return the rule for slices in no order: the highest counts, and neighbours say nothing.
+
+    Parameters
+    ----------
+    threshold : float
+        The threshold of single images, 0 to 1.
+    """
+    return SeriesRule(threshold=threshold, smooth=1, run=1, top=1, scope=SCOPE_OF_SINGLES)
 
 
 def curve(logits: Sequence[float | None], rule: SeriesRule) -> NDArray[np.float64]:

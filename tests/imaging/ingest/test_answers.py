@@ -11,6 +11,7 @@ from detection.imaging.errors import Code, ImageError
 from detection.imaging.ingest import ingest
 from detection.imaging.ingest.answers import (
     Unreadable,
+    believed,
     checked,
     members_believed,
     notices_believed,
@@ -104,6 +105,24 @@ def test_a_volume_of_the_first_version_is_not_believed(tmp_path):
     assert load_volume(tmp_path / "volume").header() == volume.header()
     with pytest.raises(ImageError) as caught:
         checked(tmp_path / "volume", volume.header())
+    assert caught.value.code == Code.DECODER_DIED
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("kvp", math.nan), ("acquired_s", math.inf), ("instance_number", math.inf), ("kvp", "x")],
+)
+def test_a_slice_whose_numbers_are_none_is_not_believed(tmp_path, name, value):
+    path = write_ct(tmp_path / "x")
+    job = {"do": "scan", "source": str(path)}
+    answer = InProcess().run(job, timeout_seconds=9)
+    _, (ref,) = believed(answer, row=3)
+
+    assert (ref.row, ref.facts.rows) == (3, 6)
+
+    answer["slices"][0][name] = value
+    with pytest.raises(ImageError) as caught:
+        believed(answer, row=3)
     assert caught.value.code == Code.DECODER_DIED
 
 

@@ -6,6 +6,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import SimpleITK as sitk
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from PIL import Image
 from pydicom.uid import (
     DeflatedExplicitVRLittleEndian,
@@ -24,6 +26,7 @@ from detection.imaging.ingest.result import IngestedSeries
 from detection.imaging.limits import Limits
 from detection.imaging.volume import load_volume
 from tests.imaging.synthetic import enhanced_dataset, write_ct, write_series
+from tests.properties import quick
 
 SEVEN = (
     ExplicitVRLittleEndian,
@@ -235,7 +238,9 @@ def test_slices_that_cannot_be_read_are_left_out_and_named(tmp_path, read):
     series, volume = only(result)
 
     assert volume.pixels.shape[0] == 4
-    assert codes(series) == [Code.MISSING_SLICES, Code.SLICES_LEFT_OUT]
+    # The gap is told once, with its cause.
+    assert codes(series) == [Code.SLICES_LEFT_OUT]
+    assert volume.slices_unread == 1
     assert not volume.is_evenly_spaced
     assert [row.status for row in result.report] == ["accepted", "refused", *["accepted"] * 3]
 
@@ -318,8 +323,113 @@ def test_missing_file_is_a_row_of_the_report(tmp_path, read):
     assert answers(read(tmp_path / "nothing")) == [("nothing", "refused", Code.UNREADABLE)]
 
 
+@pytest.mark.parametrize("damage", range(4))
+def test_copy_stands_in_for_a_file_that_cannot_be_read(tmp_path, read, damage):
+    paths = write_series(tmp_path / "in", PIXELS_HU, syntax=JPEG2000Lossless)
+    whole = paths[1].read_bytes()
+    (tmp_path / "in/copy").write_bytes(whole)
+    paths[1].write_bytes(whole[:-300] + bytes([damage]) * 300)
+    result = read(tmp_path / "in")
+    series, volume = only(result)
+
+    assert np.array_equal(volume.pixels, PIXELS_HU)
+    assert (codes(series), volume.slices_unread) == ([Code.DUPLICATE_SLICE], 0)
+    # Which of the two is read first is not known: their headers are the same.
+    assert result.report[1].status in ("refused", "skipped")
+    assert [row.status for row in result.report if row.member != "0001"] == ["accepted"] * 5
+
+
+TWO_SCANS = {
+    "acquisition": lambda scan, i: {"AcquisitionNumber": scan + 1},
+    "acquisition time": lambda scan, i: {
+        "AcquisitionDate": "20240102",
+        "AcquisitionTime": f"10{scan:02}0{i}.5",
+    },
+    "acquisition time at midnight": lambda scan, i: {
+        "AcquisitionDateTime": f"2024010{1 + scan}{'000000' if scan else '235959'}.{i}+0100"
+    },
+    "content time": lambda scan, i: {"ContentTime": f"1{scan}000{i}"},
+    "kVp": lambda scan, i: {"KVP": 100 + 20 * scan},
+    "contrast": lambda scan, i: {"ContrastBolusAgent": ("NONE", "IV")[scan]},
+    "runs of numbers": lambda scan, i: {"InstanceNumber": 5 * scan + i + 1},
+}
+
+
+@pytest.mark.parametrize("name", TWO_SCANS)
+@settings(quick, max_examples=6)
+@given(order=st.permutations(range(10)))
+def test_two_scans_in_one_series_whatever_their_files_are_called(tmp_path_factory, name, order):
+    folder = tmp_path_factory.mktemp("scans")
+    difference = TWO_SCANS[name]
+    # Without a number of its own only `name` tells the slices of a place apart.
+    for scan in (0, 1):
+        write_series(
+            folder / "in",
+            PIXELS_HU + scan,
+            names=[f"{order[5 * scan + i]}" for i in range(5)],
+            each=lambda i, scan=scan: {
+                "SOPInstanceUID": f"1.2.3.4.{scan + 1}.{i}",
+                "InstanceNumber": 1,
+                **difference(scan, i),
+            },
+        )
+    (folder / "volumes").mkdir()
+    result = ingest([folder / "in"], target_folder=folder / "volumes", worker=InProcess())
+    found = [load_volume(series.volume_path) for series in result.series]
+
+    assert sorted(int((one.pixels - PIXELS_HU).max()) for one in found) == [0, 1]
+    assert sorted(int((one.pixels - PIXELS_HU).min()) for one in found) == [0, 1]
+    assert all(Code.SEVERAL_ACQUISITIONS in codes(series) for series in result.series)
+    # Which one is read first is said by the headers too.
+    chosen = found[choose_series(result.series)]
+    assert np.array_equal(chosen.pixels, PIXELS_HU)
+
+
+def test_scans_of_a_multi_frame_file_are_parted(tmp_path, read):
+    dataset = enhanced_dataset(np.concatenate([PIXELS_HU, PIXELS_HU + 1]))
+    for index, groups in enumerate(dataset.PerFrameFunctionalGroupsSequence):
+        place = groups.PlanePositionSequence[0]
+        place.ImagePositionPatient = [-10, -20, -30 + 2.0 * (index % 5)]
+        groups.FrameContentSequence[0].TemporalPositionIndex = 1 + index // 5
+    dataset.save_as(tmp_path / "x", enforce_file_format=True)
+    one, other = read(tmp_path / "x").series
+
+    assert np.array_equal(load_volume(one.volume_path).pixels, PIXELS_HU)
+    assert np.array_equal(load_volume(other.volume_path).pixels, PIXELS_HU + 1)
+    assert one.rows == other.rows == (0,)
+
+
+def test_malformed_numbers_that_only_help_to_sort_refuse_nothing(tmp_path, read):
+    paths = write_series(tmp_path / "in", PIXELS_HU, AcquisitionTime="101010", KVP=120)
+    for path in paths:
+        data = path.read_bytes()
+        for told in (b"101010", b"120"):
+            assert told in data
+            data = data.replace(told, b"x" * len(told))
+        path.write_bytes(data)
+
+    assert np.array_equal(only(read(tmp_path / "in"))[1].pixels, PIXELS_HU)
+
+
+def test_reconstructions_of_one_scan_share_its_key(tmp_path, read):
+    scan = {"AcquisitionNumber": 1, "AcquisitionTime": "101010", "KVP": 120}
+    scan |= {"FrameOfReferenceUID": "1.2.9"}
+    write_series(tmp_path / "in/soft", PIXELS_HU, **scan, ConvolutionKernel="B30f")
+    write_series(tmp_path / "in/sharp", PIXELS_HU, series="1.2.3.5", **scan)
+    scan["AcquisitionNumber"] = 2
+    write_series(tmp_path / "in/later", PIXELS_HU, series="1.2.3.6", **scan)
+    del scan["KVP"]
+    write_series(tmp_path / "in/untold", PIXELS_HU, series="1.2.3.7", **scan)
+    later, sharp, soft, untold = [series.scan for series in read(tmp_path / "in").series]
+
+    assert soft == sharp != later
+    assert (len(later), untold) == (32, "")
+
+
 def series_of(**header):
     is_original = header.pop("is_original", True)
+    is_contrast_told = header.pop("is_contrast_told", False)
+    order = header.pop("order", 0)
     header = {"plane": "axial", "is_hu": True, "slices": 100, "spacing_mm": [1.0, 1, 1]} | header
     return IngestedSeries(
         volume_path=Path(),
@@ -332,6 +442,8 @@ def series_of(**header):
         notices=(),
         rows=(),
         source_indices=(),
+        is_contrast_told=is_contrast_told,
+        order=order,
     )
 
 
@@ -348,6 +460,10 @@ def series_of(**header):
         ({"spacing_mm": [3.0, 1, 1]}, {"slices": 20}),
         ({"slices": 300}, {"slices": 200}),
         ({}, {"spacing_mm": None, "slices": 1}),
+        ({}, {"is_ordered": False, "slices": 200}),
+        ({"spacing_mm": [3.0, 1, 1]}, {"is_contrast_told": True, "slices": 300}),
+        ({"is_contrast_told": True}, {"slices": 40}),
+        ({}, {"order": 1}),
     ],
 )
 def test_series_that_suits_best_is_chosen(better, worse):

@@ -120,7 +120,9 @@ def test_progress_is_told(tmp_path, series):
 
 def test_many_files_need_one_child(tmp_path):
     (tmp_path / "volumes").mkdir()
-    paths = [write_ct(tmp_path / str(number)) for number in range(100)]
+    paths = [
+        write_ct(tmp_path / str(number), np.full((6, 8), number, np.int16)) for number in range(100)
+    ]
     with Sandbox() as sandbox:
         ingest(paths[:1], target_folder=tmp_path / "volumes", worker=sandbox)
         child = sandbox._child._process.pid

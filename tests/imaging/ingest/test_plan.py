@@ -1,44 +1,10 @@
-from dataclasses import replace
-
 import numpy as np
 import pytest
 
 from detection.imaging.errors import Code
-from detection.imaging.formats import SeriesKeys, SliceFacts
-from detection.imaging.ingest.plan import SliceRef, plan_series
-from detection.imaging.limits import LIMITS, Limits
-
-AXIAL = ((1.0, 0.0, 0.0), (0.0, 1.0, 0.0))
-FACTS = SliceFacts(
-    frame=0,
-    rows=6,
-    columns=8,
-    is_hu=True,
-    is_original=True,
-    position_mm=(0.0, 0.0, 0.0),
-    orientation=AXIAL,
-    spacing_mm=(2.0, 0.7, 0.8),
-    acquisition="1",
-    variant="1",
-)
-KEYS = SeriesKeys(study="study", series="series", instance="")
-
-
-def ref(row, z=0.0, *, x=0.0, y=0.0, series="series", instance="", is_told=True, **facts):
-    return SliceRef(
-        row,
-        replace(FACTS, **({"position_mm": (x, y, z)} | facts)),
-        SeriesKeys(study="study", series=series, instance=instance, is_series_told=is_told),
-    )
-
-
-def planned(refs, limits=LIMITS):
-    plans, left_out = plan_series(refs, limits=limits)
-    return plans, left_out
-
-
-def codes(plan):
-    return [notice.code for notice in plan.notices]
+from detection.imaging.ingest.plan import replan
+from detection.imaging.limits import Limits
+from tests.imaging.ingest.planning import codes, planned, ref
 
 
 def test_slices_are_sorted_by_their_place_and_not_by_their_order():
@@ -97,23 +63,62 @@ def test_gantry_tilt_is_named_and_kept_in_the_affine():
     assert "15 degrees" in plan.notices[0].text
     assert plan.is_evenly_spaced
     assert plan.spacing_mm[0] == pytest.approx(2 * c)
-    assert np.array(plan.arrangement.affine_lps)[:3, 2] == pytest.approx([0, 0, 2])
+    assert np.array(plan.affine_lps)[:3, 2] == pytest.approx([0, 0, 2])
 
 
-def test_repeated_slice_is_left_out():
-    same = [ref(0, 0, instance="a"), ref(1, 2, instance="b"), ref(2, 0, instance="a")]
-    (plan,), left_out = planned([*same, ref(3, 2, instance="c")])
+def test_same_image_is_read_once():
+    told = {"instance": "a", "instance_number": 1}
+    same = [ref(0, 0, **told), ref(1, 2, instance="b"), ref(2, 0, pixels="x", **told)]
+    (plan,), left_out = planned([*same, ref(3, 4, pixels="p"), ref(4, 4, pixels="p", instance="c")])
 
-    assert [one.row for one in plan.slices] == [0, 1]
+    assert [one.facts.position_mm[2] for one in plan.slices] == [0, 2, 4]
     assert codes(plan) == [Code.DUPLICATE_SLICE]
-    assert [(one.ref.row, one.is_refused) for one in left_out] == [(2, False), (3, False)]
-    assert "twice" in left_out[0].notice.text
-    assert "Another slice" in left_out[1].notice.text
+    assert "2 images" in plan.notices[0].text
+    assert [one.is_refused for one in left_out] == [False, False]
+    assert all("twice" in one.notice.text for one in left_out)
 
 
-@pytest.mark.parametrize("key", ["acquisition", "variant"])
+def test_copy_stands_in_for_an_image_that_cannot_be_read():
+    refs = [
+        ref(row, 2.0 * (row % 3), instance=str(row % 3), instance_number=row % 3)
+        for row in range(5)
+    ]
+    (plan,), _ = planned(refs)
+    plan = replan(plan, {0})
+
+    assert [one.row for one in plan.slices] == [3, 1, 2]
+    assert (plan.slices_unread, plan.is_evenly_spaced) == (0, True)
+
+    plan = replan(plan, {0, 3, 2})
+
+    assert [one.row for one in plan.slices] == [1]
+    assert plan.slices_unread == 2
+    assert codes(plan) == [Code.DUPLICATE_SLICE, Code.SLICES_LEFT_OUT]
+
+    plan = replan(plan, {0, 1, 2, 3})
+
+    assert [one.row for one in plan.slices] == [4]
+    assert replan(plan, {0, 1, 2, 3, 4}) is None
+
+
+def test_gap_of_a_slice_that_cannot_be_read_is_told_once():
+    (plan,), _ = planned([ref(row, row * 2.0) for row in range(12) if row != 1])
+
+    assert codes(plan) == [Code.MISSING_SLICES]
+
+    plan = replan(plan, {6})
+
+    assert codes(plan) == [Code.MISSING_SLICES, Code.SLICES_LEFT_OUT]
+    assert "About 1 slice is" in plan.notices[0].text
+
+    (whole,), _ = planned([ref(row, row * 2.0) for row in range(12)])
+
+    assert codes(replan(whole, {6})) == [Code.SLICES_LEFT_OUT]
+
+
+@pytest.mark.parametrize("key", ["acquisition", "kernel"])
 def test_several_scans_in_one_series_are_parted(key):
-    refs = [ref(z + 10 * n, z, **{key: str(n)}) for n in (1, 2) for z in (0, 2, 4)]
+    refs = [ref(z + 10 * n, z, **{key: n}) for n in (1, 2) for z in (0, 2, 4)]
     plans, left_out = planned(refs)
 
     assert [[one.row for one in plan.slices] for plan in plans] == [[10, 12, 14], [20, 22, 24]]
@@ -166,24 +171,38 @@ def test_thick_slices_are_named():
     assert codes(plan) == [Code.THICK_SLICES]
 
 
-@pytest.mark.parametrize("missing", ["position_mm", "orientation", "spacing_mm"])
-def test_slice_without_a_place_stays_alone(missing):
-    plans, _ = planned([ref(0, 0, **{missing: None}), ref(1, 2, **{missing: None}), ref(2, 4)])
+@pytest.mark.parametrize(
+    ("missing", "code"),
+    [
+        ("position_mm", Code.NO_POSITION),
+        ("orientation", Code.NO_POSITION),
+        ("spacing_mm", Code.NO_PIXEL_SIZE),
+    ],
+)
+def test_what_a_lone_slice_does_not_tell_is_named(missing, code):
+    (plan,), _ = planned([ref(0, 0, **{missing: None})])
 
-    assert [len(plan.slices) for plan in plans] == [1, 1, 1]
-    assert [codes(plan) for plan in plans] == [[Code.NO_POSITION], [Code.NO_POSITION], []]
-    assert plans[0].arrangement is None
+    assert codes(plan) == [code]
+    assert plan.affine_lps is None
 
 
 def test_files_that_name_no_series_are_put_together_with_a_warning():
-    refs = [ref(z, z * 2.0, is_told=False, variant=str(z // 3)) for z in range(6)]
+    refs = [ref(z, z * 2.0, is_told=False, kernel=str(z // 3)) for z in range(6)]
     plans, _ = planned(refs)
 
     assert [len(plan.slices) for plan in plans] == [3, 3]
     assert all(codes(plan) == [Code.NO_SERIES_UID] for plan in plans)
 
 
+def test_files_that_name_only_their_study_are_put_together_with_a_warning():
+    nameless = {"series": "", "is_told": False, "frame_of_reference": ""}
+    (plan,), _ = planned([ref(row, row * 2.0, **nameless) for row in range(3)])
+
+    assert codes(plan) == [Code.NO_SERIES_UID]
+
+
 def test_files_without_any_name_stay_alone():
-    plans, _ = planned([ref(0, 0, series=""), ref(1, 2, series="")])
+    nameless = {"study": "", "series": "", "is_told": False, "frame_of_reference": ""}
+    plans, _ = planned([ref(0, 0, **nameless), ref(1, 2, **nameless)])
 
     assert [len(plan.slices) for plan in plans] == [1, 1]

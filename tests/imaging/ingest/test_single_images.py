@@ -26,6 +26,12 @@ CHANGES = {
     "rows for columns": {**PLACE, "ImageOrientationPatient": [0, 1, 0, 1, 0, 0]},
     "askew": {**PLACE, "ImageOrientationPatient": SKEWED},
     "axial without a position": {},
+    "upside down without a scale": {
+        **PLACE,
+        "PixelSpacing": None,
+        "ImageOrientationPatient": [-1, 0, 0, 0, -1, 0],
+    },
+    "rows for columns without a position": {"ImageOrientationPatient": [0, 1, 0, 1, 0, 0]},
     "coronal without a position": {"ImageOrientationPatient": [1, 0, 0, 0, 0, -1]},
     "askew without a position": {"ImageOrientationPatient": SKEWED},
     "without an orientation": {**PLACE, "ImageOrientationPatient": None},
@@ -42,7 +48,7 @@ def assert_same(found, path):
     alone, (one,) = decode_file(path), found.series
     volume = load_volume(one.volume_path)
     # What is odd about its place is noticed where slices are put in order.
-    planned = {Code.NO_POSITION, Code.THICK_SLICES}
+    planned = {Code.NO_POSITION, Code.NO_PIXEL_SIZE, Code.THICK_SLICES}
     told = [notice for notice in volume.notices if notice.code not in planned]
     assert told == list(alone.notices)
     assert replace(volume, notices=()).header() == replace(alone, notices=()).header()
@@ -77,15 +83,15 @@ def test_picture_says_the_same(tmp_path):
 def test_multi_frame_file_of_one_frame_is_a_single_image_and_one_of_several_is_not(tmp_path):
     enhanced_dataset(PIXELS_HU[:1]).save_as(tmp_path / "one", enforce_file_format=True)
     two = enhanced_dataset(PIXELS_HU)
-    # Both lie at one place, so that one of them is left out.
+    # Both lie at one place: their order in the file is all that is known.
     groups = two.PerFrameFunctionalGroupsSequence[1].PlanePositionSequence[0]
     groups.ImagePositionPatient = [-10, -20, -30]
     two.save_as(tmp_path / "two", enforce_file_format=True)
-    (one,), (left,) = (
+    (one,), (both,) = (
         ingest([tmp_path / name], target_folder=tmp_path, worker=InProcess()).series
         for name in ("one", "two")
     )
 
     assert (one.is_single_image, one.header["slices"]) == (True, 1)
-    assert (left.is_single_image, left.header["slices"]) == (False, 1)
-    assert [notice.code for notice in left.notices] == [Code.DUPLICATE_SLICE]
+    assert (both.is_single_image, both.header["slices"]) == (False, 2)
+    assert [notice.code for notice in both.notices] == [Code.ORDER_DOUBTFUL]
