@@ -21,6 +21,7 @@ _PARTS_AT_MOST = 16
 _UNPLACED_ACQUISITIONS_AT_MOST = 4
 # A slab that begins within this many steps of the end of another goes on with it.
 _NEXT_STEPS = 1.5
+_UNTOLD = -1
 
 _Indices = NDArray[np.int_]
 _Labels = Sequence[Hashable] | None
@@ -28,7 +29,7 @@ _Labels = Sequence[Hashable] | None
 
 @dataclass(frozen=True)
 class Part:
-    """Slices that belong together, by their indices in the order of their places."""
+    """Slices that belong together, in the order of their places."""
 
     slices: tuple[SliceRef, ...]
     kind: Literal["ordered", "lone", "tangle"]
@@ -63,6 +64,8 @@ def part(
 
 
 class _Parting:
+    """The facts and places of the slices of one series; parts are arrays of their indices."""
+
     def __init__(
         self,
         slices: Sequence[SliceRef],
@@ -106,7 +109,11 @@ class _Parting:
         """Part slices again and again, each time by the first thing that tells them apart."""
         is_clean = self._is_clean(indices)
         for key in self.told_between if is_clean else self.told:
-            classes = self._classes(indices, key(indices))
+            labels = key(indices)
+            if is_clean and labels is not None and not {None, _UNTOLD}.isdisjoint(labels):
+                # That some slices say nothing is no reason to divide a good stack.
+                continue
+            classes = self._classes(indices, labels)
             if self._is_useful(indices, classes, is_clean=is_clean):
                 return [one for held in classes for one in self._parted(held)]
         if is_clean:
@@ -134,7 +141,7 @@ class _Parting:
         for index, number in zip(indices, numbers, strict=True):
             if number is not None:
                 slabs.setdefault(number, []).append(int(index))
-        labels: dict[int | None, int] = {None: -1}
+        labels: dict[int | None, int] = {None: _UNTOLD}
         run, extent, kind = -1, (0.0, 0.0), None
         for number in sorted(slabs):
             found, found_kind = self._extent(np.array(slabs[number])), self._kind(slabs[number])
@@ -230,18 +237,20 @@ class _Parting:
             rest = np.setdiff1d(indices, lone)
             if not lone or len(classes) > _PARTS_AT_MOST or len(rest) < max(2, len(lone) + 1):
                 continue
-            strays = [index for index in lone if self._is_stray(index, rest)]
+            # Where each turn of the tube has a number, a slice far off is a part of the scan.
+            is_one = len({self.facts[index].acquisition for index in rest}) == 1
+            strays = [index for index in lone if self._is_stray(index, rest, may_be_far=is_one)]
             if strays:
                 kept = np.setdiff1d(indices, strays)
                 return [*self._without_strays(kept), *(np.array([index]) for index in strays)]
         return [indices]
 
-    def _is_stray(self, index: int, rest: _Indices) -> bool:
+    def _is_stray(self, index: int, rest: _Indices, *, may_be_far: bool) -> bool:
         others = np.sort(self.places[rest])
         place, usual = self.places[index], float(np.median(np.diff(others)))
         after = int(np.searchsorted(others, place))
         if after in (0, len(others)):
-            return bool(np.abs(others - place).min() > _NEXT_STEPS * usual)
+            return may_be_far and bool(np.abs(others - place).min() > _NEXT_STEPS * usual)
         # Where the stack has a hole, the slice fills it.
         return bool(others[after] - others[after - 1] <= _NEXT_STEPS * usual)
 

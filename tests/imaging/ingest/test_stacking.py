@@ -130,6 +130,21 @@ def test_single_scan_keeps_its_last_turn_of_one_slice():
     assert (codes(plan), left_out) == ([], [])
 
 
+@pytest.mark.parametrize("name", ["acquisition", "kvp", "acquired_s"])
+def test_stack_is_whole_though_some_of_its_slices_say_less(name):
+    refs = [ref(i, 2.0 * i, **{name: None if i % 2 else 120}) for i in range(6)]
+    (plan,), _ = planned(refs)
+
+    assert (len(plan.slices), codes(plan)) == (6, [])
+
+
+def test_slice_far_off_is_a_part_of_a_scan_whose_turns_have_numbers():
+    refs = [ref(i, 1.25 * i, acquisition=44 + i // 2) for i in range(4)]
+    (plan,), left_out = planned([*refs, ref(9, -200.0, acquisition=4)])
+
+    assert (len(plan.slices), codes(plan), left_out) == (5, [Code.MISSING_SLICES], [])
+
+
 def test_slice_that_fills_a_hole_is_not_set_aside():
     (plan,), _ = planned([ref(i, 2.0 * i, acquisition=1 + (i == 3)) for i in range(9)])
 
