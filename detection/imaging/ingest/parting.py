@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from detection.imaging.formats import SliceFacts
-from detection.imaging.ingest.ordering import SAME_PLACE_MM, Order, distinct
+from detection.imaging.ingest.ordering import SAME_PLACE_MM, Order, distinct, gaps_of
 from detection.imaging.ingest.slices import SliceRef
 
 _PARTS_AT_MOST = 16
@@ -116,17 +116,17 @@ class _Parting:
             classes = self._classes(indices, labels)
             if self._is_useful(indices, classes, is_clean=is_clean):
                 return [one for held in classes for one in self._parted(held)]
-        if is_clean:
-            return self._without_strays(indices)
-        for key in self.told_of_one_place:
+        for key in () if is_clean else self.told_of_one_place:
             classes = self._classes(indices, key(indices))
             if self._is_useful(indices, classes, is_clean=False):
                 return [one for held in classes for one in self._parted(held)]
+        if is_clean and (self.order == "number" or self._is_even(indices)):
+            return self._without_strays(indices)
         for key in self.guessed:
             classes = self._classes(indices, key(indices))
             if len(classes) > 1:
                 return [one for held in classes for one in self._without_strays(held)]
-        return [indices]
+        return self._without_strays(indices)
 
     def _by(self, key: Callable[[SliceFacts], Any]) -> Callable[[_Indices], _Labels]:
         return lambda indices: [key(self.facts[index]) for index in indices]
@@ -190,12 +190,28 @@ class _Parting:
         return list(labels) if self._is_resolved(indices, labels) else None
 
     def _is_resolved(self, indices: _Indices, labels: NDArray[np.int_]) -> bool:
-        """Say whether a guess leaves one slice at a place, with no more scans than are needed."""
+        """Say whether a guess leaves one slice at a place, with no more scans than are needed.
+
+        Of slices that share no place it must make even scans that lie between each other's slices.
+        """
         classes = self._classes(indices, list(labels))
         scans = [held for held in classes if distinct(self.places[held]) > 1]
         if len(classes) < 2 or 2 * sum(len(held) for held in scans) <= len(indices):
             return False
+        if self._is_clean(indices):
+            even = all(len(held) > 2 and self._is_even(held) for held in scans)
+            return even and self._are_between(scans)
         return all(self._is_clean(held) for held in scans) and len(scans) <= self._most(indices)
+
+    def _is_even(self, indices: _Indices) -> bool:
+        return len(indices) < 2 or gaps_of(np.sort(self.places[indices])).is_even
+
+    def _are_between(self, scans: Sequence[_Indices]) -> bool:
+        extents = sorted(self._extent(held) for held in scans)
+        return any(
+            begin < end - SAME_PLACE_MM
+            for (_, end), (begin, _) in zip(extents, extents[1:], strict=False)
+        )
 
     def _most(self, indices: _Indices) -> int:
         """Return how many slices lie at the place that has most of them."""
@@ -221,11 +237,7 @@ class _Parting:
         if self.order == "number":
             # Without places the numbers of several scans may just follow each other.
             return len(stacks) > 1
-        extents = sorted(self._extent(held) for held in stacks)
-        return any(
-            begin < end - SAME_PLACE_MM
-            for (_, end), (begin, _) in zip(extents, extents[1:], strict=False)
-        )
+        return self._are_between(stacks)
 
     def _without_strays(self, indices: _Indices) -> list[_Indices]:
         """Take single slices of another scan out of a stack into which they do not fit."""

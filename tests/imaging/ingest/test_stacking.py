@@ -87,6 +87,27 @@ def test_scans_between_each_others_slices_are_parted(name, shift):
     assert all(plan.is_evenly_spaced for plan in plans)
 
 
+@pytest.mark.parametrize(
+    "name",
+    ["acquisition time of each slice", "content time", "runs of numbers on and on"],
+)
+@pytest.mark.parametrize("shift", [0.1, 0.3, -0.6])
+def test_scans_a_little_apart_are_parted(name, shift):
+    plans = assert_parted(two_scans(DIFFERENCES[name], shift=shift))
+
+    assert all(plan.is_evenly_spaced for plan in plans)
+
+
+@pytest.mark.parametrize("name", ["content_s", "acquired_s", "instance_number"])
+def test_numbers_and_times_divide_no_stack_with_a_hole(name):
+    order = random.Random(5).sample(range(40), 40)
+    for numbers in (range(40), range(40, 0, -1), order):
+        refs = [ref(i, 1.5 * i, **{name: numbers[i]}) for i in range(40) if i not in (7, 20)]
+        (plan,), _ = planned(refs)
+
+        assert (len(plan.slices), codes(plan)) == (38, [Code.MISSING_SLICES])
+
+
 # A slice of bolus tracking beside two scans: its place, and what it tells.
 TRACKERS = {
     "at the place of a slice": 2.0,
