@@ -41,7 +41,8 @@ class Code(StrEnum):
     ANIMATION = "animation"
     # DICOM.
     UNSUPPORTED_COMPRESSION = "unsupported_compression"
-    NO_HEADER = "no_header"
+    ELEMENT_ABSENT = "element_absent"
+    ELEMENT_MALFORMED = "element_malformed"
     DICOMDIR = "dicomdir"
     NOT_CT = "not_ct"
     LOCALISER = "localiser"

@@ -5,6 +5,8 @@ import zlib
 
 import numpy as np
 from pydicom.dataset import Dataset, FileMetaDataset
+from pydicom.filebase import DicomBytesIO
+from pydicom.filewriter import write_dataset, write_file_meta_info
 from pydicom.uid import (
     CTImageStorage,
     DeflatedExplicitVRLittleEndian,
@@ -158,3 +160,35 @@ def enhanced_dataset(pixels_hu, *, order=None, slopes=None, syntax=ExplicitVRLit
         dataset.compress(syntax, generate_instance_uid=False)
     dataset.file_meta.TransferSyntaxUID = syntax
     return dataset
+
+
+def laid_out(dataset, *, preamble=True, meta=True, told=ExplicitVRLittleEndian, found=None):
+    """The bytes of a data set in another layout than a program would write.
+
+    Parameters
+    ----------
+    told : UID or None
+        The Transfer Syntax UID of the file meta group; None leaves the element out.
+    found : UID, optional
+        The encoding that the data set really has, if another.
+    """
+    found = found or told or ExplicitVRLittleEndian
+    data = DicomBytesIO()
+    if preamble:
+        data.write(bytes(128) + b"DICM")
+    if meta:
+        group = FileMetaDataset()
+        group.MediaStorageSOPClassUID = CTImageStorage
+        group.MediaStorageSOPInstanceUID = "1.2.3"
+        if told:
+            group.TransferSyntaxUID = told
+        data.is_little_endian, data.is_implicit_VR = True, False
+        write_file_meta_info(data, group, enforce_standard=False)
+    data.is_little_endian, data.is_implicit_VR = found.is_little_endian, found.is_implicit_VR
+    bare = Dataset()
+    bare.update(dataset)
+    if not found.is_little_endian:
+        bare.PixelData = np.frombuffer(bare.PixelData, "<u2").astype(">u2").tobytes()
+        bare["PixelData"].VR = "OW"
+    write_dataset(data, bare)
+    return data.getvalue()

@@ -14,7 +14,7 @@ from detection.imaging.formats.dicom_header import (
     frame_datasets,
     open_dicom,
 )
-from detection.imaging.formats.dicom_pixels import decode_frame, frames_of
+from detection.imaging.formats.dicom_pixels import decode_frame, frames_of, representable_hu
 from detection.imaging.formats.kinds import HEAD_BYTES, PICTURE_KINDS, Kind, sniff
 from detection.imaging.formats.nifti import convert_nifti, is_nifti_gzip
 from detection.imaging.formats.picture import decode_picture
@@ -41,6 +41,7 @@ __all__ = [
     "opaque",
     "open_dicom",
     "read_identifiers",
+    "representable_hu",
     "slice_facts",
     "sniff",
     "unpack",

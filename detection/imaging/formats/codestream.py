@@ -7,6 +7,7 @@ from dataclasses import dataclass
 _START_OF_FRAME = (frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}) | {0xF7}
 _WITHOUT_LENGTH = frozenset({0x01, *range(0xD0, 0xDA)})
 _JPEG_2000 = b"\xff\x4f\xff\x51"
+_END = b"\xff\xd9"
 
 
 @dataclass(frozen=True)
@@ -39,6 +40,20 @@ def read_codestream(data: bytes) -> Codestream | None:
         return _read_jpeg_2000(data, start) if start >= 0 else None
     except (struct.error, IndexError):
         return None
+
+
+def without_padding(data: bytes) -> bytes:
+    """Return a frame without the zeros or fill bytes behind its end marker.
+
+    Some programs pad a frame to the length of a block, where one byte is allowed (PS3.5, A.4).
+    """
+    bare = data.rstrip(b"\x00\xff")
+    return bare if bare.endswith(_END) else data
+
+
+def is_complete(data: bytes) -> bool:
+    """Say whether an end-of-image or end-of-codestream marker stands at the end of a frame."""
+    return _END in data[-64:]
 
 
 def _read_jpeg(data: bytes) -> Codestream | None:

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pydicom
 from numpy.typing import NDArray
 from pydicom.dataset import Dataset
 
@@ -20,6 +19,7 @@ from detection.imaging.formats.dicom_header import (
     tells_hu,
     texts,
 )
+from detection.imaging.formats.dicom_layout import opened, read_elements
 from detection.imaging.formats.dicom_pixels import is_enhanced
 from detection.imaging.formats.dicom_place import (
     first_number,
@@ -28,6 +28,8 @@ from detection.imaging.formats.dicom_place import (
     plane_of,
     spacing_mm_of,
 )
+from detection.imaging.formats.dicom_text import text_of
+from detection.imaging.limits import LIMITS
 from detection.imaging.volume import Plane
 
 Vector = tuple[float, float, float]
@@ -181,11 +183,11 @@ def slice_facts(dicom: DicomFile) -> list[SliceFacts]:
 
 def read_identifiers(path: Path) -> tuple[Identifiers, SeriesKeys]:
     """Read the identifiers of a file and the hashes of its series. Use within `damage_named`."""
-    dataset = pydicom.dcmread(path, stop_before_pixels=True, specific_tags=list(_IDENTIFIERS))
+    with opened(path, LIMITS) as (file, layout):
+        dataset = read_elements(file, layout, _IDENTIFIERS)
 
     def text(keyword: str) -> str:
-        value = dataset.get(keyword)
-        cleaned = "".join(letter for letter in str(value or "") if letter.isprintable())
+        cleaned = "".join(letter for letter in text_of(dataset, keyword) if letter.isprintable())
         return cleaned.strip()[:_MAX_IDENTIFIER]
 
     study, series = text("StudyInstanceUID"), text("SeriesInstanceUID")

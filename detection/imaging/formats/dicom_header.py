@@ -1,22 +1,27 @@
 """Reads the header of a DICOM file: the whitelisted elements and the place of its pixels."""
 
-import math
 import re
-import struct
 import warnings
-import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import pydicom
 from pydicom.dataset import Dataset
 from pydicom.uid import UID
 
 from detection.imaging.errors import Code, ImageError, is_of_the_machine
-from detection.imaging.formats.dicom_place import first_number
+from detection.imaging.formats.dicom_elements import (
+    AGAIN,
+    absent,
+    cleaned,
+    finite_number,
+    malformed,
+    named,
+    whole_number,
+)
+from detection.imaging.formats.dicom_layout import find_pixel_data, opened, read_elements
 from detection.imaging.limits import Limits
 
 # The elements that are parsed of an image, beside the functional groups of a multi-frame one. None
@@ -85,24 +90,12 @@ _RENAMED = {
     "TemporalPositionIndex": "TemporalPositionIdentifier",
 }
 _FRAMES = ("PerFrameFunctionalGroupsSequence", "SharedFunctionalGroupsSequence")
-DEFLATED = UID("1.2.840.10008.1.2.1.99")
-IMPLICIT = UID("1.2.840.10008.1.2")
-BIG_ENDIAN = UID("1.2.840.10008.1.2.2")
-NATIVE = frozenset({IMPLICIT, UID("1.2.840.10008.1.2.1"), BIG_ENDIAN, DEFLATED})
-_JPEG = "1.2.840.10008.1.2.4."
-RLE = "1.2.840.10008.1.2.5"
-BY_PYDICOM = frozenset(
-    {RLE, *(_JPEG + end for end in ("50", "80", "81", "90", "91", "201", "202", "203"))}
-)
-# 12-bit and lossless JPEG: of the permissively licensed libraries only SimpleITK (GDCM) reads it.
-BY_SIMPLEITK = frozenset(_JPEG + end for end in ("51", "53", "55", "57", "70"))
-LOSSY = frozenset(_JPEG + end for end in ("50", "51", "53", "55", "81"))
 # Rescale Type (0028,1054), terms of PS3.3, C.11.1.1.2, that are never HU: optical density,
 # concentration, effective atomic number, electron density, percent.
 _OTHER_UNITS = frozenset({"OD", "MGML", "Z_EFF", "ED", "EDW", "PCT"})
-_PIXEL_DATA = 0x7FE00010
-
-AGAIN = "Please export it again or upload it again."
+# CT Image Storage, Enhanced CT and Legacy Converted Enhanced CT.
+_CT_CLASSES = tuple("1.2.840.10008.5.1.4.1.1.2" + end for end in ("", ".1", ".2"))
+_LEAST_BYTES_OF_COLOUR = 3
 
 
 @dataclass(frozen=True)
@@ -128,10 +121,13 @@ class DicomFile:
     ----------
     dataset : Dataset
         The whitelisted elements, without pixels.
+    syntax : UID
+        The transfer syntax by which pixels are read: as found, where the file says another.
     pixels_at, pixels_length : int, optional
-        Offset in the file and length of the value of Pixel Data (no length: encapsulated).
+        Offset and length of the value of Pixel Data (no length: encapsulated), in the file or in
+        `inflated`.
     inflated : bytes, optional
-        The pixels themselves, if the whole data set was deflated.
+        The data set, if it was deflated as a whole.
     """
 
     path: Path
@@ -143,7 +139,7 @@ class DicomFile:
 
     @property
     def frames(self) -> int:
-        return int(self.dataset.get("NumberOfFrames") or 1)
+        return whole_number(self.dataset, "NumberOfFrames", default=1)
 
 
 @contextmanager
@@ -174,36 +170,31 @@ def open_dicom(path: Path, *, limits: Limits) -> DicomFile:
     Raises
     ------
     ImageError
-        If the file is not a CT image, or too large, truncated, damaged, or compressed in a way
-        that is not supported.
+        If the file is not a CT image, if an element that it needs is absent or malformed, or if
+        the file is too large, truncated, damaged, or compressed in a way that is not supported.
     """
-    syntax = _transfer_syntax(path, limits)
-    pixels_length: int | None
-    tags = [*_ELEMENTS, *_FRAMES]
-    if syntax == DEFLATED:
-        dataset = pydicom.dcmread(path, specific_tags=[*tags, "PixelData"])
-        inflated = dataset.get("PixelData") or b""
-        if inflated:
-            del dataset.PixelData
-        pixels_at, pixels_length = 0, len(inflated)
-    else:
-        inflated = None
-        with path.open("rb") as file:
-            dataset = pydicom.dcmread(file, stop_before_pixels=True, specific_tags=tags)
-            pixels_at, pixels_length = _pixel_data(file, syntax)
+    with opened(path, limits) as (file, layout):
+        raw = read_elements(file, layout, [*_ELEMENTS, *_FRAMES])
+        pixels_at, pixels_length = find_pixel_data(file, layout)
+    dataset = cleaned(raw, [*_ELEMENTS, *_FRAMES], is_signed=_is_signed(raw))
     _check_kind(dataset, has_pixels=pixels_length != 0)
-    rows, columns = int(dataset.get("Rows") or 0), int(dataset.get("Columns") or 0)
+    rows, columns = whole_number(dataset, "Rows"), whole_number(dataset, "Columns")
     refusal = limits.pixels_refusal(rows=rows, columns=columns)
     if refusal:
         raise ImageError(refusal, code=Code.TOO_MANY_PIXELS)
+    _check_layout(dataset, pixels_length)
     return DicomFile(
         path=path,
         dataset=dataset,
-        syntax=syntax,
+        syntax=layout.syntax,
         pixels_at=pixels_at,
         pixels_length=pixels_length,
-        inflated=inflated,
+        inflated=layout.inflated,
     )
+
+
+def _is_signed(raw: Dataset) -> bool:
+    return cleaned(raw, ["PixelRepresentation"]).get("PixelRepresentation") == 1
 
 
 def frame_datasets(dicom: DicomFile) -> list[Dataset]:
@@ -233,28 +224,24 @@ def frame_datasets(dicom: DicomFile) -> list[Dataset]:
     for name in _ELEMENTS:
         if name in dataset:
             common[name] = dataset[name]
-    common.file_meta = dataset.file_meta
+    is_signed = dataset.get("PixelRepresentation") == 1
     for shared in dataset.get("SharedFunctionalGroupsSequence") or ():
-        _flatten(shared, common)
+        _flatten(shared, common, is_signed=is_signed)
     flat = []
     for groups in per_frame:
         frame = Dataset()
         frame.update(common)
-        frame.file_meta = dataset.file_meta
-        _flatten(groups, frame)
+        _flatten(groups, frame, is_signed=is_signed)
         flat.append(frame)
     return flat
 
 
-def _flatten(groups: Dataset, into: Dataset) -> None:
+def _flatten(groups: Dataset, into: Dataset, *, is_signed: bool) -> None:
     for group in _GROUPS:
         for item in groups.get(group) or ():
-            for element in item:
-                name = _RENAMED.get(element.keyword, element.keyword)
-                if name == element.keyword and name in _ELEMENTS:
-                    into[name] = element
-                elif name != element.keyword:
-                    setattr(into, name, element.value)
+            into.update(cleaned(item, _ELEMENTS, is_signed=is_signed))
+            for element in cleaned(item, _RENAMED):
+                setattr(into, _RENAMED[element.keyword], element.value)
 
 
 def tells_hu(dataset: Dataset) -> bool:
@@ -263,13 +250,22 @@ def tells_hu(dataset: Dataset) -> bool:
     Raises
     ------
     ImageError
-        If its values have another unit, or its scale is damaged.
+        If its values have another unit, or its scale is incomplete or malformed.
     """
-    unit = ""
-    if dataset.get("ModalityLUTSequence"):
+    has_lut = bool(dataset.get("ModalityLUTSequence"))
+    scale = {name: finite_number(dataset, name) for name in ("RescaleSlope", "RescaleIntercept")}
+    lost = [name for name, value in scale.items() if value is None]
+    if has_lut:
         unit = str(dataset.ModalityLUTSequence[0].get("ModalityLUTType") or "")
-    elif dataset.get("RescaleSlope") is None or dataset.get("RescaleIntercept") is None:
+    elif len(lost) == len(scale):
         return False
+    elif lost:
+        raise ImageError(
+            f"The values are not Hounsfield units: the DICOM file has no {named(lost[0])}. {AGAIN}",
+            code=Code.NOT_HU,
+        )
+    elif not scale["RescaleSlope"]:
+        raise malformed("RescaleSlope")
     else:
         unit = str(dataset.get("RescaleType") or "")
     # Some scanners write "US" or words of their own ("Houndsfield Unit") for HU.
@@ -278,11 +274,6 @@ def tells_hu(dataset: Dataset) -> bool:
             "The values of this DICOM file are not Hounsfield units but another measure. "
             "Please upload the CT slices themselves.",
             code=Code.NOT_HU,
-        )
-    slope, intercept = (first_number(dataset.get(f"Rescale{x}")) for x in ("Slope", "Intercept"))
-    if not dataset.get("ModalityLUTSequence") and (not slope or intercept is None):
-        raise ImageError(
-            f"The DICOM file's scale of Hounsfield units is damaged. {AGAIN}", code=Code.DAMAGED
         )
     return True
 
@@ -293,94 +284,28 @@ def texts(value: Any) -> list[str]:
     return [str(item).strip().upper() for item in values]
 
 
-def _transfer_syntax(path: Path, limits: Limits) -> UID:
-    meta = pydicom.filereader.read_file_meta_info(path)
-    syntax = meta.get("TransferSyntaxUID")
-    if syntax is None:
-        raise ImageError(
-            f"The DICOM file does not say how it is encoded. {AGAIN}", code=Code.DAMAGED
-        )
-    if meta.get("MediaStorageSOPClassUID") == "1.2.840.10008.1.3.10":
-        raise ImageError(
-            "This is a DICOMDIR, the table of contents of a disc. "
-            "Please upload the image files beside it.",
-            code=Code.DICOMDIR,
-        )
-    if syntax not in NATIVE | BY_PYDICOM | BY_SIMPLEITK:
-        name = UID(syntax).name
-        known = f" ({name})" if name != syntax else ""
-        raise ImageError(
-            f"The compression of the DICOM file{known} is not supported. "
-            "Please export it uncompressed or as JPEG 2000.",
-            code=Code.UNSUPPORTED_COMPRESSION,
-        )
-    if syntax == DEFLATED:
-        # Preamble and mark 132, group length element 12, then what the length counts.
-        _check_inflated(path, 144 + int(meta.FileMetaInformationGroupLength), limits)
-    return UID(syntax)
-
-
-def _check_inflated(path: Path, offset: int, limits: Limits) -> None:
-    """Inflate piece by piece, keeping nothing, so that a bomb is found before it is read."""
-    inflater = zlib.decompressobj(-zlib.MAX_WBITS)
-    total = 0
-    with path.open("rb") as file:
-        file.seek(offset)
-        while piece := file.read(2**16):
-            while piece and not inflater.eof:
-                total += len(inflater.decompress(piece, 2**20))
-                if total > limits.max_inflated_bytes:
-                    raise ImageError(
-                        "The DICOM file is too large when unpacked. "
-                        "Please export the CT slice uncompressed.",
-                        code=Code.BOMB,
-                    )
-                piece = inflater.unconsumed_tail
-
-
-def _pixel_data(file: Any, syntax: UID) -> tuple[int, int | None]:
-    """Read the element at which pydicom stopped: offset and length of its value.
-
-    The length is None for encapsulated pixels, and 0 without pixels.
-    """
-    head = file.read(12)
-    order = ">" if syntax == BIG_ENDIAN else "<"
-    if len(head) < 8:
-        return 0, 0
-    group, element = struct.unpack(f"{order}HH", head[:4])
-    if (group << 16) | element != _PIXEL_DATA:
-        # Float Pixel Data, which no CT image has, or no pixels at all.
-        return 0, 0
-    if syntax == IMPLICIT:
-        length, at = struct.unpack("<I", head[4:8])[0], file.tell() - len(head) + 8
-    else:
-        length, at = struct.unpack(f"{order}I", head[8:12])[0], file.tell()
-    is_encapsulated = syntax not in NATIVE
-    if is_encapsulated != (length == 0xFFFFFFFF):
-        raise ImageError(
-            f"The pixels of the DICOM file are stored in another way than it says. {AGAIN}",
-            code=Code.DAMAGED,
-        )
-    return at, None if is_encapsulated else int(length)
-
-
 def _check_kind(dataset: Dataset, *, has_pixels: bool) -> None:
-    modality = str(dataset.get("Modality") or "")
-    if modality != "CT":
+    modality = " ".join(texts(dataset.get("Modality")))
+    if not modality and str(dataset.get("SOPClassUID") or "") not in _CT_CLASSES:
+        raise absent("Modality")
+    if modality not in ("", "CT"):
         # The modality comes from the file: it is quoted only if it has the form of a code.
-        named = f" (its modality is {modality})" if re.fullmatch(r"[A-Z]{2,16}", modality) else ""
+        told = f" (its modality is {modality})" if re.fullmatch(r"[A-Z]{2,16}", modality) else ""
         raise ImageError(
-            f"This DICOM file is not a CT image{named}. Please upload CT slices.", code=Code.NOT_CT
+            f"This DICOM file is not a CT image{told}. Please upload CT slices.", code=Code.NOT_CT
         )
     if "LOCALIZER" in texts(dataset.get("ImageType")):
         raise localiser()
     if not has_pixels:
         raise ImageError(
-            "The DICOM file holds no image, or was not copied completely. Please upload CT slices.",
+            f"The DICOM file holds no image: it has no {named('PixelData')}, or was not copied "
+            "completely. Please upload CT slices.",
             code=Code.NO_IMAGE,
         )
-    photometric = str(dataset.get("PhotometricInterpretation") or "")
-    if int(dataset.get("SamplesPerPixel") or 1) != 1 or not photometric.startswith("MONOCHROME"):
+    # A colour picture always names its colours: a picture of one value a pixel is grey.
+    photometric = " ".join(texts(dataset.get("PhotometricInterpretation"))) or "MONOCHROME2"
+    samples = whole_number(dataset, "SamplesPerPixel", default=1)
+    if samples != 1 or not photometric.startswith("MONOCHROME"):
         raise ImageError(
             "The DICOM file is in colour: a CT slice is grey. Please upload the CT slice itself.",
             code=Code.COLOUR,
@@ -389,9 +314,28 @@ def _check_kind(dataset: Dataset, *, has_pixels: bool) -> None:
         raise ImageError(
             f"The DICOM file does not say what its grey values mean. {AGAIN}", code=Code.DAMAGED
         )
-    frames = first_number(dataset.get("NumberOfFrames") or 1)
-    if frames is None or not math.isfinite(frames) or not 1 <= frames < 100_000:
-        raise ImageError(f"The DICOM file is damaged. {AGAIN}", code=Code.DAMAGED)
+    dataset.PhotometricInterpretation = photometric
+    if not 1 <= whole_number(dataset, "NumberOfFrames", default=1) < 100_000:
+        raise malformed("NumberOfFrames")
+
+
+def _check_layout(dataset: Dataset, pixels_length: int | None) -> None:
+    """Check the elements by which stored bytes become values."""
+    allocated, bits = whole_number(dataset, "BitsAllocated"), whole_number(dataset, "BitsStored")
+    if allocated not in (8, 16) or not 1 <= bits <= allocated:
+        raise ImageError(
+            f"The DICOM file stores {bits} of {allocated} bits per pixel, which no CT slice does. "
+            f"{AGAIN}",
+            code=Code.DAMAGED,
+        )
+    if whole_number(dataset, "PixelRepresentation") > 1:
+        raise malformed("PixelRepresentation")
+    whole_number(dataset, "HighBit", default=bits - 1)
+    frame_bytes = int(dataset.Rows) * int(dataset.Columns) * allocated // 8
+    frames = whole_number(dataset, "NumberOfFrames", default=1)
+    is_colour = (pixels_length or 0) >= _LEAST_BYTES_OF_COLOUR * frame_bytes * frames
+    if is_colour and "SamplesPerPixel" not in dataset:
+        raise absent("SamplesPerPixel")
 
 
 def localiser() -> ImageError:

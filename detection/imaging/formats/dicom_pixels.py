@@ -1,6 +1,5 @@
 """Turns the stored values of a DICOM frame into Hounsfield units, by pydicom and SimpleITK."""
 
-import math
 import tempfile
 from collections.abc import Iterator
 from io import BytesIO
@@ -15,23 +14,25 @@ from pydicom.pixels import apply_modality_lut
 from pydicom.uid import UID
 
 from detection.imaging.errors import Code, ImageError, Notice
-from detection.imaging.formats.codestream import Codestream, read_codestream
-from detection.imaging.formats.dicom_header import (
-    AGAIN,
-    BY_SIMPLEITK,
-    LOSSY,
-    NATIVE,
-    RLE,
-    DicomFile,
-    tells_hu,
+from detection.imaging.formats.codestream import (
+    Codestream,
+    is_complete,
+    read_codestream,
+    without_padding,
 )
+from detection.imaging.formats.dicom_elements import AGAIN
+from detection.imaging.formats.dicom_header import DicomFile, tells_hu
+from detection.imaging.formats.dicom_layout import BY_SIMPLEITK, LOSSY, NATIVE, RLE
 from detection.imaging.formats.dicom_place import first_number
 from detection.imaging.formats.picture import EIGHT_BIT
+from detection.imaging.hounsfield import HounsfieldJudge, not_hu
 from detection.imaging.window import Window, apply_window
 
 # CT values below this are air or the outside of the field of view.
 _AIR_HU = -1024
 _VALUES_AT_ONCE = 4_000_000
+# A window for stored values without their intercept has its centre above, where tissue then is.
+_TISSUE_AT_MOST = 700
 _LOSSY = Notice(
     Code.LOSSY, "The file was compressed with a lossy method: fine detail may be changed."
 )
@@ -61,10 +62,7 @@ def frames_of(dicom: DicomFile) -> Iterator[bytes]:
         If the file ends before its last frame.
     """
     length = _frame_bytes(dicom.dataset)
-    if dicom.inflated is not None:
-        yield from _native_frames(BytesIO(dicom.inflated), dicom, length)
-        return
-    with dicom.path.open("rb") as file:
+    with BytesIO(dicom.inflated) if dicom.inflated else dicom.path.open("rb") as file:
         file.seek(dicom.pixels_at)
         if dicom.pixels_length is not None:
             yield from _native_frames(file, dicom, length)
@@ -125,6 +123,7 @@ def decode_frame(
         If the frame is damaged, or if it has neither a scale of HU nor a window.
     """
     rows, columns = int(dataset.Rows), int(dataset.Columns)
+    frame = frame if syntax in NATIVE or syntax == RLE else without_padding(frame)
     codestream = _check_pixel_data(dataset, frame, syntax=syntax)
     notices = []
     if _is_lossy(dataset, syntax, codestream):
@@ -159,14 +158,7 @@ def is_enhanced(dataset: Dataset) -> bool:
 
 
 def _frame_bytes(dataset: Dataset) -> int:
-    allocated, bits = int(dataset.BitsAllocated), int(dataset.BitsStored)
-    if allocated not in (8, 16) or not 1 <= bits <= allocated:
-        raise ImageError(
-            f"The DICOM file stores {bits} of {allocated} bits per pixel, which no CT slice does. "
-            f"{AGAIN}",
-            code=Code.DAMAGED,
-        )
-    return int(dataset.Rows) * int(dataset.Columns) * allocated // 8
+    return int(dataset.Rows) * int(dataset.Columns) * int(dataset.BitsAllocated) // 8
 
 
 def _check_pixel_data(dataset: Dataset, frame: bytes, *, syntax: UID) -> Codestream | None:
@@ -197,7 +189,7 @@ def _check_pixel_data(dataset: Dataset, frame: bytes, *, syntax: UID) -> Codestr
             code=Code.DAMAGED,
         )
     # Some decoders fill up a stream that is cut off with grey.
-    if b"\xff\xd9" not in frame[-64:]:
+    if not is_complete(frame):
         raise ImageError(
             f"The compressed image in the DICOM file is not complete. {AGAIN}", code=Code.DAMAGED
         )
@@ -226,7 +218,30 @@ def _stored_values(dataset: Dataset, frame: bytes, *, syntax: UID) -> NDArray[An
     bare.PhotometricInterpretation = "MONOCHROME2"
     bare.PixelData = frame if syntax in NATIVE else encapsulate([frame])
     bare["PixelData"].VR = "OW" if syntax in NATIVE else "OB"
-    return _read_by_simpleitk(bare) if syntax in BY_SIMPLEITK else bare.pixel_array
+    values = _read_by_simpleitk(bare) if syntax in BY_SIMPLEITK else bare.pixel_array
+    return _own_bits(values, int(bare.BitsStored), is_signed=bare.PixelRepresentation == 1)
+
+
+def _own_bits(values: NDArray[Any], bits: int, *, is_signed: bool) -> NDArray[np.int32]:
+    """Keep Bits Stored (0028,0101) alone, and extend the sign.
+
+    Overlays and other things may stand in the bits above, which a compressed image holds like
+    any other. Decoders give them back, or a sign of the codestream's own.
+    """
+    own = values.astype(np.int32) & (2**bits - 1)
+    if is_signed:
+        own -= (own >> (bits - 1)) << bits
+    return own
+
+
+def representable_hu(dataset: Dataset) -> tuple[float, float] | None:
+    """Return the lowest and highest HU that a frame can hold; None if its values have no sign."""
+    slope, intercept = dataset.get("RescaleSlope"), dataset.get("RescaleIntercept")
+    if dataset.PixelRepresentation != 1 or slope is None or intercept is None:
+        return None
+    half = 2 ** (int(dataset.BitsStored) - 1)
+    low, high = sorted((-half * slope + intercept, (half - 1) * slope + intercept))
+    return low, high
 
 
 def _read_by_simpleitk(bare: Dataset) -> NDArray[Any]:
@@ -248,10 +263,6 @@ def _to_hu(dataset: Dataset, stored: NDArray[Any]) -> NDArray[np.int16]:
     slope = float(dataset.get("RescaleSlope") or 0.0)
     intercept = float(dataset.get("RescaleIntercept") or 0.0)
     has_lut = bool(dataset.get("ModalityLUTSequence"))
-    if not has_lut and (not slope or not math.isfinite(slope) or not math.isfinite(intercept)):
-        raise ImageError(
-            f"The DICOM file's scale of Hounsfield units is damaged. {AGAIN}", code=Code.DAMAGED
-        )
     padding = _padding_range(dataset)
     limits = np.iinfo(np.int16)
     hu = np.empty(stored.shape, np.int16)
@@ -268,6 +279,12 @@ def _to_hu(dataset: Dataset, stored: NDArray[Any]) -> NDArray[np.int16]:
             values[is_padding] = _AIR_HU
         hu[top : top + step] = np.rint(values).clip(limits.min, limits.max).astype(np.int16)
     return hu
+
+
+def _is_offset(stored: NDArray[Any]) -> bool:
+    judge = HounsfieldJudge()
+    judge.add(stored.clip(np.iinfo(np.int16).min, np.iinfo(np.int16).max).astype(np.int16))
+    return judge.is_offset_lost()
 
 
 def _padding_range(dataset: Dataset) -> tuple[int, int] | None:
@@ -290,6 +307,11 @@ def _to_grey(dataset: Dataset, stored: NDArray[Any]) -> NDArray[np.uint8]:
                 "The DICOM file does not say how its values become Hounsfield units. "
                 "Please export the CT slice from the scanner's own series.",
                 code=Code.NOT_HU,
+            )
+        if center < _TISSUE_AT_MOST and _is_offset(stored):
+            raise not_hu(
+                "the DICOM file has neither Rescale Slope (0028,1053) nor Rescale Intercept "
+                "(0028,1052), and its window is for others"
             )
         grey = apply_window(stored, Window(center_hu=center, width_hu=width))
     # These are display values, in which MONOCHROME1 means that the lowest is white.

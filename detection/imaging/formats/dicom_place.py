@@ -23,7 +23,7 @@ def spacing_mm_of(dataset: Dataset) -> tuple[float, float, float] | None:
         None without a credible Pixel Spacing.
     """
     spacing = dataset.get("PixelSpacing")
-    if spacing is None or isinstance(spacing, str | float) or len(spacing) != 2:
+    if spacing is None or isinstance(spacing, str | int | float) or len(spacing) != 2:
         return None
     row_mm, column_mm = first_number(spacing[:1]), first_number(spacing[1:])
     if row_mm is None or column_mm is None:

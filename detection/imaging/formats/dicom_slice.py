@@ -6,13 +6,14 @@ import numpy as np
 
 from detection.imaging.errors import Code, ImageError
 from detection.imaging.formats.dicom_header import damage_named, frame_datasets, open_dicom
-from detection.imaging.formats.dicom_pixels import decode_frame, frames_of
+from detection.imaging.formats.dicom_pixels import decode_frame, frames_of, representable_hu
 from detection.imaging.formats.dicom_place import (
     numbers,
     plane_of,
     slice_arrangement,
     spacing_mm_of,
 )
+from detection.imaging.hounsfield import HounsfieldJudge
 from detection.imaging.limits import LIMITS, Limits
 from detection.imaging.volume import Volume
 
@@ -23,7 +24,7 @@ def decode_dicom(path: Path, *, limits: Limits = LIMITS) -> Volume:
     Parameters
     ----------
     path : Path
-        A DICOM file (PS3.10) with its preamble.
+        A DICOM file (PS3.10), with or without its preamble and file meta group.
 
     Returns
     -------
@@ -36,7 +37,8 @@ def decode_dicom(path: Path, *, limits: Limits = LIMITS) -> Volume:
     Raises
     ------
     ImageError
-        If the file is not a single CT slice, or too large, truncated or damaged.
+        If the file is not a single CT slice, or too large, truncated or damaged, or if its values
+        are not HU.
     OSError
         If the file cannot be read.
     """
@@ -51,6 +53,10 @@ def decode_dicom(path: Path, *, limits: Limits = LIMITS) -> Volume:
         (dataset,) = frame_datasets(dicom)
         frame = next(frames_of(dicom))
         pixels, is_hu, notices = decode_frame(dataset, frame, syntax=dicom.syntax)
+        if is_hu:
+            judge = HounsfieldJudge()
+            judge.add(pixels, representable=representable_hu(dataset))
+            notices += judge.judge()
         plane = plane_of(dataset.get("ImageOrientationPatient"))
         spacing_mm = spacing_mm_of(dataset)
         rows, columns = pixels.shape

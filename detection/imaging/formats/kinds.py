@@ -1,5 +1,7 @@
 """Tells the kind of a file by its first bytes alone, never by its name or extension."""
 
+import re
+import struct
 from enum import StrEnum
 
 from detection.imaging.errors import Code, ImageError
@@ -54,20 +56,13 @@ _OTHERS: tuple[tuple[int, bytes, str, str], ...] = (
     (0, b"\x89HDF\r\n\x1a\n", "an HDF5 file", _EXPORT),
     (0, b"\x93NUMPY", "a NumPy file", _EXPORT),
     (0, b"BM", "a BMP picture", _EXPORT),
-    # The first element of group 0008 in little endian: a data set without its file header.
-    (
-        0,
-        b"\x08\x00\x00\x00",
-        "a DICOM file without its header",
-        "Please export it again as a DICOM file with a preamble.",
-    ),
-    (
-        0,
-        b"\x08\x00\x05\x00",
-        "a DICOM file without its header",
-        "Please export it again as a DICOM file with a preamble.",
-    ),
 )
+
+# Value representations (PS3.5, 6.2) whose length takes two bytes in explicit encoding, and four.
+_SHORT_VRS = re.compile(rb"A[EST]|CS|D[AST]|F[DL]|IS|L[TO]|PN|S[HLST]|TM|U[ILS]")
+_LONG_VRS = re.compile(rb"O[BDFLVW]|S[QV]|U[CNRTV]")
+# Groups 0002, 0008, 0010, 0018, 0020 and 0028 come before the pixels, and private ones between.
+_ELEMENTS_SEEN, _LAST_EARLY_GROUP = 3, 0x0029
 
 _PROGRAMS = (
     b"MZ",
@@ -109,6 +104,8 @@ def sniff(head: bytes) -> Kind:
                 code=Code.POLYGLOT,
             )
         return Kind.DICOM
+    if _is_bare_dicom(head):
+        return Kind.DICOM
     if head[344:348] == b"n+1\x00" or head[4:8] == b"n+2\x00":
         return Kind.NIFTI
     if head.startswith(b"\x1f\x8b"):
@@ -116,6 +113,34 @@ def sniff(head: bytes) -> Kind:
     if head.startswith(b"PK\x03\x04"):
         return Kind.ZIP
     raise _refused(head)
+
+
+def _is_bare_dicom(head: bytes) -> bool:
+    """Say whether a file is DICOM without its preamble, and perhaps without file meta group.
+
+    It then begins with the elements of group 0002 or 0008, in ascending order: three are asked
+    for, since a mark of its own is what such a file lacks.
+    """
+    is_big = head.startswith(b"\x00\x08")
+    if not is_big and head[:2] not in (b"\x02\x00", b"\x08\x00"):
+        return False
+    order = ">" if is_big else "<"
+    at, last, found = 0, -1, 0
+    while found < _ELEMENTS_SEEN and at + 12 <= len(head):
+        group, element = struct.unpack_from(f"{order}HH", head, at)
+        vr = head[at + 4 : at + 6]
+        if _LONG_VRS.fullmatch(vr):
+            header, (length,) = 12, struct.unpack_from(f"{order}I", head, at + 8)
+        elif _SHORT_VRS.fullmatch(vr):
+            header, (length,) = 8, struct.unpack_from(f"{order}H", head, at + 6)
+        else:
+            header, (length,) = 8, struct.unpack_from(f"{order}I", head, at + 4)
+        tag = group << 16 | element
+        if tag <= last or group > _LAST_EARLY_GROUP or length > len(head):
+            return False
+        at, last, found = at + header + length, tag, found + 1
+    # A first element that fills the whole file, or two that fill its beginning, do as well.
+    return found == _ELEMENTS_SEEN or (found > 0 and at >= len(head))
 
 
 def _refused(head: bytes) -> ImageError:
@@ -129,7 +154,7 @@ def _refused(head: bytes) -> ImageError:
         if head[offset : offset + len(mark)] == mark:
             return ImageError(
                 f"This file is not a CT image: it seems to be {name}. {advice}",
-                code=Code.NO_HEADER if "without its header" in name else Code.NOT_AN_IMAGE,
+                code=Code.NOT_AN_IMAGE,
             )
     if not head.strip(b"\x00"):
         return ImageError(

@@ -25,6 +25,7 @@ from detection.imaging.errors import (
 from detection.imaging.formats.kinds import HEAD_BYTES, Kind, sniff
 from detection.imaging.formats.picture import EIGHT_BIT
 from detection.imaging.geometry import Arrangement, arrange
+from detection.imaging.hounsfield import HounsfieldJudge
 from detection.imaging.limits import LIMITS, Limits
 from detection.imaging.volume import write_volume
 
@@ -32,20 +33,12 @@ _HEADERS = (nibabel.Nifti1Header, nibabel.Nifti2Header)
 _LONGEST_HEADER = max(header.sizeof_hdr for header in _HEADERS)
 # Turns the RAS+ millimetres of NIfTI into the LPS of DICOM.
 _RAS_TO_LPS = np.diag([-1.0, -1.0, 1.0])
-_AIR_HU, _INT16 = -1024, np.iinfo(np.int16)
-# HU have voxels below the first and above the third. Without any below the second no air is seen,
-# and the scale is doubtful.
-_MUST_BE_BELOW_HU, _SHOULD_BE_BELOW_HU, _MUST_BE_ABOVE_HU = -50, -500, 50
-_HIGHEST_HU, _SHARE_ABOVE = 10_000, 0.01
+_AIR_HU, _OUTSIDE_HU, _INT16 = -1024, -10_000, np.iinfo(np.int16)
 # The axis with the widest spacing is that of the slices if it exceeds the others by this factor.
 _THICKER = 1.5
 _CONFLICT_MM = 1.0
 
 _AGAIN = "Please export it again or upload it again."
-_NOT_HU = (
-    "The values of this NIfTI volume cannot be Hounsfield units: it is a mask, a rescaled copy or "
-    "another kind of image. Please export the CT itself, in Hounsfield units."
-)
 _NO_ORIENTATION = Notice(
     Code.NO_ORIENTATION,
     "The NIfTI volume does not say how it lies in the body: its side is not known and the slices "
@@ -55,11 +48,6 @@ _CONFLICT = Notice(
     Code.ORIENTATION_CONFLICT,
     "The NIfTI volume says in two ways how it lies in the body (sform and qform), and they differ: "
     "the first was believed. Please check the side against the original images.",
-)
-_DOUBTFUL = Notice(
-    Code.HU_DOUBTFUL,
-    "The values of this NIfTI volume look like Hounsfield units, but no air is seen to prove it. "
-    "Please check densities against the original images.",
 )
 
 
@@ -270,17 +258,20 @@ def _convert(
 ) -> dict[str, Any]:
     planes = layout.shape[2]
     first, second, third = (layout.shape[axis] for axis in layout.arrangement.order)
-    seen = _Seen()
+    judge = HounsfieldJudge()
     is_hu = not layout.is_eight_bit
     with write_volume(target, shape=(first, second, third), is_hu=is_hu) as writer:
         # A view in the order of the file, so that each plane is written as it is read.
         in_file_order = _as_in_file(writer.mapped(), layout.arrangement)
         for plane in range(planes):
             values = layout.planes[:, :, plane]
-            in_file_order[:, :, plane] = seen.to_hu(values) if is_hu else values
+            if is_hu:
+                values = _to_int16(values)
+                judge.add(values)
+            in_file_order[:, :, plane] = values
             if progress:
                 progress(plane + 1, planes)
-        notices = (*layout.notices, *(seen.judge() if is_hu else (EIGHT_BIT,)))
+        notices = (*layout.notices, *(judge.judge() if is_hu else (EIGHT_BIT,)))
         header = _header(layout, shape=(first, second, third), notices=notices)
         del in_file_order
         writer.finish(header)
@@ -314,30 +305,8 @@ def _header(
     }
 
 
-class _Seen:
-    """The range of the values read so far, by which HU are told from other values."""
-
-    def __init__(self) -> None:
-        self.lowest, self.highest = math.inf, -math.inf
-        self.voxels = self.too_high = 0
-
-    def to_hu(self, plane: NDArray[Any]) -> NDArray[np.int16]:
-        values = plane.astype(np.float64)
-        # Some tools write NaN or infinity outside the field of view.
-        values[~np.isfinite(values)] = _AIR_HU
-        self.lowest = min(self.lowest, float(values.min()))
-        self.highest = max(self.highest, float(values.max()))
-        self.voxels += values.size
-        self.too_high += int((np.abs(values) > _HIGHEST_HU).sum())
-        return np.rint(values).clip(_INT16.min, _INT16.max).astype(np.int16)
-
-    def judge(self) -> tuple[Notice, ...]:
-        """Raise ImageError if the values cannot be HU; return a notice if they are doubtful."""
-        is_possible = (
-            self.lowest < _MUST_BE_BELOW_HU
-            and self.highest > _MUST_BE_ABOVE_HU
-            and self.too_high <= _SHARE_ABOVE * self.voxels
-        )
-        if not is_possible:
-            raise ImageError(_NOT_HU, code=Code.NOT_HU)
-        return (_DOUBTFUL,) if self.lowest > _SHOULD_BE_BELOW_HU else ()
+def _to_int16(plane: NDArray[Any]) -> NDArray[np.int16]:
+    values = plane.astype(np.float64)
+    # Some tools write NaN, infinity or the lowest number there is outside the field of view.
+    values[~np.isfinite(values) | (values <= _OUTSIDE_HU)] = _AIR_HU
+    return np.rint(values).clip(_INT16.min, _INT16.max).astype(np.int16)

@@ -30,10 +30,12 @@ from detection.imaging.formats import (
     is_nifti_gzip,
     open_dicom,
     read_identifiers,
+    representable_hu,
     slice_facts,
     sniff,
     unpack,
 )
+from detection.imaging.hounsfield import HounsfieldJudge
 from detection.imaging.limits import LIMITS, Limits
 from detection.imaging.volume import save_volume, write_volume
 
@@ -158,25 +160,34 @@ def _stack(job: dict[str, Any], limits: Limits, tell: Tell) -> dict[str, Any]:
     """Write the slices of a series to their places in a volume file, one at a time.
 
     `files` is a list of [path, [[frame, place], ...]]. If files cannot be read, the answer names
-    them and no volume is left.
+    them and no volume is left. The values of all slices together are judged.
+
+    Raises
+    ------
+    ImageError
+        If the series holds no HU, although its files say how their values become HU.
     """
     header = job["header"]
     shape = (header["slices"], header["rows"], header["columns"])
     told = notices_told(header["notices"])
     found: tuple[Notice, ...] = ()
     bad: list[dict[str, Any]] = []
+    judge = HounsfieldJudge()
     target = Path(job["target"])
     with write_volume(target, shape=shape, is_hu=header["is_hu"]) as writer:
         for number, (path, wanted) in enumerate(job["files"]):
             tell(number)
             try:
                 with damage_named():
-                    for place, pixels, new in _read_frames(Path(path), dict(wanted), job, limits):
+                    frames = _read_frames(Path(path), dict(wanted), job, limits, judge)
+                    for place, pixels, new in frames:
                         writer.write_slice(place, pixels)
                         found = once((*found, *new))
                         tell(number)
             except ImageError as error:
                 bad.append({"file": number, "code": error.code, "error": str(error)})
+        if not bad:
+            found = once((*found, *(judge.judge() if header["is_hu"] else ())))
         writer.finish({**header, "notices": notices_json(once((*told, *found)))})
     if bad:
         target.unlink()
@@ -185,7 +196,7 @@ def _stack(job: dict[str, Any], limits: Limits, tell: Tell) -> dict[str, Any]:
 
 
 def _read_frames(
-    path: Path, places: dict[int, int], job: dict[str, Any], limits: Limits
+    path: Path, places: dict[int, int], job: dict[str, Any], limits: Limits, judge: HounsfieldJudge
 ) -> Iterator[tuple[int, NDArray[Any], tuple[Notice, ...]]]:
     dicom = open_dicom(path, limits=limits)
     datasets = frame_datasets(dicom)
@@ -197,6 +208,8 @@ def _read_frames(
         turned = pixels.T if job["is_turned"] else pixels
         if is_hu != job["header"]["is_hu"]:
             break
+        if is_hu:
+            judge.add(pixels, representable=representable_hu(datasets[frame]))
         yield places.pop(frame), turned[rows, columns], notices
         if not places:
             return

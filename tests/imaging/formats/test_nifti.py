@@ -147,26 +147,29 @@ def test_two_orientations_that_differ_are_told(tmp_path):
     assert codes == [Code.ORIENTATION_CONFLICT]
 
 
+SIDES = (20, 25, 30)
+COUNT = 20 * 25 * 30
+
+
 @pytest.mark.parametrize(
     "values",
     [
-        pytest.param(np.tile([0, 1, 2], 40), id="mask"),
-        pytest.param(np.linspace(0, 1, 120), id="normalised"),
-        pytest.param(np.linspace(0, 3000, 120), id="shifted"),
-        pytest.param(np.linspace(-1000, 60000, 120), id="not a CT"),
-        pytest.param(np.full(120, -1000), id="air only"),
+        pytest.param(np.arange(COUNT) % 3, id="mask"),
+        pytest.param(np.linspace(0, 1, COUNT), id="normalised"),
+        pytest.param(np.linspace(0, 3000, COUNT), id="shifted"),
+        pytest.param(np.linspace(-1000, 60000, COUNT), id="not a CT"),
+        pytest.param(np.full(COUNT, 1000), id="one value"),
     ],
 )
 def test_values_that_cannot_be_hu_are_refused(tmp_path, values):
-    image = nibabel.Nifti1Image(
-        values.reshape(4, 5, 6).astype(np.float32), canonical_image().affine
-    )
+    image = nibabel.Nifti1Image(values.reshape(SIDES).astype(np.float32), canonical_image().affine)
 
     assert refused(write(tmp_path / "x.nii", image)) is Code.NOT_HU
 
 
 def test_values_without_air_are_doubtful(tmp_path):
-    image = nibabel.Nifti1Image(np.linspace(-120, 900, 120).reshape(4, 5, 6), np.eye(4))
+    values = np.random.default_rng(1).normal(40, 60, SIDES)
+    image = nibabel.Nifti1Image(values, np.eye(4))
 
     assert converted(write(tmp_path / "x.nii", image))[1] == [Code.HU_DOUBTFUL]
 

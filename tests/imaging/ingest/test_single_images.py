@@ -40,7 +40,12 @@ CHANGES = {
     "thick": {**PLACE, "SliceThickness": 8},
     "inverted": {**PLACE, "PhotometricInterpretation": "MONOCHROME1"},
     "lossy, with contrast": {"LossyImageCompression": "01", "ContrastBolusAgent": "IV"},
-    "without HU": {"RescaleSlope": None, "WindowCenter": 40, "WindowWidth": 400},
+    "without HU": {
+        "RescaleSlope": None,
+        "RescaleIntercept": None,
+        "WindowCenter": 40,
+        "WindowWidth": 400,
+    },
 }
 
 
