@@ -27,6 +27,7 @@ _TISSUE, _SMOOTH = (-160, 300), 25
 # dense bone there, but always more bone of less density.
 _LOST, _LESS_DENSE = (850, 1200), (400, 800)
 _SENTENCE = "The values are not Hounsfield units: {why}. {advice}"
+_OTHER_KIND = "this is a mask, a rescaled copy or another kind of image"
 _EXPORT = "Please export the CT itself, in Hounsfield units."
 _DOUBTFUL = Notice(
     Code.HU_DOUBTFUL,
@@ -40,9 +41,16 @@ class HounsfieldJudge:
 
     HU are told by their peaks: air near -1000, fat and soft tissue between -120 and +80. Padding
     is left out: single values far more common than their neighbours, whatever they are.
+
+    Parameters
+    ----------
+    is_declared : bool
+        Whether the file says that its values are HU, as DICOM does. So few values that they prove
+        nothing are then believed.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, *, is_declared: bool) -> None:
+        self._is_declared = is_declared
         self._counts = np.zeros(_BINS, np.int64)
         self._range: tuple[float, float] | None = None
 
@@ -75,7 +83,7 @@ class HounsfieldJudge:
             If the values are not HU.
         """
         if self._counts.sum() < _LEAST_VALUES:
-            return ()
+            return () if self._is_declared else self._judge_few()
         content, padding = _without_padding(self._counts)
         if self._range and _is_wrapped(content, self._range):
             raise not_hu("negative and high values are mixed up (Pixel Representation)")
@@ -93,11 +101,17 @@ class HounsfieldJudge:
         if seen.is_offset_lost(least=0.1 if has_gas else 0.02):
             raise not_hu("they are about 1024 too high (Rescale Intercept)")
         if not has_gas and not seen.has_both_sides():
-            raise not_hu("this is a mask, a rescaled copy or another kind of image")
+            raise not_hu(_OTHER_KIND)
         if not seen.has_tissue():
             raise not_hu("neither air nor soft tissue has the values it must have")
         has_air = has_gas or any(_AIR[0] <= value <= _AIR[1] for value in padding)
         return () if has_air else (_DOUBTFUL,)
+
+    def _judge_few(self) -> tuple[Notice, ...]:
+        seen = _Content(self._counts)
+        if not seen.share(None, -50) or not seen.share(50, None) or seen.is_too_high():
+            raise not_hu(_OTHER_KIND)
+        return () if seen.share(None, -500) else (_DOUBTFUL,)
 
 
 def not_hu(why: str) -> ImageError:

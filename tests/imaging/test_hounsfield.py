@@ -19,9 +19,9 @@ PADDINGS = (-32768, -3024, -2000, -1500, -1024, -1000, -1, 0, 3071, 4095, 32767)
 SIGNED_RANGE = (-3072, 1023)
 
 
-def judged(values, **options):
+def judged(values, *, is_declared=True, **options):
     """The code of the answer, "" if the values are HU beyond doubt."""
-    judge = HounsfieldJudge()
+    judge = HounsfieldJudge(is_declared=is_declared)
     judge.add(np.clip(np.rint(values), -32768, 32767).astype(np.int16), **options)
     try:
         return "".join(notice.code for notice in judge.judge())
@@ -160,11 +160,16 @@ def test_drawn_bodies_are_hu():
 
 
 def test_few_values_prove_nothing():
-    assert judged(np.full((64, 64), 5000)) == ""
+    for values in (np.full((64, 64), 5000), np.arange(3), np.zeros(1)):
+        assert judged(values) == ""
+        assert judged(values, is_declared=False) == Code.NOT_HU
+
+    assert judged(np.array([-1000, 40, 60]), is_declared=False) == ""
+    assert judged(np.array([-100, 40, 60]), is_declared=False) == Code.HU_DOUBTFUL
 
 
 def test_slices_are_judged_together(slice_hu):
-    judge = HounsfieldJudge()
+    judge = HounsfieldJudge(is_declared=True)
     # The first slice alone would be refused.
     for values in (np.full(slice_hu.shape, 60), slice_hu):
         judge.add(values.astype(np.int16))

@@ -282,7 +282,7 @@ def _to_hu(dataset: Dataset, stored: NDArray[Any]) -> NDArray[np.int16]:
 
 
 def _is_offset(stored: NDArray[Any]) -> bool:
-    judge = HounsfieldJudge()
+    judge = HounsfieldJudge(is_declared=True)
     judge.add(stored.clip(np.iinfo(np.int16).min, np.iinfo(np.int16).max).astype(np.int16))
     return judge.is_offset_lost()
 

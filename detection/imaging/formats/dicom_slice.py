@@ -54,7 +54,7 @@ def decode_dicom(path: Path, *, limits: Limits = LIMITS) -> Volume:
         frame = next(frames_of(dicom))
         pixels, is_hu, notices = decode_frame(dataset, frame, syntax=dicom.syntax)
         if is_hu:
-            judge = HounsfieldJudge()
+            judge = HounsfieldJudge(is_declared=True)
             judge.add(pixels, representable=representable_hu(dataset))
             notices += judge.judge()
         plane = plane_of(dataset.get("ImageOrientationPatient"))

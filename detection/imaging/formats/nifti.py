@@ -258,7 +258,7 @@ def _convert(
 ) -> dict[str, Any]:
     planes = layout.shape[2]
     first, second, third = (layout.shape[axis] for axis in layout.arrangement.order)
-    judge = HounsfieldJudge()
+    judge = HounsfieldJudge(is_declared=False)
     is_hu = not layout.is_eight_bit
     with write_volume(target, shape=(first, second, third), is_hu=is_hu) as writer:
         # A view in the order of the file, so that each plane is written as it is read.

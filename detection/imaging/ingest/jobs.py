@@ -172,7 +172,7 @@ def _stack(job: dict[str, Any], limits: Limits, tell: Tell) -> dict[str, Any]:
     told = notices_told(header["notices"])
     found: tuple[Notice, ...] = ()
     bad: list[dict[str, Any]] = []
-    judge = HounsfieldJudge()
+    judge = HounsfieldJudge(is_declared=True)
     target = Path(job["target"])
     with write_volume(target, shape=shape, is_hu=header["is_hu"]) as writer:
         for number, (path, wanted) in enumerate(job["files"]):
