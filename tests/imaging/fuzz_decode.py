@@ -20,13 +20,20 @@ from pathlib import Path
 import nibabel
 import numpy as np
 from PIL import Image
-from pydicom.uid import JPEG2000Lossless, JPEGLSLossless, RLELossless
+from pydicom.uid import (
+    ExplicitVRBigEndian,
+    ExplicitVRLittleEndian,
+    ImplicitVRLittleEndian,
+    JPEG2000Lossless,
+    JPEGLSLossless,
+    RLELossless,
+)
 
 from detection.imaging.ingest import ingest
 from detection.imaging.ingest.jobs import InProcess
 from detection.imaging.limits import Limits
 from detection.imaging.volume import load_volume
-from tests.imaging.synthetic import ct_dataset, enhanced_dataset, write_series
+from tests.imaging.synthetic import ct_dataset, enhanced_dataset, laid_out, write_series
 
 # Small bounds, so that what passes them is quick.
 LIMITS = Limits(
@@ -55,6 +62,10 @@ def seeds() -> dict[str, bytes]:
             data = io.BytesIO()
             one.save_as(data, enforce_file_format=True)
             found[f"{name} {syntax}"] = data.getvalue()
+    one = ct_dataset(pixels_hu[0], ImagePositionPatient=[0, 0, 0])
+    for name, meta in (("no preamble", True), ("no header", False)):
+        for syntax in (ExplicitVRLittleEndian, ImplicitVRLittleEndian, ExplicitVRBigEndian):
+            found[f"{name} {syntax}"] = laid_out(one, preamble=False, meta=meta, told=syntax)
     image = nibabel.Nifti1Image(pixels_hu, np.diag([1, 1, 2, 1]))
     found["nifti"] = image.to_bytes()
     found["nifti gz"] = gzip.compress(found["nifti"])

@@ -2,10 +2,13 @@
 
 import re
 
+from pydicom.charset import CODES_TO_ENCODINGS, convert_encodings, decode_bytes
 from pydicom.dataset import Dataset
 
-# Escape sequences of ISO 2022 (ECMA-35, 13.2): pydicom leaves those of some sets in the text.
+# Escape sequences of ISO 2022 (ECMA-35, 13.2): the decoders leave those of some sets in the text.
 _ESCAPES = re.compile("\x1b[\x20-\x2f]+[\x30-\x7e]")
+# A set of several bytes a letter ends with a part of a name (PS3.5, 6.2.1.2).
+_DELIMITERS = {ord(letter) for letter in "\\^="}
 # Sets of one byte a letter (PS3.3, table C.12-2). A text that says one of them, or none, and is
 # UTF-8 all the same was written by a program that did not say so: Latin letters next to each other
 # do not make UTF-8.
@@ -17,6 +20,8 @@ _ONE_BYTE = frozenset(
 def text_of(dataset: Dataset, keyword: str) -> str:
     """Return a text as its author meant it, by Specific Character Set (0008,0005); "" without one.
 
+    Escape sequences are followed even where the file does not announce their sets.
+
     Parameters
     ----------
     dataset : Dataset
@@ -25,15 +30,15 @@ def text_of(dataset: Dataset, keyword: str) -> str:
     if keyword not in dataset:
         return ""
     raw = dataset.get_item(keyword).value
-    if isinstance(raw, bytes) and not raw.isascii() and _is_one_byte(dataset):
+    if not isinstance(raw, bytes) or raw.isascii() and b"\x1b" not in raw:
+        return str(dataset.get(keyword) or "")
+    told = dataset.get("SpecificCharacterSet") or ""
+    names = [told] if isinstance(told, str) else [str(name) for name in told]
+    if all(name.strip() in _ONE_BYTE for name in names) and b"\x1b" not in raw:
         try:
             return raw.decode("utf-8")
         except UnicodeDecodeError:
             pass
-    return _ESCAPES.sub("", str(dataset.get(keyword) or ""))
-
-
-def _is_one_byte(dataset: Dataset) -> bool:
-    told = dataset.get("SpecificCharacterSet") or ""
-    names = [told] if isinstance(told, str) else list(told)
-    return all(str(name).strip() in _ONE_BYTE for name in names)
+    encodings = list(convert_encodings(names))
+    encodings += [name for code, name in CODES_TO_ENCODINGS.items() if code in raw]
+    return _ESCAPES.sub("", decode_bytes(raw, encodings, _DELIMITERS))

@@ -24,7 +24,7 @@ from detection.imaging.formats import (
 from detection.imaging.formats.kinds import _OTHERS, _PROGRAMS
 from detection.imaging.limits import Limits
 from detection.imaging.volume import load_volume
-from tests.imaging.synthetic import ct_dataset
+from tests.imaging.synthetic import ct_dataset, laid_out
 from tests.properties import quick
 
 # Small bounds, so that what passes them is quick.
@@ -53,7 +53,7 @@ def good_files():
         files.append(data.getvalue())
     data = io.BytesIO()
     ct_dataset().save_as(data, enforce_file_format=True)
-    return [*files, data.getvalue()]
+    return [*files, data.getvalue(), data.getvalue()[132:], laid_out(ct_dataset(), preamble=False)]
 
 
 GOOD = good_files()

@@ -11,6 +11,8 @@ CHINESE, KOREAN, JAPANESE = (
     "Yamada^Tarou=山田^太郎",
 )
 GB2312 = b"Zhang^San=\x1b$)A\xd5\xc5^\x1b$)A\xc8\xfd"
+KANA = b"\xd4\xcf\xc0\xde^\xc0\xdb\xb3=\x1b$B;3ED\x1b(J^\x1b$BB@O:\x1b(J"
+KATAKANA = "ﾔﾏﾀﾞ^ﾀﾛｳ=山田^太郎"
 KSX = (
     b"Hong^Gildong=\x1b$)C\xfb\xf3^\x1b$)C\xd1\xce\xd4\xd7=\x1b$)C\xc8\xab^\x1b$)C\xb1\xe6\xb5\xbf"
 )
@@ -39,6 +41,13 @@ def name_of(tmp_path, raw, told, keyword="PatientName", **layout):
     [
         pytest.param(GB2312, ["", "ISO 2022 IR 58"], CHINESE, id="IR 58"),
         pytest.param(GB2312, ["ISO 2022 IR 6", "ISO 2022 IR 58"], CHINESE, id="IR 6 and 58"),
+        pytest.param(GB2312, "ISO 2022 IR 58", CHINESE, id="IR 58 alone"),
+        pytest.param(GB2312, ["ISO 2022 IR 100", "ISO 2022 IR 58"], CHINESE, id="IR 100 and 58"),
+        pytest.param(GB2312, "ISO_IR 100", CHINESE, id="IR 58, called Latin"),
+        pytest.param(GB2312, None, CHINESE, id="IR 58, not said"),
+        pytest.param(KSX, "ISO_IR 100", KOREAN, id="IR 149, called Latin"),
+        pytest.param(JIS, None, JAPANESE, id="IR 87, not said"),
+        pytest.param(KANA, ["ISO 2022 IR 13", "ISO 2022 IR 87"], KATAKANA, id="IR 13 and 87"),
         pytest.param(KSX, ["", "ISO 2022 IR 149"], KOREAN, id="IR 149"),
         pytest.param(JIS, ["", "ISO 2022 IR 87"], JAPANESE, id="IR 87"),
         pytest.param(CHINESE.encode("gb18030"), "GB18030", CHINESE, id="GB18030"),

@@ -246,7 +246,9 @@ def test_padding_value_is_read_by_the_sign_of_the_pixels(tmp_path, told, stored,
 
 
 @pytest.mark.parametrize("padding", [b"\0", b"\0" * 200, b"\0" * 4097, b"\xff" * 99, b"\xff\0\0"])
-@pytest.mark.parametrize("syntax", [JPEG2000Lossless, JPEGLSLossless], ids=lambda uid: uid.name)
+@pytest.mark.parametrize(
+    "syntax", [JPEG2000Lossless, JPEGLSLossless, RLELossless], ids=lambda uid: uid.name
+)
 def test_complete_stream_may_be_padded(tmp_path, syntax, padding):
     one = dataset()
     one.compress(syntax, generate_instance_uid=False)
