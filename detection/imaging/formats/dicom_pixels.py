@@ -311,7 +311,7 @@ def _to_grey(dataset: Dataset, stored: NDArray[Any]) -> NDArray[np.uint8]:
         if center < _TISSUE_AT_MOST and _is_offset(stored):
             raise not_hu(
                 "the DICOM file has neither Rescale Slope (0028,1053) nor Rescale Intercept "
-                "(0028,1052), and its window is for others"
+                "(0028,1052)"
             )
         grey = apply_window(stored, Window(center_hu=center, width_hu=width))
     # These are display values, in which MONOCHROME1 means that the lowest is white.

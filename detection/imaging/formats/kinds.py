@@ -62,7 +62,7 @@ _OTHERS: tuple[tuple[int, bytes, str, str], ...] = (
 _SHORT_VRS = re.compile(rb"A[EST]|CS|D[AST]|F[DL]|IS|L[TO]|PN|S[HLST]|TM|U[ILS]")
 _LONG_VRS = re.compile(rb"O[BDFLVW]|S[QV]|U[CNRTV]")
 # Groups 0002, 0008, 0010, 0018, 0020 and 0028 come before the pixels, and private ones between.
-_ELEMENTS_SEEN, _LAST_EARLY_GROUP = 3, 0x0029
+_ELEMENTS_SEEN, _ELEMENTS_OF_META, _LAST_EARLY_GROUP = 3, 2, 0x0029
 
 _PROGRAMS = (
     b"MZ",
@@ -118,8 +118,8 @@ def sniff(head: bytes) -> Kind:
 def _is_bare_dicom(head: bytes) -> bool:
     """Say whether a file is DICOM without its preamble, and perhaps without file meta group.
 
-    It then begins with the elements of group 0002 or 0008, in ascending order: three are asked
-    for, since a mark of its own is what such a file lacks.
+    It then begins with the elements of group 0002 or 0008, in ascending order: two or three are
+    asked for, since a mark of its own is what such a file lacks.
     """
     is_big = head.startswith(b"\x00\x08")
     if not is_big and head[:2] not in (b"\x02\x00", b"\x08\x00"):
@@ -139,6 +139,9 @@ def _is_bare_dicom(head: bytes) -> bool:
         if tag <= last or group > _LAST_EARLY_GROUP or length > len(head):
             return False
         at, last, found = at + header + length, tag, found + 1
+        if group == 2 and found == _ELEMENTS_OF_META:
+            # The data set behind it may be in another byte order.
+            return True
     # A first element that fills the whole file, or two that fill its beginning, do as well.
     return found == _ELEMENTS_SEEN or (found > 0 and at >= len(head))
 

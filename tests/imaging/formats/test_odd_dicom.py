@@ -71,6 +71,15 @@ def test_dicom_without_preamble_or_meta_group_is_dicom(tmp_path, preamble, meta,
     assert np.array_equal(decoded(tmp_path, data).pixels[0], WANTED_HU)
 
 
+@pytest.mark.parametrize("found", LAYOUTS, ids=lambda uid: uid.name)
+@pytest.mark.parametrize("preamble", [True, False])
+def test_encoding_that_is_not_told_is_found(tmp_path, found, preamble):
+    data = laid_out(dataset(), preamble=preamble, told=None, found=found)
+
+    assert sniff(data[:HEAD_BYTES]) is Kind.DICOM
+    assert np.array_equal(decoded(tmp_path, data).pixels[0], WANTED_HU)
+
+
 @pytest.mark.parametrize("syntax", LAYOUTS, ids=lambda uid: uid.name)
 def test_file_without_preamble_is_one_row_of_one_upload(tmp_path, syntax):
     named = dataset(PatientID="P1", StudyInstanceUID="1.2.3", SeriesInstanceUID="1.2.3.4")
