@@ -5,6 +5,10 @@ from numpy.typing import NDArray
 
 from detection.imaging.errors import Code, ImageError, Notice
 
+# Air, and the outside of the field of view.
+AIR_HU = -1024
+# Metal is brighter than this, and never lies in all corners of a slice.
+_BRIGHTEST_HU = 2000
 _LOWEST, _BINS = -(2**15), 2**16
 # Fewer values than those of two of the smallest slices that are read (64 x 64) prove nothing.
 _LEAST_VALUES = 2 * 64 * 64
@@ -114,6 +118,17 @@ class HounsfieldJudge:
         return () if seen.share(None, -500) else (_DOUBTFUL,)
 
 
+def darken_padding(pixels_hu: NDArray[np.int16]) -> None:
+    """Make air, in place, of padding that would shine: one value in all four corners of a slice.
+
+    Padding is not always told, and may be brighter than any bone: often it is a negative number
+    that was read without its sign.
+    """
+    corners = pixels_hu[[0, 0, -1, -1], [0, -1, 0, -1]]
+    if corners.min() == corners.max() and corners[0] > _BRIGHTEST_HU:
+        pixels_hu[pixels_hu == corners[0]] = AIR_HU
+
+
 def not_hu(why: str) -> ImageError:
     """Return the one error for values that are not HU, of whatever format."""
     return ImageError(_SENTENCE.format(why=why, advice=_EXPORT), code=Code.NOT_HU)
@@ -134,7 +149,7 @@ class _Content:
 
     def is_too_high(self) -> bool:
         # Metal and teeth seldom fill a tenth.
-        return self.share(10_000, None) > 0.01 or self.share(2000, None) > 0.1
+        return self.share(10_000, None) > 0.01 or self.share(_BRIGHTEST_HU, None) > 0.1
 
     def has_gas(self) -> bool:
         dark = self.share(_GAS[0], _DARK)

@@ -25,11 +25,9 @@ from detection.imaging.formats.dicom_header import DicomFile, tells_hu
 from detection.imaging.formats.dicom_layout import BY_SIMPLEITK, LOSSY, NATIVE, RLE
 from detection.imaging.formats.dicom_place import first_number
 from detection.imaging.formats.picture import EIGHT_BIT
-from detection.imaging.hounsfield import HounsfieldJudge, not_hu
+from detection.imaging.hounsfield import AIR_HU, HounsfieldJudge, darken_padding, not_hu
 from detection.imaging.window import Window, apply_window
 
-# CT values below this are air or the outside of the field of view.
-_AIR_HU = -1024
 _VALUES_AT_ONCE = 4_000_000
 # A window for stored values without their intercept has its centre above, where tissue then is.
 _TISSUE_AT_MOST = 700
@@ -275,9 +273,10 @@ def _to_hu(dataset: Dataset, stored: NDArray[Any]) -> NDArray[np.int16]:
             values = part.astype(np.float64) * slope + intercept
         if padding is not None:
             # Some scanners pad the corners with a value brighter than any bone.
-            is_padding = (part >= padding[0]) & (part <= padding[1]) & (values > _AIR_HU)
-            values[is_padding] = _AIR_HU
+            is_padding = (part >= padding[0]) & (part <= padding[1]) & (values > AIR_HU)
+            values[is_padding] = AIR_HU
         hu[top : top + step] = np.rint(values).clip(limits.min, limits.max).astype(np.int16)
+    darken_padding(hu)
     return hu
 
 

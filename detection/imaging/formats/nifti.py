@@ -25,7 +25,7 @@ from detection.imaging.errors import (
 from detection.imaging.formats.kinds import HEAD_BYTES, Kind, sniff
 from detection.imaging.formats.picture import EIGHT_BIT
 from detection.imaging.geometry import Arrangement, arrange
-from detection.imaging.hounsfield import HounsfieldJudge
+from detection.imaging.hounsfield import AIR_HU, HounsfieldJudge, darken_padding
 from detection.imaging.limits import LIMITS, Limits
 from detection.imaging.volume import write_volume
 
@@ -33,7 +33,7 @@ _HEADERS = (nibabel.Nifti1Header, nibabel.Nifti2Header)
 _LONGEST_HEADER = max(header.sizeof_hdr for header in _HEADERS)
 # Turns the RAS+ millimetres of NIfTI into the LPS of DICOM.
 _RAS_TO_LPS = np.diag([-1.0, -1.0, 1.0])
-_AIR_HU, _OUTSIDE_HU, _INT16 = -1024, -10_000, np.iinfo(np.int16)
+_OUTSIDE_HU, _INT16 = -10_000, np.iinfo(np.int16)
 # The axis with the widest spacing is that of the slices if it exceeds the others by this factor.
 _THICKER = 1.5
 _CONFLICT_MM = 1.0
@@ -308,5 +308,7 @@ def _header(
 def _to_int16(plane: NDArray[Any]) -> NDArray[np.int16]:
     values = plane.astype(np.float64)
     # Some tools write NaN, infinity or the lowest number there is outside the field of view.
-    values[~np.isfinite(values) | (values <= _OUTSIDE_HU)] = _AIR_HU
-    return np.rint(values).clip(_INT16.min, _INT16.max).astype(np.int16)
+    values[~np.isfinite(values) | (values <= _OUTSIDE_HU)] = AIR_HU
+    pixels_hu = np.rint(values).clip(_INT16.min, _INT16.max).astype(np.int16)
+    darken_padding(pixels_hu)
+    return pixels_hu

@@ -12,6 +12,7 @@ from detection.imaging.errors import Code, ImageError
 from detection.imaging.formats import decode_file
 from detection.imaging.ingest import ingest
 from detection.imaging.ingest.jobs import InProcess
+from detection.imaging.volume import load_volume
 from tests.imaging.synthetic import ct_dataset, enhanced_dataset, write_series
 
 SAMPLE = Path(__file__).resolve().parents[2] / "samples" / "ct_slices" / "A027284_01.dcm"
@@ -79,6 +80,27 @@ def test_what_is_outside_of_a_nifti_volume_is_air(tmp_path, slice_hu, outside):
 
     assert rows == {("accepted", "", "")}
     assert not result.series[0].notices
+
+
+@pytest.mark.parametrize("padding", [4095, 20_000, 63536, 65535])
+def test_padding_that_shines_is_air_even_if_it_is_not_told(tmp_path, slice_hu, padding):
+    stored = (slice_hu[0] + 1024).astype(np.uint16)
+    stored[:20] = stored[-20:] = padding
+    ct_dataset(stored).save_as(tmp_path / "x", enforce_file_format=True)
+    nibabel.Nifti1Image((stored.T[..., None] - 1024.0).astype(np.float32), np.eye(4)).to_filename(
+        tmp_path / "y.nii"
+    )
+    for name in ("x", "y.nii"):
+        (series,) = answer(tmp_path, tmp_path / name)[0].series
+        pixels = load_volume(series.volume_path).pixels[0]
+
+        assert np.array_equal(np.sort(pixels.ravel()), np.sort(expected(slice_hu[0]).ravel()))
+
+
+def expected(pixels_hu):
+    pixels_hu = pixels_hu.copy()
+    pixels_hu[:20] = pixels_hu[-20:] = -1024
+    return pixels_hu
 
 
 def test_signed_data_called_unsigned_is_told(tmp_path, slice_hu):
