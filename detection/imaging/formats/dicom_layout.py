@@ -21,6 +21,7 @@ from pydicom.valuerep import VR
 
 from detection.imaging.errors import Code, ImageError
 from detection.imaging.formats.dicom_elements import AGAIN, absent
+from detection.imaging.formats.kinds import DICOM_MARK
 from detection.imaging.limits import Limits
 
 DEFLATED = UID("1.2.840.10008.1.2.1.99")
@@ -153,9 +154,10 @@ def _at_pixel_data(tag: BaseTag, vr: str | None, length: int) -> bool:
 
 
 def _layout(file: BinaryIO, limits: Limits) -> Layout:
-    # DICOM PS3.10, 7.1. Some programs leave the preamble out, and some the meta group too.
-    if file.read(132)[128:] != b"DICM":
-        file.seek(0)
+    # DICOM PS3.10, 7.1. Some programs leave the preamble out, some its mark and the meta group too.
+    head = file.read(132)
+    if head[128:] != DICOM_MARK:
+        file.seek(len(DICOM_MARK) if head.startswith(DICOM_MARK) else 0)
     meta = read_dataset(file, False, True, stop_when=lambda tag, vr, length: tag >> 16 != 2)
     starts_at = file.tell()
     if str(meta.get("MediaStorageSOPClassUID") or "") == _DIRECTORY:

@@ -58,6 +58,7 @@ _OTHERS: tuple[tuple[int, bytes, str, str], ...] = (
     (0, b"BM", "a BMP picture", _EXPORT),
 )
 
+DICOM_MARK = b"DICM"
 # Value representations (PS3.5, 6.2) whose length takes two bytes in explicit encoding, and four.
 _SHORT_VRS = re.compile(rb"A[EST]|CS|D[AST]|F[DL]|IS|L[TO]|PN|S[HLST]|TM|U[ILS]")
 _LONG_VRS = re.compile(rb"O[BDFLVW]|S[QV]|U[CNRTV]")
@@ -96,7 +97,7 @@ def sniff(head: bytes) -> Kind:
     if head.startswith(b"\xff\xd8\xff"):
         return Kind.JPEG
     # DICOM PS3.10, 7.1: these four bytes follow 128 bytes of any content.
-    if head[128:132] == b"DICM":
+    if head[128:132] == DICOM_MARK:
         if head.lstrip().startswith(_PROGRAMS + _OTHER_IN_PREAMBLE):
             raise ImageError(
                 "This file is a DICOM file and a program or document at once, which no scanner "
@@ -104,7 +105,8 @@ def sniff(head: bytes) -> Kind:
                 code=Code.POLYGLOT,
             )
         return Kind.DICOM
-    if _is_bare_dicom(head):
+    # Some programs leave the 128 bytes out and keep the mark.
+    if head.startswith(DICOM_MARK) or _is_bare_dicom(head):
         return Kind.DICOM
     if head[344:348] == b"n+1\x00" or head[4:8] == b"n+2\x00":
         return Kind.NIFTI

@@ -71,6 +71,15 @@ def test_dicom_without_preamble_or_meta_group_is_dicom(tmp_path, preamble, meta,
     assert np.array_equal(decoded(tmp_path, data).pixels[0], WANTED_HU)
 
 
+@pytest.mark.parametrize("syntax", LAYOUTS, ids=lambda uid: uid.name)
+@pytest.mark.parametrize("meta", [True, False])
+def test_mark_without_the_bytes_before_it_is_dicom(tmp_path, syntax, meta):
+    data = laid_out(dataset(), meta=meta, told=syntax)[128:]
+
+    assert sniff(data[:HEAD_BYTES]) is Kind.DICOM
+    assert np.array_equal(decoded(tmp_path, data).pixels[0], WANTED_HU)
+
+
 @pytest.mark.parametrize("found", LAYOUTS, ids=lambda uid: uid.name)
 @pytest.mark.parametrize("preamble", [True, False])
 def test_encoding_that_is_not_told_is_found(tmp_path, found, preamble):
