@@ -9,6 +9,7 @@ class ReadingCode(StrEnum):
     SERIES_RULE = "series_rule"
     PLANES_DISAGREE = "planes_disagree"
     COARSE_PIXELS = "coarse_pixels"
+    SLICES_UNREAD = "slices_unread"
 
 
 class MLError(Exception):

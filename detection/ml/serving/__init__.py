@@ -1,6 +1,14 @@
 """Reads images and volumes with a bundle, on ONNX Runtime alone."""
 
-from detection.ml.serving.assessment import CANNOT_ASSESS, STONE, Assessment
+from detection.ml.serving.answer import (
+    CANNOT_ASSESS,
+    KIDNEYS_ONLY,
+    NO_STONE,
+    STONE,
+    Extent,
+    verdict_sentence,
+)
+from detection.ml.serving.assessment import Assessment
 from detection.ml.serving.classify import classify_paths, open_predictor
 from detection.ml.serving.findings import Finding, Located, Rectangle
 from detection.ml.serving.gate import (
@@ -25,17 +33,21 @@ from detection.ml.serving.pooling import SHARPNESS, pool
 from detection.ml.serving.predictor import Predictor
 from detection.ml.serving.series_rule import SCOPE, SeriesRule, series_logit
 from detection.ml.serving.stone_map import load_stone_map, save_stone_map
+from detection.ml.serving.study_rule import SeriesAnswer, StudyAnswer, study_answer
 
 __all__ = [
     "Array",
     "Assessment",
     "CANNOT_ASSESS",
     "Depth",
+    "Extent",
     "Features",
     "Finding",
     "GATE_NAME",
     "Gate",
+    "KIDNEYS_ONLY",
     "Located",
+    "NO_STONE",
     "NetworkOutputs",
     "ORIENTATIONS",
     "Picture",
@@ -45,7 +57,9 @@ __all__ = [
     "SCOPE",
     "SHARPNESS",
     "STONE",
+    "SeriesAnswer",
     "SeriesRule",
+    "StudyAnswer",
     "classify_paths",
     "image_picture",
     "in_batches",
@@ -57,6 +71,8 @@ __all__ = [
     "save_stone_map",
     "series_logit",
     "slice_refusal",
+    "study_answer",
     "unit_length",
+    "verdict_sentence",
     "write_gate",
 ]

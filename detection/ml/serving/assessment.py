@@ -8,11 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from detection.imaging.errors import Notice
+from detection.ml.serving.answer import Extent
 from detection.ml.serving.findings import Finding
-
-STONE = "stone"
-NO_STONE = "no_stone"
-CANNOT_ASSESS = "cannot_assess"
 
 
 @dataclass(frozen=True)
@@ -22,11 +19,14 @@ class Assessment:
     Attributes
     ----------
     verdict : str
-        `STONE`, `NO_STONE` or `CANNOT_ASSESS`; with the last one all below but `reason` is empty.
+        `STONE`, `NO_STONE` or `CANNOT_ASSESS` of `answer`. With the last one places, map and scores
+        are those of the slices that were read, if any.
     probability : float or None
         Calibrated; None exactly if the verdict is `CANNOT_ASSESS`.
     reason : str
         The sentence that says why the image cannot be assessed, else "".
+    extent : Extent or None
+        How much was read; None only while the answer is being made.
     findings : tuple of Finding
         The places on a picture, or the stones of a volume, the most probable first.
     stone_map : np.ndarray or None
@@ -46,6 +46,7 @@ class Assessment:
     verdict: str
     probability: float | None
     reason: str = ""
+    extent: Extent | None = None
     findings: tuple[Finding, ...] = ()
     stone_map: NDArray[np.floating[Any]] | None = None
     notices: tuple[Notice, ...] = ()

@@ -3,6 +3,7 @@
 import json
 import logging
 import tempfile
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack
 from pathlib import Path
@@ -19,8 +20,9 @@ from detection.imaging.ingest import FileReport, IngestedSeries, IngestResult, S
 from detection.imaging.volume import Volume, load_volume
 from detection.ml.bundle import load_bundle, load_default_bundle
 from detection.ml.errors import MLError
-from detection.ml.serving.assessment import CANNOT_ASSESS
+from detection.ml.serving.answer import CANNOT_ASSESS, KIDNEYS_ONLY, Extent, verdict_sentence
 from detection.ml.serving.predictor import Predictor
+from detection.ml.serving.study_rule import SeriesAnswer, study_answer
 
 logger = logging.getLogger(__name__)
 ERROR = "error"
@@ -63,6 +65,10 @@ def _classify(
         "size": None,
         "findings": [],
         "notices": [],
+        "answer": "",
+        "scope": KIDNEYS_ONLY,
+        "slices_read": 0,
+        "slices_unread": 0,
     }
     try:
         source = Path(path)
@@ -72,11 +78,7 @@ def _classify(
         found = ingest([source], target_folder=folder, worker=sandbox)
         if not found.series:
             yield {**result, "reason": _why_nothing(found.report)}
-        for number, series in enumerate(found.series, start=1):
-            told = result | _told(series, number, found)
-            volume = load_volume(series.volume_path)
-            yield _assess(told, volume, predictor=predictor, notices=series.notices)
-            series.volume_path.unlink(missing_ok=True)
+        yield from _by_study(result, found, predictor)
     except ImageError as error:
         yield {**result, "reason": str(error)}
     except OSError as error:
@@ -89,6 +91,47 @@ def _classify(
         # The boundary of one input: the other inputs must get their answers.
         logger.exception("classify failed")
         yield {**result, "reason": "An unexpected error occurred while reading this file."}
+
+
+def _by_study(
+    result: dict[str, Any], found: IngestResult, predictor: Predictor
+) -> Iterator[dict[str, Any]]:
+    """Answer the series of an input in order, each as soon as its whole study has been read."""
+    waiting = Counter(series.study for series in found.series)
+    several = {study for study, count in waiting.items() if count > 1}
+    answers: dict[str, list[SeriesAnswer]] = {study: [] for study in waiting}
+    held: list[tuple[str, dict[str, Any]]] = []
+    for number, series in enumerate(found.series, start=1):
+        told = result | _told(series, number, found)
+        volume = load_volume(series.volume_path)
+        one, extent = _assess(told, volume, predictor=predictor, notices=series.notices)
+        series.volume_path.unlink(missing_ok=True)
+        verdict = "" if one["status"] == ERROR else one["status"]
+        answers[series.study].append(
+            SeriesAnswer(
+                verdict,
+                one["probability"],
+                extent,
+                plane=series.header["plane"],
+                scan=series.scan,
+            )
+        )
+        waiting[series.study] -= 1
+        held.append((series.study, one))
+        while held and not waiting[held[0][0]]:
+            study, one = held.pop(0)
+            yield one | _of_study(answers[study]) if study in several else one
+
+
+def _of_study(answers: Sequence[SeriesAnswer]) -> dict[str, Any]:
+    """Return the keys that every series of a study of several has: the answer about the study."""
+    answer = study_answer(answers)
+    if not answer.verdict:
+        return {"study_status": ERROR, "study_answer": ""}
+    sentence = verdict_sentence(
+        answer.verdict, answer.extent, reason=answer.reason, unread_series=answer.unread_series
+    )
+    return {"study_status": answer.verdict, "study_answer": sentence}
 
 
 def _why_nothing(report: Sequence[FileReport]) -> str:
@@ -125,18 +168,26 @@ def _assess(
     *,
     predictor: Predictor,
     notices: tuple[Notice, ...],
-) -> dict[str, Any]:
-    """Return the object of a series with the answer of the model about its volume."""
-    _, rows, columns = volume.pixels.shape
-    result = {**result, "size": [columns, rows], "notices": notices_json(notices)}
+) -> tuple[dict[str, Any], Extent]:
+    """Return the object of a series with the model's answer about its volume, and its extent."""
+    slices, rows, columns = volume.pixels.shape
+    nothing = Extent(slices_read=0, slices=slices + volume.slices_unread)
+    result = {
+        **result,
+        "size": [columns, rows],
+        "notices": notices_json(notices),
+        "slices_unread": nothing.slices_unread,
+    }
     try:
         assessment = predictor.assess(volume)
     except (ImageError, MLError) as error:
-        return {**result, "reason": str(error)}
+        return {**result, "reason": str(error)}, nothing
     except Exception:
         # The boundary of one input: the other inputs must get their answers.
         logger.exception("classify failed")
-        return {**result, "reason": "An unexpected error occurred while reading this file."}
+        reason = "An unexpected error occurred while reading this file."
+        return {**result, "reason": reason}, nothing
+    extent = assessment.extent or nothing
     result["status"] = assessment.verdict
     result["reason"] = assessment.reason
     if assessment.verdict != CANNOT_ASSESS:
@@ -147,4 +198,7 @@ def _assess(
         ]
     result["findings"] = [finding.to_json() for finding in assessment.findings]
     result["notices"] = notices_json(once((*notices, *assessment.notices)))
-    return result
+    result["answer"] = verdict_sentence(assessment.verdict, extent, reason=assessment.reason)
+    result["slices_read"] = extent.slices_read
+    result["slices_unread"] = extent.slices_unread
+    return result, extent

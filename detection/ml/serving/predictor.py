@@ -1,7 +1,7 @@
 """The served model, which assesses an image or a whole volume with a bundle."""
 
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,7 +12,16 @@ from detection.ml.bundle import Bundle
 from detection.ml.calibration import apply_platt, sigmoid
 from detection.ml.errors import ReadingCode
 from detection.ml.preprocess import Letterbox
-from detection.ml.serving.assessment import CANNOT_ASSESS, NO_STONE, STONE, Assessment
+from detection.ml.serving.answer import (
+    CANNOT_ASSESS,
+    NO_STONE,
+    STONE,
+    extent_of,
+    incomplete,
+    may_exclude,
+    unread_words,
+)
+from detection.ml.serving.assessment import Assessment
 from detection.ml.serving.findings import Finding, locate
 from detection.ml.serving.gate import Gate, load_gate
 from detection.ml.serving.marks import Mark, merge_marks
@@ -106,6 +115,8 @@ class Predictor:
     ) -> Assessment:
         """Assess an image, or a volume by the pictures that `volume_pictures` makes of it.
 
+        "No stone" is said only of what was read as a whole: see `answer.may_exclude`.
+
         Parameters
         ----------
         progress : callable, optional
@@ -116,13 +127,14 @@ class Predictor:
         MLError
             If the network gives numbers that are not finite.
         """
-        reason = _unreadable(volume)
-        if reason:
-            return _refused(reason)
-        if volume.pixels.shape[0] == 1:
+        if reason := _unreadable(volume):
+            assessment = _refused(reason)
+        elif volume.pixels.shape[0] == 1:
             picture = image_picture(volume, preprocessing=self.preprocessing)
-            return self.assess_read(volume, next(self.read([picture])))
-        return self._assess_volume(volume, progress or (lambda done, total: None))
+            assessment = self.assess_read(volume, next(self.read([picture])))
+        else:
+            assessment = self._assess_volume(volume, progress or (lambda done, total: None))
+        return _within_extent(assessment, volume)
 
     def assess_read(self, volume: Volume, read: Read) -> Assessment:
         """Assess a single image whose picture has been read already."""
@@ -301,6 +313,24 @@ def _chest_reason(volume: Volume, picture: Picture) -> str:
         return ""
     refusal = chest_refusal(volume.pixels[picture.slice_index])
     return refusal.sentence if refusal else ""
+
+
+def _within_extent(assessment: Assessment, volume: Volume) -> Assessment:
+    """Add what was read to an answer, and take back "no stone" where that was not enough."""
+    extent = extent_of(
+        assessment.slice_probabilities,
+        slices=volume.pixels.shape[0],
+        unread_apart=volume.slices_unread,
+        slice_mm=volume.spacing_mm[0] if volume.spacing_mm and volume.is_evenly_spaced else None,
+    )
+    notices = assessment.notices
+    if unread := unread_words(extent):
+        notices = (Notice(ReadingCode.SLICES_UNREAD, unread), *notices)
+    bounded = replace(assessment, extent=extent, notices=notices)
+    if assessment.verdict != NO_STONE or may_exclude(extent):
+        return bounded
+    # What was found stays to be looked at: only the answer is taken back.
+    return replace(bounded, verdict=CANNOT_ASSESS, probability=None, reason=incomplete(extent))
 
 
 def _refused(reason: str) -> Assessment:

@@ -10,11 +10,14 @@ from PIL import Image
 from detection.imaging.errors import Code, Notice
 from detection.imaging.ingest import Sandbox
 from detection.ml.errors import ReadingCode
-from detection.ml.serving import Assessment, Finding, classify_paths
+from detection.ml.serving import Assessment, Extent, Finding, classify_paths
 from tests.imaging.synthetic import enhanced_dataset, write_ct, write_series
 
 PIXELS_HU = np.arange(3 * 40 * 50, dtype=np.int16).reshape(3, 40, 50) % 1000
-KEYS = ["path", "status", "probability", "reason", "model_version", "size", "findings", "notices"]
+KEYS = [
+    "path", "status", "probability", "reason", "model_version", "size", "findings", "notices",
+    "answer", "scope", "slices_read", "slices_unread",
+]  # fmt: skip
 STONE = Finding(
     plane="axial",
     slice_index=1,
@@ -31,17 +34,33 @@ STONE = Finding(
 
 
 class FakePredictor:
-    """Finds the same stone in every volume, and nothing in a single slice."""
+    """Finds the same stone in every volume, and nothing in a single slice; reads no sagittal one.
+
+    Of a volume it reads two slices.
+    """
 
     bundle = SimpleNamespace(name="fake")
 
     def assess(self, volume):
         slices = volume.pixels.shape[0]
+        if volume.plane == "sagittal":
+            return Assessment(
+                verdict="cannot_assess",
+                probability=None,
+                reason="Sagittal.",
+                extent=Extent(slices_read=0, slices=slices),
+            )
         if slices == 1:
-            return Assessment(verdict="no_stone", probability=0.1, slice_probabilities=(0.1,))
+            return Assessment(
+                verdict="no_stone",
+                probability=0.1,
+                slice_probabilities=(0.1,),
+                extent=Extent(slices_read=1, slices=1),
+            )
         return Assessment(
             verdict="stone",
             probability=0.9,
+            extent=Extent(slices_read=2, slices=slices, height_mm=6.0),
             findings=(STONE,),
             slice_probabilities=(0.25, 0.9, *[None] * (slices - 2)),
             notices=(Notice(ReadingCode.SERIES_RULE, "The rule was set on runs."),),
@@ -182,3 +201,81 @@ def test_notices_of_import_and_reading_are_told_with_their_codes(tmp_path):
     assert all(set(notice) == {"code", "text"} for notice in result["notices"])
     # The sentences of the import under their key of before, without what to do.
     assert result["warnings"][0] == result["notices"][0]["text"].partition(" Please ")[0]
+
+
+def test_answer_says_what_was_read_and_what_is_not_judged(tmp_path):
+    write_series(tmp_path / "in", PIXELS_HU)
+    results, _ = classify(tmp_path / "in", write_ct(tmp_path / "x"), tmp_path / "nothing")
+
+    assert [result["answer"] for result in results] == [
+        "Stone suspected in the 2 of 3 slices read (6 mm)",
+        "No stone suspected in the one slice read",
+        "",
+    ]
+    assert [(one["slices_read"], one["slices_unread"]) for one in results] == [
+        (2, 1), (1, 0), (0, 0),
+    ]  # fmt: skip
+    scope = "Kidneys only: ureter and bladder are not judged."
+    assert [result["scope"] for result in results] == [scope] * 3
+
+
+SAGITTAL = {"ImageOrientationPatient": [0, 1, 0, 0, 0, -1]}
+
+
+@pytest.mark.parametrize("order", [("a-axial", "b-sagittal"), ("b-axial", "a-sagittal")])
+def test_series_of_one_study_say_what_the_study_answers(tmp_path, order):
+    axial, sagittal = order
+    write_series(tmp_path / "in" / axial, PIXELS_HU)
+    write_series(
+        tmp_path / "in" / sagittal,
+        PIXELS_HU,
+        step=(3.0, 0, 0),
+        SeriesInstanceUID="1.2.840.1",
+        **SAGITTAL,
+    )
+    results, answered = classify(tmp_path / "in")
+
+    assert answered
+    assert sorted(result["status"] for result in results) == ["cannot_assess", "stone"]
+    # What cannot be read takes nothing from the answer, whichever is told first.
+    assert {result["study_status"] for result in results} == {"stone"}
+    assert {result["study_answer"] for result in results} == {
+        "Stone suspected in the 2 of 3 slices read (6 mm); 1 more series not read"
+    }
+
+
+def test_studies_of_one_folder_are_told_in_order_each_by_itself(tmp_path):
+    for number, study in enumerate(("1.2.1", "1.2.2", "1.2.1")):
+        write_ct(
+            tmp_path / f"{number}",
+            StudyInstanceUID=study,
+            SeriesInstanceUID=f"1.3.{number}",
+        )
+    results, _ = classify(tmp_path)
+
+    assert [result["series"] for result in results] == [1, 2, 3]
+    assert ["study_status" in result for result in results] == [True, False, True]
+    assert results[0]["study_answer"] == "No stone suspected in the 2 slices read"
+
+
+def test_series_over_which_the_model_fails_leaves_its_study_without_an_answer(
+    tmp_path, monkeypatch
+):
+    assess = FakePredictor.assess
+
+    def broken(self, volume):
+        if volume.plane == "sagittal":
+            raise RuntimeError
+        return Assessment(verdict="no_stone", probability=0.1, extent=assess(self, volume).extent)
+
+    monkeypatch.setattr(FakePredictor, "assess", broken)
+    write_series(tmp_path / "in" / "a", PIXELS_HU)
+    write_series(
+        tmp_path / "in" / "b", PIXELS_HU, step=(3.0, 0, 0), SeriesInstanceUID="1.2.9", **SAGITTAL
+    )
+    results, answered = classify(tmp_path / "in")
+
+    assert not answered
+    assert [result["study_status"] for result in results] == ["error", "error"]
+    broken_one = next(result for result in results if result["status"] == "error")
+    assert (broken_one["slices_read"], broken_one["slices_unread"]) == (0, 3)

@@ -109,7 +109,7 @@ def test_classify_gives_the_documented_keys(predictor):
 
     assert list(result) == [
         "path", "status", "probability", "reason", "model_version", "size", "findings",
-        "notices",
+        "notices", "answer", "scope", "slices_read", "slices_unread",
     ]  # fmt: skip
     assert result["status"] in ("stone", "no_stone")
     assert result["size"] == [512, 512]

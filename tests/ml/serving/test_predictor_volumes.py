@@ -175,3 +175,79 @@ def test_reduced_copy_is_too_coarse_to_be_assessed(predictor, phantom):
 
     assert assessment.probability is None
     assert "3.0 mm wide" in assessment.reason
+
+
+@pytest.fixture(scope="module")
+def healthy(phantom):
+    """A few slices of the phantom without its stones, in which nothing is suspected."""
+    index = round((STONE.centre_lps_mm[2] + 156 / 2) / 3)
+    far = [i for i in range(phantom.volume.pixels.shape[0]) if abs(i - index) > 8][:6]
+    return replace(phantom.volume, pixels=phantom.volume.pixels[far[0] : far[0] + 6])
+
+
+AIR = -1000
+
+
+@pytest.mark.parametrize(
+    ("unread", "apart", "verdict", "read"),
+    [
+        ([], 0, "no_stone", 6),
+        # At the ends: other parts of the body, named.
+        ([0], 0, "no_stone", 5),
+        ([0, 1, 5], 0, "no_stone", 3),
+        # In between.
+        ([3], 0, "cannot_assess", 5),
+        ([1, 2, 4], 0, "cannot_assess", 3),
+        # Not in the volume.
+        ([], 1, "cannot_assess", 6),
+        ([0], 5, "cannot_assess", 5),
+    ],
+)
+def test_no_stone_is_said_of_what_was_read_without_a_gap(
+    predictor, healthy, unread, apart, verdict, read
+):
+    pixels = healthy.pixels.copy()
+    pixels[unread] = AIR
+
+    assessment = predictor.assess(replace(healthy, pixels=pixels, slices_unread=apart))
+
+    extent = assessment.extent
+    assert (assessment.verdict, extent.slices_read) == (verdict, read)
+    assert extent.slices == 6 + apart
+    assert extent.height_mm == pytest.approx(read * 3.0)
+    assert (ReadingCode.SLICES_UNREAD in [one.code for one in assessment.notices]) is (
+        read < extent.slices
+    )
+    if verdict == "cannot_assess":
+        assert assessment.probability is None
+        assert f"{read} of {6 + apart} slices could be" in assessment.reason
+        # What was found stays to be looked at.
+        assert len(assessment.slice_probabilities) == 6
+        assert assessment.stone_map is not None
+
+
+def test_single_slice_of_several_is_no_answer_about_them(predictor, healthy):
+    alone = replace(healthy, pixels=healthy.pixels[:1])
+
+    assert predictor.assess(alone).verdict == "no_stone"
+    assessment = predictor.assess(replace(alone, slices_unread=5))
+
+    assert (assessment.verdict, assessment.probability) == ("cannot_assess", None)
+    assert assessment.reason.startswith("1 of 6 slices could be put in order and read.")
+
+
+def test_stone_is_told_however_little_was_read(predictor, phantom):
+    index = round((STONE.centre_lps_mm[2] + 156 / 2) / 3)
+    pixels = phantom.volume.pixels[index - 3 : index + 6].copy()
+    pixels[-2] = AIR
+
+    assessment = predictor.assess(replace(phantom.volume, pixels=pixels, slices_unread=4))
+
+    assert assessment.verdict == "stone"
+    assert (assessment.extent.slices_read, assessment.extent.slices) == (8, 13)
+    (told,) = [n.text for n in assessment.notices if n.code == ReadingCode.SLICES_UNREAD]
+    assert "4 of 13 slices could not be put in order" in told
+
+
+def test_height_is_not_told_where_slices_lie_unevenly(predictor, healthy):
+    assert predictor.assess(replace(healthy, is_evenly_spaced=False)).extent.height_mm is None

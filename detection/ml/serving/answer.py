@@ -1,0 +1,178 @@
+"""The words of an answer and the rules behind them: what was read, and what may be said of it.
+
+Pages, lists, the administration and `classify` take their sentences from here.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+STONE = "stone"
+NO_STONE = "no_stone"
+CANNOT_ASSESS = "cannot_assess"
+
+# It stands with every answer, whatever the answer is.
+KIDNEYS_ONLY = "Kidneys only: ureter and bladder are not judged."
+_WORDS = {
+    STONE: "Stone suspected",
+    NO_STONE: "No stone suspected",
+    CANNOT_ASSESS: "Cannot assess",
+}
+
+
+@dataclass(frozen=True)
+class Extent:
+    """How much of what was sent has been read.
+
+    Attributes
+    ----------
+    slices_read : int
+        Slices that were read and judged.
+    slices : int
+        All accepted slices, read or not.
+    height_mm : float or None
+        Slices read times their distance, across the slices; None where the distance is not known.
+    unread_between : int
+        Slices that lie between slices that were read.
+    unread_apart : int
+        Slices that belong to the series and could not be put in order with the others.
+    series : int
+        How many series were read.
+    """
+
+    slices_read: int
+    slices: int
+    height_mm: float | None = None
+    unread_between: int = 0
+    unread_apart: int = 0
+    series: int = 1
+
+    @property
+    def unread_outside(self) -> int:
+        """Slices before the first and after the last one that was read."""
+        return self.slices - self.slices_read - self.unread_between - self.unread_apart
+
+    @property
+    def slices_unread(self) -> int:
+        return self.slices - self.slices_read
+
+
+def extent_of(
+    probabilities: Sequence[float | None],
+    *,
+    slices: int,
+    unread_apart: int = 0,
+    slice_mm: float | None = None,
+) -> Extent:
+    """Return how much of a series was read.
+
+    Parameters
+    ----------
+    probabilities : sequence of float or None
+        One for each slice of the volume, None for a slice that was not read; empty if none was.
+    slices : int
+        Slices of the volume.
+    unread_apart : int
+        Slices that belong to the series and are not in the volume.
+    slice_mm : float, optional
+        Distance between neighbouring slices, if it is known and even.
+    """
+    read = [index for index, value in enumerate(probabilities) if value is not None]
+    return Extent(
+        slices_read=len(read),
+        slices=slices + unread_apart,
+        height_mm=len(read) * slice_mm if slice_mm and read else None,
+        unread_between=read[-1] - read[0] + 1 - len(read) if read else 0,
+        unread_apart=unread_apart,
+    )
+
+
+def may_exclude(extent: Extent) -> bool:
+    """Say whether "no stone suspected" may be said of a series of which so much was read.
+
+    Slices at its ends may be unread: they show other parts of the body, and are named. One that is
+    missing among the slices that were read may be the one that shows the stone.
+    """
+    return bool(extent.slices_read) and not (extent.unread_between or extent.unread_apart)
+
+
+def incomplete(extent: Extent) -> str:
+    """Return the reason why a series cannot be assessed that was read in part, with no stone."""
+    done = "put in order and read" if extent.unread_apart else "read"
+    return (
+        f"{extent.slices_read} of {_count(extent.slices, 'slice')} could be {done}. "
+        "The others may show a stone."
+    )
+
+
+def unread_words(extent: Extent) -> str:
+    """Return the sentences that name the slices of a series that were not read, or ""."""
+    total = _count(extent.slices, "slice")
+    sentences = []
+    if extent.unread_apart:
+        sentences.append(
+            f"{extent.unread_apart} of {total} could not be put in order with the others and "
+            f"{_were(extent.unread_apart)} not read."
+        )
+    if extent.unread_between:
+        sentences.append(
+            f"{extent.unread_between} of {total}, between slices that were read, could not be "
+            f"assessed and {_were(extent.unread_between)} not read."
+        )
+    if extent.unread_outside and extent.slices_read:
+        show = "shows" if extent.unread_outside == 1 else "show"
+        sentences.append(
+            f"{extent.unread_outside} of {total} {show} other parts of the body or could not be "
+            f"assessed, and {_were(extent.unread_outside)} not read."
+        )
+    return " ".join(sentences)
+
+
+def extent_words(extent: Extent) -> str:
+    """Return what was read, such as "the 20 slices read (4 cm)" or "the one slice read"."""
+    if extent.slices == 1:
+        return "the one slice read"
+    some = f"{extent.slices_read}"
+    if extent.slices_read < extent.slices:
+        some += f" of {extent.slices}"
+    if extent.series > 1:
+        return f"the {some} slices of {extent.series} series read"
+    height = f" ({_height(extent.height_mm)})" if extent.height_mm else ""
+    return f"the {some} slices read{height}"
+
+
+def verdict_sentence(
+    verdict: str, extent: Extent, *, reason: str = "", unread_series: int = 0
+) -> str:
+    """Return the sentence of an answer, which never says more than was read.
+
+    Parameters
+    ----------
+    verdict : str
+        `STONE`, `NO_STONE` or `CANNOT_ASSESS`.
+    extent : Extent
+        What the verdict speaks for; it is not told where nothing can be assessed.
+    reason : str
+        Why it cannot be assessed.
+    unread_series : int
+        Further series of the study that no verdict speaks for.
+    """
+    if verdict == CANNOT_ASSESS:
+        return f"{_WORDS[verdict]}: {reason}" if reason else _WORDS[verdict]
+    sentence = f"{_WORDS[verdict]} in {extent_words(extent)}"
+    if unread_series:
+        sentence += f"; {unread_series} more series not read"
+    return sentence
+
+
+def _height(height_mm: float) -> str:
+    if height_mm < 10:
+        return f"{height_mm:.0f} mm"
+    return f"{round(height_mm / 10, 1 if height_mm < 100 else 0):g} cm"
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+
+
+def _were(number: int) -> str:
+    return "was" if number == 1 else "were"

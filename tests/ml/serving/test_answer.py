@@ -1,0 +1,142 @@
+import pytest
+
+from detection.ml.serving.answer import (
+    KIDNEYS_ONLY,
+    Extent,
+    extent_of,
+    incomplete,
+    may_exclude,
+    unread_words,
+    verdict_sentence,
+)
+
+READ, UNREAD = 0.1, None
+
+
+@pytest.mark.parametrize(
+    ("scores", "apart", "read", "between", "outside", "may"),
+    [
+        ([READ] * 20, 0, 20, 0, 0, True),
+        ([READ], 0, 1, 0, 0, True),
+        # The ends of a series show other parts of the body.
+        ([UNREAD] * 4 + [READ] * 3, 0, 3, 0, 4, True),
+        ([READ] * 3 + [UNREAD] * 4, 0, 3, 0, 4, True),
+        ([UNREAD, READ, READ, UNREAD], 0, 2, 0, 2, True),
+        # A slice that is missing in between may be the one with the stone.
+        ([READ, UNREAD, READ], 0, 2, 1, 0, False),
+        ([UNREAD, READ, UNREAD, UNREAD, READ, UNREAD], 0, 2, 2, 2, False),
+        ([READ] * 150 + [UNREAD] + [READ] * 150, 0, 300, 1, 0, False),
+        # Nobody knows where slices lie that are not in the volume.
+        ([READ], 5, 1, 0, 0, False),
+        ([READ] * 20, 1, 20, 0, 0, False),
+        ([UNREAD, READ, READ], 2, 2, 0, 1, False),
+        # Nothing was read.
+        ([], 0, 0, 0, 6, False),
+        ([UNREAD] * 6, 0, 0, 0, 6, False),
+    ],
+)
+def test_no_stone_may_be_said_of_what_was_read_as_a_whole(
+    scores, apart, read, between, outside, may
+):
+    extent = extent_of(scores, slices=len(scores) or 6, unread_apart=apart)
+
+    assert (extent.slices_read, extent.unread_between, extent.unread_outside) == (
+        read,
+        between,
+        outside,
+    )
+    assert extent.slices_unread == between + outside + apart
+    assert may_exclude(extent) is may
+
+
+@pytest.mark.parametrize(
+    ("slices", "slice_mm", "words"),
+    [
+        (20, 2.0, "the 20 slices read (4 cm)"),
+        (33, 2.0, "the 33 slices read (6.6 cm)"),
+        (301, 1.5, "the 301 slices read (45 cm)"),
+        (800, 1.25, "the 800 slices read (100 cm)"),
+        (3, 2.5, "the 3 slices read (8 mm)"),
+        (5, None, "the 5 slices read"),
+        (1, 5.0, "the one slice read"),
+    ],
+)
+def test_extent_is_told_in_centimetres_where_it_is_known(slices, slice_mm, words):
+    extent = extent_of([READ] * slices, slices=slices, slice_mm=slice_mm)
+
+    assert verdict_sentence("no_stone", extent) == f"No stone suspected in {words}"
+    assert verdict_sentence("stone", extent) == f"Stone suspected in {words}"
+
+
+@pytest.mark.parametrize(
+    ("extent", "more", "sentence"),
+    [
+        (Extent(33, 99, 140.0), 0, "No stone suspected in the 33 of 99 slices read (14 cm)"),
+        (Extent(40, 40, None, series=2), 0, "No stone suspected in the 40 slices of 2 series read"),
+        (Extent(6, 6, None), 0, "No stone suspected in the 6 slices read"),
+        (
+            Extent(20, 20, 40.0),
+            2,
+            "No stone suspected in the 20 slices read (4 cm); 2 more series not read",
+        ),
+    ],
+)
+def test_what_was_not_read_stands_in_the_sentence(extent, more, sentence):
+    assert verdict_sentence("no_stone", extent, unread_series=more) == sentence
+
+
+def test_cannot_assess_is_told_with_its_reason_and_no_extent():
+    extent = Extent(slices_read=1, slices=6, unread_apart=5)
+    reason = incomplete(extent)
+
+    assert verdict_sentence("cannot_assess", extent) == "Cannot assess"
+    assert verdict_sentence("cannot_assess", extent, reason=reason) == (
+        "Cannot assess: 1 of 6 slices could be put in order and read. The others may show a stone."
+    )
+    between = Extent(slices_read=5, slices=6, unread_between=1)
+    assert incomplete(between).startswith("5 of 6 slices could be read. ")
+
+
+@pytest.mark.parametrize(
+    ("extent", "words"),
+    [
+        (Extent(20, 20), ""),
+        # What cannot be assessed at all says why, and not how much of it.
+        (Extent(0, 20), ""),
+        (
+            Extent(33, 99),
+            "66 of 99 slices show other parts of the body or could not be assessed, and were not "
+            "read.",
+        ),
+        (
+            Extent(19, 20),
+            "1 of 20 slices shows other parts of the body or could not be assessed, and was not "
+            "read.",
+        ),
+        (
+            Extent(18, 20, unread_between=2),
+            "2 of 20 slices, between slices that were read, could not be assessed and were not "
+            "read.",
+        ),
+        (
+            Extent(1, 6, unread_apart=5),
+            "5 of 6 slices could not be put in order with the others and were not read.",
+        ),
+    ],
+)
+def test_slices_that_were_not_read_are_named(extent, words):
+    assert unread_words(extent) == words
+
+
+def test_every_kind_of_unread_slice_is_named_beside_the_others():
+    told = unread_words(Extent(10, 20, unread_between=3, unread_apart=2))
+
+    assert [number for number in ("2 of 20", "3 of 20", "5 of 20") if number in told] == [
+        "2 of 20",
+        "3 of 20",
+        "5 of 20",
+    ]
+
+
+def test_scope_is_one_fixed_line():
+    assert KIDNEYS_ONLY == "Kidneys only: ureter and bladder are not judged."
