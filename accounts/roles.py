@@ -37,6 +37,7 @@ LEAD = Role(
         "detection.view_all_studies",
         "detection.view_modelversion",
         "detection.view_trainingrun",
+        "detection.set_aside_series",
     },
 )
 # Reads history and logs, and sees no image, no identifier and no file name.
@@ -51,6 +52,7 @@ AUDITOR = Role(
             "detection.view_modelactivation",
             "detection.view_trainingrun",
             "detection.view_identifieraccess",
+            "detection.view_seriesaside",
             "accounts.view_user",
         }
     ),

@@ -154,7 +154,7 @@ def study_make(
     }
     Study.objects.filter(pk=study.pk).update(**outcome)
     study.refresh_from_db()
-    now = timezone.now()
+    now, slices = timezone.now(), series.slices
     prediction = Prediction.objects.create(
         series=series,
         model_version=model_version_once(),
@@ -163,6 +163,14 @@ def study_make(
         finished_at=now if study.is_final else None,
         **outcome,
     )
+    if study.is_final and status != Status.FAILED:
+        read = slices if is_read else 0
+        Prediction.objects.filter(pk=prediction.pk).update(slices_read=read, slices_given=slices)
+        prediction.refresh_from_db()
+        Study.objects.filter(pk=study.pk).update(
+            prediction=prediction, slices_read=read, slices_given=slices, series_read=1
+        )
+        study.refresh_from_db()
     if is_read:
         prediction.map_path = f"maps/{prediction.uuid}.npz"
         prediction.save(update_fields=["map_path"])

@@ -51,12 +51,14 @@ RULES = {
     "studies/<uuid:uuid>/": STUDY,
     "studies/<uuid:uuid>/status/": STUDY,
     "studies/find/": Rule(allowed=READERS, method="post"),
-    "studies/<uuid:uuid>/series/<uuid:series>/choose/": Rule(
+    "studies/<uuid:uuid>/series/<uuid:series>/read/": Rule(
         allowed=("radiologist", "lead"), is_own_only=True, method="post"
     ),
     "studies/<uuid:uuid>/read-again/": Rule(
         allowed=("radiologist", "lead"), is_own_only=True, method="post"
     ),
+    "studies/<uuid:uuid>/series/<uuid:series>/set-aside/": Rule(allowed=("lead",), method="post"),
+    "studies/<uuid:uuid>/series/<uuid:series>/take-back/": Rule(allowed=("lead",), method="post"),
     "studies/<uuid:uuid>/identifiers/": Rule(
         allowed=("radiologist", "lead"), is_own_only=True, method="post"
     ),
@@ -95,6 +97,7 @@ ADMIN_MODELS = (
     "detection/modelactivation",
     "detection/modelversion",
     "detection/prediction",
+    "detection/seriesaside",
     "detection/trainingrun",
     "django_tasks_database/dbtaskresult",
 )

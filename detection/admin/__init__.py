@@ -1,8 +1,9 @@
-"""The administration: predictions, looks at identifiers, model versions and retrainings."""
+"""The administration: predictions, models, trainings, and the logs of looks and set-asides."""
 
 from detection.admin.identifiers import IdentifierAccessAdmin
 from detection.admin.predictions import PredictionAdmin
 from detection.admin.registry import ModelActivationAdmin, ModelVersionAdmin
+from detection.admin.series import SeriesAsideAdmin
 from detection.admin.training import TrainingRunAdmin
 
 __all__ = [
@@ -10,5 +11,6 @@ __all__ = [
     "ModelActivationAdmin",
     "ModelVersionAdmin",
     "PredictionAdmin",
+    "SeriesAsideAdmin",
     "TrainingRunAdmin",
 ]

@@ -6,7 +6,7 @@ from django.utils.html import format_html, format_html_join
 
 from detection.admin.permissions import never
 from detection.models import Finding, Prediction
-from detection.templatetags.reading import outcome, percent, seconds
+from detection.templatetags.reading import outcome, percent, seconds, series_score
 
 
 class FindingInline(admin.TabularInline):
@@ -41,7 +41,7 @@ class PredictionAdmin(admin.ModelAdmin):
         "id",
         "study",
         "outcome_words",
-        "probability_percent",
+        "score",
         "model_version",
         "uploaded_by",
         "asked_at",
@@ -61,7 +61,7 @@ class PredictionAdmin(admin.ModelAdmin):
         "study",
         "uploaded_by",
         "outcome_words",
-        "probability_percent",
+        "score",
         "notices_text",
         "model_version",
         "operating_point",
@@ -95,10 +95,13 @@ class PredictionAdmin(admin.ModelAdmin):
     def asked_at(self, prediction):
         return f"{timezone.localtime(prediction.created_at):%Y-%m-%d %H:%M}"
 
-    @admin.display(description="probability", ordering="probability")
-    def probability_percent(self, prediction):
-        is_read = prediction.status == Prediction.Status.SUCCEEDED
-        return percent(prediction.probability) if is_read else "-"
+    @admin.display(description="score", ordering="probability")
+    def score(self, prediction):
+        if prediction.status != Prediction.Status.SUCCEEDED:
+            return "-"
+        if prediction.series.slices > 1:
+            return f"{series_score(prediction.probability)} (series score)"
+        return f"{percent(prediction.probability)} (probability)"
 
     @admin.display(description="uploaded by", ordering="series__study__uploaded_by")
     def uploaded_by(self, prediction):

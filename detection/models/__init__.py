@@ -3,7 +3,7 @@
 from detection.models.identifiers import IdentifierAccess, StudyIdentifiers
 from detection.models.predictions import Finding, Prediction
 from detection.models.registry import DatasetSnapshot, ModelActivation, ModelVersion, TrainingRun
-from detection.models.studies import Series, SourceFile, Study, Upload
+from detection.models.studies import Series, SeriesAside, SourceFile, Study, Upload
 
 __all__ = [
     "DatasetSnapshot",
@@ -13,6 +13,7 @@ __all__ = [
     "ModelVersion",
     "Prediction",
     "Series",
+    "SeriesAside",
     "SourceFile",
     "Study",
     "StudyIdentifiers",

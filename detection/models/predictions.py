@@ -43,6 +43,11 @@ class Prediction(models.Model):
     slice_probabilities = models.JSONField(default=list, blank=True)
     coronal_probabilities = models.JSONField(default=list, blank=True)
     coronal_positions_mm = models.JSONField(default=list, blank=True)
+    # How many slices of the series were read, of how many, and how far they reach where that is
+    # known; the notices name the others.
+    slices_read = models.PositiveIntegerField(default=0, editable=False)
+    slices_given = models.PositiveIntegerField(default=0, editable=False)
+    height_mm = models.FloatField(null=True, blank=True, editable=False)
     # The slices to look at first, by number from 0.
     key_slices = models.JSONField(default=list, blank=True)
     # The file of the stone map, relative to MEDIA_ROOT; empty if there is none.

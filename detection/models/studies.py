@@ -52,8 +52,8 @@ class Upload(models.Model):
 class Study(models.Model):
     """One examination as the reading room shows it: a picture, a volume file or a DICOM study.
 
-    Status, verdict, probability and largest stone are copied from the newest prediction of the
-    chosen series, so that the history reads one table.
+    Its answer is the most suspicious one of its series. All that a list shows of it is copied here,
+    so that the history reads one table.
     """
 
     class Status(models.TextChoices):
@@ -87,7 +87,26 @@ class Study(models.Model):
     examination_index = models.CharField(
         max_length=64, blank=True, default="", db_index=True, editable=False
     )
-    # Copied from the chosen series and its newest prediction.
+    # The reading that decided, if there is an answer.
+    prediction = models.ForeignKey(
+        "detection.Prediction",
+        on_delete=models.SET_NULL,
+        null=True,
+        blank=True,
+        editable=False,
+        related_name="+",
+    )
+    # What the answer speaks for: slices of so many series, read and in all. The height is that of
+    # one series, where it is known.
+    slices_read = models.PositiveIntegerField(default=0, editable=False)
+    slices_given = models.PositiveIntegerField(default=0, editable=False)
+    height_mm = models.FloatField(null=True, blank=True, editable=False)
+    series_read = models.PositiveIntegerField(default=0, editable=False)
+    # Series that no answer speaks for, and those that were set aside.
+    series_unread = models.PositiveIntegerField(default=0, editable=False)
+    series_aside = models.PositiveIntegerField(default=0, editable=False)
+    has_stone_aside = models.BooleanField(default=False, editable=False)
+    # Copied from the series that decided, or is shown first, and from its reading.
     slices = models.PositiveIntegerField(default=0, editable=False)
     plane = models.CharField(max_length=16, blank=True, default="", editable=False)
     largest_stone_mm = models.FloatField(null=True, blank=True, editable=False)
@@ -149,11 +168,15 @@ class Series(models.Model):
     description = models.CharField(max_length=255, blank=True, default="")
     # [{"code": "missing_slices", "text": "About 2 slices are missing ..."}]: of the import.
     notices = models.JSONField(default=list, blank=True)
-    # This one speaks for its study, by rule or because somebody picked it. One series a study does.
-    is_chosen = models.BooleanField(default=True)
     # SHA-256 of pixels, geometry and examination: the same series is not stored twice. "" for
     # series of before.
     content = models.CharField(max_length=64, blank=True, default="", db_index=True, editable=False)
+    # The one to look at first, by rule, as long as none has decided. One series of a study is.
+    is_first = models.BooleanField(default=True)
+    # An opaque key: series of one study with the same one are reconstructions of one scan.
+    scan = models.CharField(max_length=64, blank=True, default="", editable=False)
+    # What the newest `SeriesAside` says.
+    is_aside = models.BooleanField(default=False, editable=False)
     # The method by which everything that names a person was left out of the stored volume.
     deidentification = models.CharField(max_length=255, blank=True, default="")
 
@@ -162,9 +185,35 @@ class Series(models.Model):
 
     class Meta:
         verbose_name_plural = "series"
+        permissions = [("set_aside_series", "Can set a series aside, so that it has no say")]
 
     def __str__(self) -> str:
         return f"Series {self.pk}"
+
+
+class SeriesAside(models.Model):
+    """One moment at which a series was set aside or taken back, in a log that only grows."""
+
+    series = models.ForeignKey(Series, on_delete=models.PROTECT, related_name="asides")
+    user = models.ForeignKey(
+        settings.AUTH_USER_MODEL, on_delete=models.PROTECT, related_name="series_asides"
+    )
+    # False: it was taken back.
+    is_aside = models.BooleanField()
+    reason = models.CharField(max_length=255)
+    created_at = models.DateTimeField(auto_now_add=True)
+
+    class Meta:
+        verbose_name = "series set aside"
+        verbose_name_plural = "series set aside"
+        ordering = ["-id"]
+        default_permissions = ("view",)
+        constraints = [
+            models.CheckConstraint(condition=~models.Q(reason=""), name="series_aside_has_reason"),
+        ]
+
+    def __str__(self) -> str:
+        return f"Series {self.series_id} at {self.created_at:%Y-%m-%d %H:%M}"
 
 
 class SourceFile(models.Model):

@@ -1,21 +1,31 @@
 """The newest reading of a study, and the file of its stone map."""
 
+import datetime
 from pathlib import Path
 
 from django.conf import settings
+from django.db.models import Min
 
 from detection.models import ModelVersion, Prediction, Study, Upload
 
 
 def prediction_latest(*, study: Study) -> Prediction | None:
-    """Return the newest prediction of a study's chosen series, with its findings, or None."""
-    return (
-        Prediction.objects.filter(series__study=study, series__is_chosen=True)
-        .select_related("model_version", "series")
-        .prefetch_related("findings")
-        .order_by("-pk")
-        .first()
-    )
+    """Return the reading that a study shows, with its findings, or None if there is none.
+
+    It is the one that decided, else the newest one of the series to look at first.
+    """
+    readings = Prediction.objects.select_related("model_version", "series")
+    readings = readings.prefetch_related("findings").order_by("-pk")
+    if study.prediction_id is not None:
+        return readings.get(pk=study.prediction_id)
+    return readings.filter(series__study=study, series__is_first=True).first()
+
+
+def waiting_since_oldest(*, upload: Upload) -> datetime.datetime | None:
+    """Return when the oldest reading of an upload was asked for that has not ended, or None."""
+    waiting = Prediction.objects.filter(series__study__upload=upload)
+    waiting = waiting.exclude(status__in=Prediction.FINAL_STATUSES)
+    return waiting.aggregate(oldest=Min("created_at"))["oldest"]
 
 
 def is_read_again(*, prediction: Prediction, active: ModelVersion | None) -> bool:

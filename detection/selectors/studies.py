@@ -10,7 +10,15 @@ from django.db.models import Case, Count, Prefetch, QuerySet, When
 
 from accounts.models import User
 from detection.imaging.ingest import PICTURE_KINDS, Kind
-from detection.models import Prediction, Series, SourceFile, Study, StudyIdentifiers, Upload
+from detection.models import (
+    Prediction,
+    Series,
+    SeriesAside,
+    SourceFile,
+    Study,
+    StudyIdentifiers,
+    Upload,
+)
 
 M = TypeVar("M", Upload, Study)
 # A report shows so many rows, problems first, and only counts the rest.
@@ -122,11 +130,16 @@ def groups_waiting(*, upload: Upload) -> WaitingGroups:
 
 
 def series_list(*, study: Study) -> list[Series]:
-    """Return the series of a study, each with `readings`: its predictions, oldest first."""
+    """Return the series of a study with what its page and its answer need.
+
+    Each has `readings`, its predictions, and `asides`, when it was set aside or taken back and by
+    whom; the oldest reading and the newest aside come first.
+    """
     readings = Prediction.objects.order_by("pk").select_related("model_version")
     return list(
         study.series.order_by("pk").prefetch_related(
-            Prefetch("predictions", queryset=readings, to_attr="readings")  # type: ignore[no-redef]
+            Prefetch("predictions", queryset=readings, to_attr="readings"),  # type: ignore[no-redef]
+            Prefetch("asides", queryset=SeriesAside.objects.select_related("user")),
         )
     )
 

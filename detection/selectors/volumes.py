@@ -34,7 +34,7 @@ def series_shown(*, user: User, study_uuid: UUID, series_uuid: UUID | None = Non
 def series_default(*, study: Study) -> Series | None:
     """Return the series that a study shows when none is asked for."""
     prediction = prediction_latest(study=study)
-    return prediction.series if prediction else study.series.order_by("pk").first()
+    return prediction.series if prediction else study.series.order_by("-is_first", "pk").first()
 
 
 def map_latest(*, series: Series) -> Prediction | None:

@@ -26,7 +26,6 @@ from detection.imaging.ingest import (
     IngestResult,
     Kind,
     Sandbox,
-    choose_series,
     ingest,
 )
 from detection.models import Series, SourceFile, Study, Upload
@@ -52,7 +51,7 @@ from detection.services.heartbeat import heartbeat
 from detection.services.identifiers import identifiers_store
 from detection.services.predictions import prediction_create
 from detection.services.quarantine import quarantine_delete
-from detection.services.series import series_create
+from detection.services.series import series_create, series_due
 
 logger = logging.getLogger(__name__)
 
@@ -198,8 +197,9 @@ def ingested_store(
     """Store the series found in `files`, their studies and report rows; queue the readings.
 
     An examination of which the sender can see every series already is stored in the report alone.
-    The caller holds the transaction and has marked the files as accepted. `contents` are those of
-    the series (`series_content`). The volume files are moved to where the rows say.
+    Each scan of a study is read once (`series_due`). The caller holds the transaction and has
+    marked the files as accepted. `contents` are those of the series (`series_content`). The volume
+    files are moved to where the rows say.
     """
     # Two imports at once must not both find that the same images are new.
     User.objects.select_for_update().get(pk=upload.uploaded_by_id)
@@ -222,21 +222,22 @@ def ingested_store(
 def _study_store(
     upload: Upload, found: Sequence[IngestedSeries], contents: Sequence[str]
 ) -> list[Series]:
-    """Store one study with its series, and queue the reading of the one that is chosen."""
-    chosen = choose_series(found)
-    identifiers = found[chosen].identifiers
-    index = examination_index(found[chosen])
+    """Store one study with its series, and queue the readings of those that are due."""
+    due = series_due(found)
+    first = due[0]
+    identifiers = found[first].identifiers
+    index = examination_index(found[first])
     notices = examination_notice(user=upload.uploaded_by, index=index)
     study = Study.objects.create(
         upload=upload, uploaded_by_id=upload.uploaded_by_id, examination_index=index
     )
     rows = [
-        _series_store(study, one, content, notices=notices, is_chosen=number == chosen)
+        _series_store(study, one, content, notices=notices, is_first=number == first)
         for number, (one, content) in enumerate(zip(found, contents, strict=True))
     ]
     identifiers_store(study=study, found=asdict(identifiers))
-    Study.objects.filter(pk=study.pk).update(slices=rows[chosen].slices, plane=rows[chosen].plane)
-    prediction_create(series=rows[chosen])
+    for number in due:
+        prediction_create(series=rows[number])
     return rows
 
 
@@ -313,7 +314,7 @@ def _series_store(
     content: str,
     *,
     notices: tuple[Notice, ...],
-    is_chosen: bool,
+    is_first: bool,
 ) -> Series:
     volume_path = f"volumes/{ingested.volume_path.name}"
     series = series_create(
@@ -323,7 +324,8 @@ def _series_store(
         content=content,
         description=ingested.description,
         is_dicom=ingested.kind == Kind.DICOM,
-        is_chosen=is_chosen,
+        is_first=is_first,
+        scan=ingested.scan,
         notices=(*ingested.notices, *notices),
     )
     os.replace(ingested.volume_path, Path(settings.MEDIA_ROOT) / volume_path)

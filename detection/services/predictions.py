@@ -20,9 +20,10 @@ from detection.imaging.volume import Volume, load_volume
 from detection.ml.bundle import load_bundle
 from detection.ml.errors import BundleError, MLError
 from detection.ml.serving import CANNOT_ASSESS, Assessment, Predictor, save_stone_map
-from detection.models import Finding, ModelVersion, Prediction, Series, Study
+from detection.models import Finding, ModelVersion, Prediction, Series
 from detection.selectors.registry import model_version_active, model_version_path
 from detection.selectors.studies import series_volume_path
+from detection.services.answers import study_follow
 from detection.services.claims import Work, row_claim, row_hurry, row_wait, rows_claimed, rows_sweep
 from detection.services.faults import FAULTS, fault_sentence
 from detection.services.findings import finding_rows
@@ -151,6 +152,7 @@ def prediction_store(*, prediction: Prediction, assessment: Assessment) -> None:
         map_path = f"maps/{prediction.uuid}.npz"
         save_stone_map(assessment.stone_map, Path(settings.MEDIA_ROOT) / map_path)
     is_refused = assessment.verdict == CANNOT_ASSESS
+    extent = assessment.extent
     _finish(
         prediction=prediction,
         status=Status.REFUSED if is_refused else Status.SUCCEEDED,
@@ -162,6 +164,9 @@ def prediction_store(*, prediction: Prediction, assessment: Assessment) -> None:
         slice_probabilities=list(assessment.slice_probabilities),
         coronal_probabilities=list(assessment.coronal_probabilities),
         coronal_positions_mm=list(assessment.coronal_positions_mm),
+        slices_read=extent.slices_read if extent else 0,
+        slices_given=extent.slices if extent else prediction.series.slices,
+        height_mm=extent.height_mm if extent else None,
         key_slices=list(assessment.key_slices),
         map_path=map_path,
         # A series has an operating point of its own.
@@ -253,6 +258,19 @@ def _finish(
         return
     Finding.objects.bulk_create(findings or [])
     _study_follow(prediction)
+    if status == Status.REFUSED:
+        _read_on(prediction.series)
+
+
+def _read_on(series: Series) -> None:
+    """Queue another reconstruction of a scan of which none could be assessed so far."""
+    if not series.scan or series.is_aside or model_version_active() is None:
+        return
+    same = Series.objects.filter(study_id=series.study_id, scan=series.scan, is_aside=False)
+    unread = same.filter(predictions__isnull=True).order_by("pk").first()
+    hopeful = (Status.QUEUED, Status.RUNNING, Status.SUCCEEDED)
+    if unread and not same.filter(predictions__status__in=hopeful).exists():
+        prediction_create(series=unread)
 
 
 def _claimed(prediction: Prediction) -> QuerySet[Prediction]:
@@ -260,30 +278,5 @@ def _claimed(prediction: Prediction) -> QuerySet[Prediction]:
     return rows_claimed(work=_PREDICTIONS, row=prediction)
 
 
-def prediction_speak(*, prediction: Prediction) -> None:
-    """Copy the state of a prediction to its study. The caller decides that it speaks for it."""
-    stones = prediction.findings.filter(
-        diameter_mm__isnull=False,
-        probability__gte=prediction.operating_point.get("threshold", 0),
-    )
-    is_stone = prediction.verdict == Study.Verdict.STONE
-    largest = stones.order_by("-diameter_mm").first() if is_stone else None
-    # The names of the states and of the verdicts are the same in both tables.
-    Study.objects.filter(pk=prediction.series.study_id).update(
-        status=prediction.status,
-        verdict=prediction.verdict,
-        probability=prediction.probability,
-        message=prediction.message,
-        largest_stone_mm=largest.diameter_mm if largest else None,
-        size_class=largest.size_class if largest else "",
-    )
-
-
 def _study_follow(prediction: Prediction) -> None:
-    """Let a prediction speak for its study if it is the newest one of the chosen series."""
-    # The lock keeps others from picking another series between question and answer.
-    Study.objects.select_for_update().filter(pk=prediction.series.study_id).first()
-    is_chosen = Series.objects.filter(pk=prediction.series_id, is_chosen=True).exists()
-    newer = Prediction.objects.filter(series_id=prediction.series_id, pk__gt=prediction.pk)
-    if is_chosen and not newer.exists():
-        prediction_speak(prediction=Prediction.objects.get(pk=prediction.pk))
+    study_follow(study_pk=prediction.series.study_id)

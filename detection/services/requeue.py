@@ -58,9 +58,10 @@ def study_read_again(*, study: Study) -> Requeued:
 
 
 def newest_predictions() -> QuerySet[Prediction]:
-    """Return the newest prediction of each series that has any."""
+    """Return the newest prediction of each series that has any and was not set aside."""
     newer = Prediction.objects.filter(series=OuterRef("series"), pk__gt=OuterRef("pk"))
-    return Prediction.objects.filter(~Exists(newer)).select_related("series").order_by("pk")
+    newest = Prediction.objects.filter(~Exists(newer), series__is_aside=False)
+    return newest.select_related("series").order_by("pk")
 
 
 @transaction.atomic

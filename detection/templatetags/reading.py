@@ -7,19 +7,20 @@ from typing import Any
 from django import template
 
 from detection.models import Finding, Prediction, Study
+from detection.selectors.answers import KIDNEYS_ONLY, answer_sentence
 
 register = template.Library()
 
-# (tone of the colours, icon, words): a verdict is never told by colour alone.
+# (tone of the colours, icon): a verdict is never told by colour alone. No verdict is an all-clear:
+# nobody has shown that both kidneys lie in what was read.
 _VERDICTS = {
-    Study.Verdict.STONE: ("stone", "target", "Stone suspected"),
-    Study.Verdict.NO_STONE: ("clear", "check", "No stone suspected"),
-    Study.Verdict.CANNOT_ASSESS: ("unsure", "question", "Cannot assess"),
+    Study.Verdict.STONE: ("stone", "target"),
+    Study.Verdict.NO_STONE: ("none", "none"),
+    Study.Verdict.CANNOT_ASSESS: ("unsure", "question"),
 }
 _STATES = {
     Study.Status.QUEUED: ("working", "clock", "Waiting to be read"),
     Study.Status.RUNNING: ("working", "clock", "Reading"),
-    Study.Status.REFUSED: _VERDICTS[Study.Verdict.CANNOT_ASSESS],
     Study.Status.FAILED: ("failed", "cross", "Failed"),
 }
 
@@ -27,8 +28,9 @@ _STATES = {
 @register.filter
 def outcome(row: Study | Prediction) -> dict[str, str]:
     """Return tone, icon and words for the state of a study or a prediction."""
-    if row.status == Study.Status.SUCCEEDED:
-        tone, icon, words = _VERDICTS[Study.Verdict(row.verdict)]
+    if row.status in (Study.Status.SUCCEEDED, Study.Status.REFUSED):
+        tone, icon = _VERDICTS[Study.Verdict(row.verdict or Study.Verdict.CANNOT_ASSESS)]
+        words = answer_sentence(row)
     else:
         tone, icon, words = _STATES[Study.Status(row.status)]
     return {"tone": tone, "icon": icon, "words": words}
@@ -68,6 +70,25 @@ def percent(value: float | None) -> str:
     if value > 0.99:
         return ">\N{NO-BREAK SPACE}99\N{NO-BREAK SPACE}%"
     return f"{value * 100:.0f}\N{NO-BREAK SPACE}%"
+
+
+@register.filter
+def series_score(value: float | None) -> str:
+    """Return the score of a series, 0 to 1, or "not known". It is no probability: no per cent.
+
+    The ends are open as those of `percent`.
+    """
+    if value is None or math.isnan(value):
+        return "not known"
+    if value < 0.01:
+        return "<\N{NO-BREAK SPACE}0.01"
+    return ">\N{NO-BREAK SPACE}0.99" if value > 0.99 else f"{value:.2f}"
+
+
+@register.simple_tag
+def kidneys_only() -> str:
+    """Return the line that stands with every answer."""
+    return KIDNEYS_ONLY
 
 
 @register.filter

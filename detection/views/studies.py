@@ -1,6 +1,8 @@
 """The history, and the page of one study."""
 
 import datetime
+import hashlib
+from collections.abc import Sequence
 from typing import Any
 from urllib.parse import urlencode
 from uuid import UUID
@@ -20,8 +22,9 @@ from django.views.decorators.http import require_POST, require_safe
 from accounts.requests import SignedInRequest
 from detection.filters import StudyFilter
 from detection.imaging.errors import Code, notices_told, once
-from detection.models import Prediction, Study
+from detection.models import Series, Study
 from detection.models.encryption import Unreadable, decrypt, encrypt
+from detection.selectors.answers import SeriesState, series_states
 from detection.selectors.predictions import is_read_again
 from detection.selectors.registry import model_version_active
 from detection.selectors.studies import (
@@ -33,7 +36,12 @@ from detection.selectors.studies import (
 )
 from detection.services.identifiers import identifiers_reveal
 from detection.services.requeue import study_read_again
-from detection.services.series import series_choose
+from detection.services.series import (
+    MAX_REASON,
+    series_read,
+    series_set_aside,
+    series_take_back,
+)
 
 PAGE_SIZE = 25
 # htmx stops asking when it gets this status.
@@ -114,15 +122,35 @@ def study_status(request: SignedInRequest, uuid: UUID) -> HttpResponse:
 @login_required
 @permission_required(("detection.view_study", "detection.add_study"), raise_exception=True)
 @require_POST
-def study_series_choose(request: SignedInRequest, uuid: UUID, series: UUID) -> HttpResponse:
-    """Let another series speak for the study, and have it read."""
-    study = get_object_or_404(study_list(user=request.user), uuid=uuid)
-    row = get_object_or_404(study.series, uuid=series)
+def study_series_read(request: SignedInRequest, uuid: UUID, series: UUID) -> HttpResponse:
+    """Have another series of the study read, and show it."""
+    study, row = _study_and_series(request, uuid, series)
     try:
-        series_choose(series=row)
+        series_read(series=row)
+    except ValidationError as error:
+        messages.error(request, " ".join(error.messages))
+    return redirect(f"{study.get_absolute_url()}?series={row.uuid}")
+
+
+@login_required
+@permission_required(("detection.view_study", "detection.set_aside_series"), raise_exception=True)
+@require_POST
+def study_series_aside(
+    request: SignedInRequest, uuid: UUID, series: UUID, *, is_aside: bool
+) -> HttpResponse:
+    """Set a series of the study aside, or take it back."""
+    study, row = _study_and_series(request, uuid, series)
+    change = series_set_aside if is_aside else series_take_back
+    try:
+        change(series=row, user=request.user, reason=request.POST.get("reason", ""))
     except ValidationError as error:
         messages.error(request, " ".join(error.messages))
     return redirect(study)
+
+
+def _study_and_series(request: SignedInRequest, uuid: UUID, series: UUID) -> tuple[Study, Series]:
+    study = get_object_or_404(study_list(user=request.user), uuid=uuid)
+    return study, get_object_or_404(study.series, uuid=series)
 
 
 @login_required
@@ -167,50 +195,78 @@ def _study_page(
 
 
 def _result_context(request: HttpRequest, study: Study) -> dict[str, Any]:
-    """Return the context of the series asked for, else of the chosen one, with its reading."""
-    series_of_study = series_list(study=study)
+    """Return the context of the study's answer, and of the series asked for with its reading.
+
+    Without a wish it is the series that decided, else the one to look at first.
+    """
+    version = model_version_active()
+    states = series_states(study=study, series=series_list(study=study), version=version)
     asked_for = request.GET.get("series")
-    shown = next((one for one in series_of_study if str(one.uuid) == asked_for), None)
+    shown = next((one for one in states if str(one.series.uuid) == asked_for), None)
     if asked_for and shown is None:
         raise Http404
-    chosen = next((one for one in series_of_study if one.is_chosen), None)
-    series = shown or chosen or next(iter(series_of_study), None)
-    readings = series.readings if series else []
-    prediction = readings[-1] if readings else None
-    is_chosen = series is None or series == chosen
+    decides = next((one for one in states if one.decides), None)
+    if shown is None:
+        by_rule = (one for one in states if one.series.is_first and not one.series.is_aside)
+        left = (one for one in states if not one.series.is_aside)
+        shown = decides or next(by_rule, None) or next(left, None)
+    series, prediction = (shown.series, shown.shown) if shown else (None, None)
     notices = [*(series.notices if series else []), *(prediction.notices if prediction else [])]
-    findings = list(prediction.findings.all()) if prediction else []
-    # The study says what its chosen series says; any other series speaks for itself alone.
-    reading = study if is_chosen else prediction
-    is_final = study.is_final if is_chosen else prediction is None or prediction.is_finished
+    pending = [one for one in states if one.is_pending and not one.series.is_aside]
+    is_final = study.is_final and not pending and not (shown and shown.is_pending)
+    waiting_since = min(
+        (one.newest.created_at for one in states if one.newest and one.is_pending),
+        default=study.created_at,
+    )
     return {
         "study": study,
-        "reading": reading,
-        "prediction": prediction,
+        "states": states,
+        "shown": shown,
+        "decides": decides,
         "series": series,
-        "series_of_study": series_of_study,
-        "is_chosen": is_chosen,
+        "prediction": prediction,
+        # The answer of the study stands alone where it is that of the series that is shown.
+        "is_apart": shown is not None
+        and len(states) > 1
+        and not shown.decides
+        and (study.is_final or bool(asked_for)),
+        "is_asked_for": bool(asked_for),
         "is_final": is_final,
-        "can_read_again": prediction is not None
-        and is_read_again(prediction=prediction, active=model_version_active()),
+        "pending": pending,
+        # What waits says when it is tried again.
+        "waiting": next(
+            (one.newest for one in pending if one.newest and one.newest.retry_at), None
+        ),
+        "can_read_again": any(
+            is_read_again(prediction=one.newest, active=version)
+            for one in states
+            if one.newest and not one.series.is_aside
+        ),
         # The list of the study's series says itself that there are several.
         "notices": [
             notice for notice in once(notices_told(notices)) if notice.code != Code.SEVERAL_SERIES
         ],
-        "findings": findings,
-        "state": _state(reading, prediction, study),
-        "is_slow": is_slow(study.created_at),
+        "findings": list(prediction.findings.all()) if prediction else [],
+        "is_slow": is_slow(waiting_since),
+        "max_reason": MAX_REASON,
+        "state": _state(study, states, shown, is_slow=is_slow(waiting_since)),
     }
 
 
-def _state(reading: Study | Prediction | None, prediction: Prediction | None, study: Study) -> str:
-    status = reading.status if reading else "unread"
-    done = prediction.slices_done if prediction else 0
-    waits = prediction.faults if prediction and prediction.retry_at else 0
-    return f"{status}-{done}-{waits}-{is_slow(study.created_at)}"
+def _state(
+    study: Study, states: Sequence[SeriesState], shown: SeriesState | None, *, is_slow: bool
+) -> str:
+    """Return a word that changes whenever the page has something new to show."""
+    seen = [study.status, str(study.prediction_id), str(is_slow), str(study.series_aside)]
+    seen += [one.newest.status if one.newest else "unread" for one in states]
+    seen += [str(one.newest.faults) for one in states if one.newest and one.newest.retry_at]
+    if shown and shown.newest:
+        seen.append(str(shown.newest.slices_done))
+    return hashlib.sha256(" ".join(seen).encode()).hexdigest()[:16]
 
 
 def is_slow(since: datetime.datetime) -> bool:
+    """Say whether something has waited for unusually long, by when it was asked for."""
     return timezone.now() - since > SLOW_AFTER
 
 

@@ -15,6 +15,7 @@ from django.views.decorators.http import require_http_methods, require_safe
 from accounts.requests import SignedInRequest
 from detection.forms import UploadForm
 from detection.models import Upload
+from detection.selectors.predictions import waiting_since_oldest
 from detection.selectors.registry import model_version_active
 from detection.selectors.studies import (
     groups_waiting,
@@ -107,7 +108,12 @@ def _progress_context(upload: Upload) -> dict[str, Any]:
     waiting = groups_waiting(upload=upload)
     done = sum(1 for study in studies if study.is_final)
     total = len(studies) + waiting.total
-    slow = is_slow(upload.created_at)
+    is_finished = upload.is_finished and done == len(studies)
+    waiting_since = upload.created_at
+    if upload.is_finished:
+        # What is read a second time has not waited since the upload.
+        waiting_since = waiting_since_oldest(upload=upload) or upload.created_at
+    slow = not is_finished and is_slow(waiting_since)
     seen = [upload.status, slow, waiting.total, upload.faults if upload.retry_at else 0]
     seen += [f"{study.status} {study.message}" for study in studies]
     return {
@@ -116,7 +122,7 @@ def _progress_context(upload: Upload) -> dict[str, Any]:
         "waiting": waiting,
         "done": done,
         "total": total,
-        "is_finished": upload.is_finished and done == len(studies),
+        "is_finished": is_finished,
         "report": import_report(of=upload),
         "is_slow": slow,
         "state": hashlib.sha256(repr(seen).encode()).hexdigest()[:16],

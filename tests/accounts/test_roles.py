@@ -24,6 +24,8 @@ TABLE = [
     # Who treats the patient; running the system needs no names.
     ("detection.view_identifiers", {"radiologist", "lead"}),
     ("detection.view_identifieraccess", {"administrator", "auditor"}),
+    ("detection.view_seriesaside", {"administrator", "auditor"}),
+    ("detection.set_aside_series", {"lead"}),
     ("detection.view_modelversion", {"lead", "administrator", "auditor"}),
     ("detection.view_trainingrun", {"lead", "administrator", "auditor"}),
     ("detection.activate_modelversion", {"administrator"}),

@@ -24,8 +24,10 @@ def running(radiologist):
 
 def finish(study):
     outcome = {"status": "succeeded", "verdict": "no_stone", "probability": 0.03}
-    Prediction.objects.filter(series__study=study).update(finished_at=timezone.now(), **outcome)
-    Study.objects.filter(pk=study.pk).update(**outcome)
+    read = {"slices_read": SLICES, "slices_given": SLICES, **outcome}
+    Prediction.objects.filter(series__study=study).update(finished_at=timezone.now(), **read)
+    prediction = Prediction.objects.get(series__study=study)
+    Study.objects.filter(pk=study.pk).update(prediction=prediction, series_read=1, **read)
 
 
 @pytest.mark.parametrize("can_move", [True, False], ids=["moveBefore", "no moveBefore"])
@@ -60,7 +62,7 @@ def test_news_of_a_reading_leave_the_view_alone(page, running, cookie, can_move,
     expect_the_view_as_it_was_set()
 
     finish(running)
-    expect(page.get_by_text("calibrated probability of a stone")).to_be_visible()
+    expect(page.get_by_text("series score", exact=True)).to_be_visible()
     expect_the_view_as_it_was_set()
     page.keyboard.press("3")
     expect(coronal.locator("[data-window-readout]")).to_have_text("L 500 W 2000")

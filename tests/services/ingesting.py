@@ -29,6 +29,7 @@ class FakeIngest:
     kind: str = "dicom"
     identifiers: Identifiers = Identifiers()
     notices: tuple[Notice, ...] = ()
+    scan: str = ""
     seen: list[list[Path]] = field(default_factory=list)
 
     def __call__(
@@ -47,12 +48,14 @@ class FakeIngest:
             is_hu=True,
             spacing_mm=(1.5, 0.7, 0.7),
             plane="axial",
+            affine_lps=((0.7, 0, 0, 0), (0, 0.7, 0, 0), (0, 0, 1.5, 0), (0, 0, 0, 1)),
         )
         return replace(
             ingested_series(folder, volume, rows=rows, study=study),
             kind=self.kind,
             description=f"axial, {slices} slices, 1.5 mm",
             notices=self.notices,
+            scan=self.scan,
             identifiers=self.identifiers,
         )
 

@@ -1,15 +1,18 @@
 """Readings in tests: a predictor that answers what it is told to."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from detection.imaging.volume import Volume
-from detection.ml.serving import Assessment
+from detection.ml.serving import Assessment, Extent
 
 
 @dataclass(frozen=True)
 class FakePredictor:
-    """`outcome` is what each volume is answered, or the error that is raised."""
+    """`outcome` is what each volume is answered, or the error that is raised.
+
+    An answer without an extent gets one: all slices were read, or none if it is refused.
+    """
 
     outcome: Assessment | Exception
 
@@ -18,4 +21,10 @@ class FakePredictor:
     ) -> Assessment:
         if isinstance(self.outcome, Exception):
             raise self.outcome
-        return self.outcome
+        if self.outcome.extent is not None:
+            return self.outcome
+        slices = volume.pixels.shape[0]
+        is_read = self.outcome.probability is not None
+        return replace(
+            self.outcome, extent=Extent(slices_read=slices if is_read else 0, slices=slices)
+        )

@@ -21,6 +21,7 @@ def test_series_of_one_study_are_stored_and_the_best_one_is_read(send, settings)
     upload = send(dicom_upload("IM1"), dicom_upload("IM2"), dicom_upload("IM3"))
     ingest = FakeIngest(
         series=[("study", 2, (0,)), ("study", 40, (1,))],
+        scan="one",
         report=[report_row(0), report_row(1), report_row(2, "skipped", code="localiser")],
         identifiers=Identifiers(patient_id="P1", patient_name="Doe^Jane"),
         notices=(Notice("gap", "Two slices are missing. Please look."),),
@@ -32,7 +33,8 @@ def test_series_of_one_study_are_stored_and_the_best_one_is_read(send, settings)
     study = upload.studies.get()
     small, large = study.series.order_by("pk")
     assert upload.is_finished
-    assert (small.is_chosen, large.is_chosen) == (False, True)
+    assert (small.is_first, large.is_first) == (False, True)
+    assert small.scan == large.scan == "one"
     assert (study.status, study.slices, study.plane) == (Study.Status.QUEUED, 40, "axial")
     assert study.file_count == 2
     assert Prediction.objects.get().series == large
@@ -48,6 +50,20 @@ def test_series_of_one_study_are_stored_and_the_best_one_is_read(send, settings)
     assert third.advice == "Please upload CT slices."
     assert StudyIdentifiers.objects.get(study=study).patient_name == "Doe^Jane"
     assert not list((Path(settings.MEDIA_ROOT) / "quarantine").iterdir())
+
+
+def test_every_scan_of_a_study_is_read_the_best_one_first(send):
+    upload = send(dicom_upload("IM1"), dicom_upload("IM2"))
+    ingest = FakeIngest(
+        series=[("study", 2, (0,)), ("study", 40, (1,))], report=[report_row(0), report_row(1)]
+    )
+
+    upload_import_run(upload=upload, ingest=ingest)
+
+    queued = Prediction.objects.order_by("pk")
+    assert [one.series.slices for one in queued] == [40, 2]
+    study = upload.studies.get()
+    assert (study.status, study.slices) == (Study.Status.QUEUED, 40)
 
 
 def test_two_studies_in_one_archive_become_two_and_each_member_has_a_row(send):

@@ -3,12 +3,29 @@ import re
 
 import pytest
 from django.urls import reverse
+from django.utils import timezone
 
 from detection.imaging.errors import Code, Notice, notices_json
 from detection.ml.errors import ReadingCode
-from detection.models import Finding, IdentifierAccess, Prediction, Series, Study
+from detection.ml.serving import Assessment, Extent
+from detection.models import (
+    Finding,
+    IdentifierAccess,
+    ModelActivation,
+    Prediction,
+    Series,
+    Study,
+)
 from detection.services.identifiers import identifiers_store
-from tests.factories import model_version_make, series_make, study_make, volume_make
+from detection.services.predictions import prediction_create, prediction_store
+from tests.factories import (
+    OPERATING_POINT,
+    model_version_make,
+    series_make,
+    study_make,
+    volume_make,
+)
+from tests.pictures import block_volume
 
 Status = Study.Status
 
@@ -56,7 +73,7 @@ def test_study_page_asks_the_same_number_of_queries_however_many_findings(
         prediction.findings.create(
             rank=rank, plane="axial", x0=1, y0=1, x1=2, y1=2, probability=0.1
         )
-    with django_assert_max_num_queries(17):
+    with django_assert_max_num_queries(18):
         assert radiologist_client.get(study.get_absolute_url()).status_code == 200
 
 
@@ -233,6 +250,7 @@ def test_what_has_no_verdict_shows_its_reason_and_no_probability(
         assert words in page
         assert state.get("message", "") in page
         assert "calibrated probability" not in page
+        assert "Kidneys only: ureter and bladder are not judged." in page
         assert not re.search(r"(?<!\d)0 %", page)
     assert "%" not in text(radiologist_client.get(reverse("study-list"))).partition("<table")[2]
 
@@ -262,10 +280,10 @@ def test_status_says_nothing_new_then_the_result_and_stops(radiologist_client, r
 
     outcome = {"status": Status.SUCCEEDED, "verdict": "no_stone", "probability": 0.03}
     Prediction.objects.filter(series__study=study).update(**outcome)
-    Study.objects.filter(pk=study.pk).update(**outcome)
+    Study.objects.filter(pk=study.pk).update(slices_read=1, slices_given=1, **outcome)
     last = radiologist_client.get(address, {"state": state})
     assert last.status_code == 286
-    assert "No stone suspected" in last.content.decode()
+    assert "No stone suspected in the one slice read" in last.content.decode()
     assert "hx-trigger" not in last.content.decode()
 
 
@@ -306,7 +324,7 @@ def two_series(radiologist):
     study = study_make(uploaded_by=radiologist)
     other = series_make(uploaded_by=radiologist)
     Series.objects.filter(pk=other.pk).update(
-        study=study, is_chosen=False, description="coronal, 40 slices, 3.0 mm"
+        study=study, is_first=False, description="coronal, 40 slices, 3.0 mm", plane="coronal"
     )
     return study, Series.objects.get(pk=other.pk)
 
@@ -315,6 +333,7 @@ def test_another_series_can_be_looked_at_and_says_that_it_was_not_read(
     radiologist_client, two_series
 ):
     study, other = two_series
+    model_version_make("model-2", is_active=True)
     page = text(radiologist_client.get(study.get_absolute_url()))
     assert "Stone suspected" in page
     assert "Coronal, 40 slices, 3.0 mm" in page
@@ -322,6 +341,8 @@ def test_another_series_can_be_looked_at_and_says_that_it_was_not_read(
 
     page = text(radiologist_client.get(study.get_absolute_url(), {"series": other.uuid}))
     assert "Nobody has asked for a reading of this series" in page
+    # The answer of the study stays at the top.
+    assert page.index("Stone suspected in the one slice read") < page.index("Nobody has asked")
     assert "87 %" in page.partition("Series of this study")[2]
     status = reverse("study-status", args=[study.uuid])
     assert radiologist_client.get(status, {"series": other.uuid}).status_code == 286
@@ -334,19 +355,22 @@ def test_series_of_another_study_is_not_found(radiologist_client, two_series, as
     assert radiologist_client.get(address, {"series": asked_for}).status_code == 404
 
 
-def test_picking_a_series_queues_its_reading(radiologist_client, lead_client, two_series):
+def test_reading_another_series_is_queued_and_leaves_the_answer(radiologist_client, two_series):
     study, other = two_series
     model_version_make("model-2", is_active=True)
-    address = reverse("series-choose", args=[study.uuid, other.uuid])
+    address = reverse("series-read", args=[study.uuid, other.uuid])
 
     assert radiologist_client.get(address).status_code == 405
     response = radiologist_client.post(address)
 
-    assert response.url == study.get_absolute_url()
+    assert response.url == f"{study.get_absolute_url()}?series={other.uuid}"
     study.refresh_from_db()
-    assert study.status == Status.QUEUED
-    assert Prediction.objects.order_by("pk").last().series == other
-    elsewhere = reverse("series-choose", args=[study_make_of(study).uuid, other.uuid])
+    assert (study.status, study.verdict) == (Status.SUCCEEDED, "stone")
+    assert Prediction.objects.filter(series=other).exists()
+    page = text(radiologist_client.get(response.url))
+    assert "Stone suspected" in page
+    assert "still being read" in page
+    elsewhere = reverse("series-read", args=[study_make_of(study).uuid, other.uuid])
     assert radiologist_client.post(elsewhere).status_code == 404
 
 
@@ -354,13 +378,221 @@ def study_make_of(study):
     return study_make(uploaded_by=study.uploaded_by)
 
 
-def test_picking_without_a_model_in_service_says_so(radiologist_client, two_series):
+def test_reading_without_a_model_in_service_says_so(radiologist_client, two_series):
     study, other = two_series
-    address = reverse("series-choose", args=[study.uuid, other.uuid])
+    address = reverse("series-read", args=[study.uuid, other.uuid])
 
     page = text(radiologist_client.post(address, follow=True))
 
     assert "No detection model is in service" in page
+
+
+def finish(prediction, **outcome):
+    Prediction.objects.filter(pk=prediction.pk).update(status="running", attempts=1)
+    prediction.refresh_from_db()
+    assessment = Assessment(**{"extent": Extent(slices_read=1, slices=1), **outcome})
+    prediction_store(prediction=prediction, assessment=assessment)
+
+
+def test_first_reading_of_several_series_shows_how_far_it_is(radiologist_client, two_series):
+    study, other = two_series
+    Prediction.objects.update(status="running", verdict="", probability=None, slices_done=3)
+    Prediction.objects.update(slices_total=20)
+    Study.objects.update(status=Status.RUNNING, verdict="", probability=None, prediction=None)
+
+    page = text(radiologist_client.get(study.get_absolute_url()))
+    assert "Slice 3 of 20" in page
+    assert "shown here" not in page
+    # The other one can be looked at meanwhile.
+    page = text(radiologist_client.get(study.get_absolute_url(), {"series": other.uuid}))
+    assert "Series 2 was not read" in page
+
+
+def test_page_keeps_asking_until_every_series_has_its_answer(radiologist_client, two_series):
+    study, other = two_series
+    ModelActivation.objects.create(model_version=study.prediction.model_version)
+    prediction = prediction_create(series=other)
+    address = reverse("study-status", args=[study.uuid])
+
+    first = radiologist_client.get(address)
+    # The stone is told at once, and the page waits for the rest.
+    assert first.status_code == 200
+    assert "Stone suspected" in text(first)
+    assert radiologist_client.get(address, {"state": first.context["state"]}).status_code == 204
+    finish(prediction, verdict="stone", probability=0.95)
+    last = radiologist_client.get(address, {"state": first.context["state"]})
+
+    assert last.status_code == 286
+    assert "95 %" in text(last)
+
+
+def test_button_goes_when_the_version_in_service_has_read_the_series(
+    radiologist_client, two_series
+):
+    study, other = two_series
+    version = study.prediction.model_version
+    ModelActivation.objects.create(model_version=version)
+    address = study.get_absolute_url()
+    assert text(radiologist_client.get(address)).count("Read this one") == 1
+
+    radiologist_client.post(reverse("series-read", args=[study.uuid, other.uuid]))
+    assert "Read this one" not in text(radiologist_client.get(address))
+    finish(other.predictions.get(), verdict="no_stone", probability=0.1)
+    assert "Read this one" not in text(radiologist_client.get(address))
+
+    # A version that has not read it may.
+    model_version_make("model-2", is_active=True)
+    assert text(radiologist_client.get(address)).count("Read again") == 2
+
+
+def test_series_that_can_never_be_read_leaves_the_answer_and_is_named(
+    radiologist_client, two_series
+):
+    study, other = two_series
+    model_version_make("model-2", is_active=True)
+    radiologist_client.post(reverse("series-read", args=[study.uuid, other.uuid]))
+    for prediction in Prediction.objects.filter(status="queued"):
+        outcome = {"verdict": "no_stone", "probability": 0.1}
+        if prediction.series == other:
+            outcome = {"verdict": "cannot_assess", "probability": None, "reason": "Sagittal."}
+            outcome["extent"] = Extent(slices_read=0, slices=40)
+        finish(prediction, **outcome)
+
+    for page in (study.get_absolute_url(), reverse("study-list")):
+        page = text(radiologist_client.get(page))
+        assert "No stone suspected in the one slice read; 1 more series not read" in page
+    page = text(radiologist_client.get(study.get_absolute_url()))
+    assert "Series 1 decided" in page
+    assert "Cannot assess: Sagittal." in page.partition("Series of this study")[2]
+
+
+def test_another_reconstruction_of_the_same_scan_is_named_and_can_be_read(
+    radiologist_client, two_series
+):
+    study, _ = two_series
+    ModelActivation.objects.create(model_version=study.prediction.model_version)
+    study.series.update(scan="one")
+
+    page = text(radiologist_client.get(study.get_absolute_url()))
+
+    assert "Not read: another reconstruction of the same scan" in page
+    assert "Read this one too" in page
+    assert "more series not read" not in page
+
+
+def test_lead_sets_a_series_aside_and_everybody_sees_it(
+    lead_client, radiologist_client, auditor_client, administrator_client, two_series
+):
+    study, other = two_series
+    ModelActivation.objects.create(model_version=study.prediction.model_version)
+    prediction = prediction_create(series=other)
+    finish(prediction, verdict="no_stone", probability=0.1)
+    address = reverse("series-set-aside", args=[study.uuid, study.prediction.series.uuid])
+    assert "Set series 1 aside" in text(lead_client.get(study.get_absolute_url()))
+    assert "Set series 1 aside" not in text(radiologist_client.get(study.get_absolute_url()))
+
+    for client in (radiologist_client, auditor_client, administrator_client):
+        assert client.post(address, {"reason": "So."}).status_code == 403
+    assert "Please say why" in text(lead_client.post(address, follow=True))
+    page = text(lead_client.post(address, {"reason": "A stent <b>."}, follow=True))
+
+    assert "Set aside by" in page
+    assert "A stent &lt;b&gt;." in page
+    assert "No stone suspected in the one slice read" in page
+    for client in (radiologist_client, auditor_client):
+        for url in (study.get_absolute_url(), reverse("study-list")):
+            assert "1 series set aside: a stone was suspected there" in text(client.get(url))
+    log = auditor_client.get(reverse("admin:detection_seriesaside_changelist"))
+    assert "A stent &lt;b&gt;." in text(log)
+
+    back = reverse("series-take-back", args=[study.uuid, study.series.get(is_aside=True).uuid])
+    page = text(lead_client.post(back, {"reason": "It was a stone."}, follow=True))
+    assert "Taken back by" in page
+    assert "Stone suspected in the 2 slices read" in page.partition("Series of this study")[0]
+    assert "set aside:" not in page.partition("Series of this study")[0]
+
+
+def test_slices_that_were_not_read_are_named_on_the_page(radiologist_client, radiologist):
+    study = study_make(uploaded_by=radiologist, verdict="no_stone", probability=0.02)
+    told = "66 of 99 slices show other parts of the body or could not be assessed."
+    counted = {"slices_read": 33, "slices_given": 99, "height_mm": 140.25}
+    Prediction.objects.update(
+        **counted, notices=notices_json([Notice(ReadingCode.SLICES_UNREAD, told)])
+    )
+    Study.objects.update(**counted)
+
+    page = text(radiologist_client.get(study.get_absolute_url()))
+    assert told in page
+    assert "33 of 99" in page
+    for url in (study.get_absolute_url(), reverse("study-list"), study.upload.get_absolute_url()):
+        page = text(radiologist_client.get(url))
+        assert "No stone suspected in the 33 of 99 slices read (14 cm)" in page
+        assert page.count("Kidneys only: ureter and bladder are not judged.") == 1
+
+
+def test_no_stone_is_no_all_clear_in_colour_or_icon(radiologist_client, radiologist):
+    study = study_make(uploaded_by=radiologist, verdict="no_stone", probability=0.02)
+
+    for url in (study.get_absolute_url(), reverse("study-list"), study.upload.get_absolute_url()):
+        page = radiologist_client.get(url).content.decode()
+        assert "tone-none" in page
+        assert "tone-clear" not in page
+        assert "icons.svg#check" not in page
+
+
+def test_stack_has_a_series_score_and_a_picture_a_probability(radiologist_client, radiologist):
+    picture = study_make(uploaded_by=radiologist)
+    stack = study_make(uploaded_by=radiologist, volume=block_volume())
+    point = OPERATING_POINT | {"n_positive": 4, "n_negative": 8}
+    Prediction.objects.update(operating_point=point)
+
+    page = text(radiologist_client.get(stack.get_absolute_url()))
+    assert "<strong>0.87</strong> <span>series score</span>" in page
+    assert "calibrated probability" not in page
+    assert "n = 4" in page
+    assert "n = 8" in page
+    assert "calibrated probability of a stone" in text(
+        radiologist_client.get(picture.get_absolute_url())
+    )
+    rows = text(radiologist_client.get(reverse("study-list")))
+    assert '0.87 <span class="file-size">series score</span>' in rows
+    assert '87 % <span class="file-size">probability</span>' in rows
+
+
+def age(rows, seconds):
+    rows.update(created_at=timezone.now() - datetime.timedelta(seconds=seconds))
+
+
+def test_slow_is_counted_from_what_is_waited_for(radiologist_client, two_series):
+    study, other = two_series
+    model_version_make("model-2", is_active=True)
+    # Yesterday's upload; a second reading that was asked for just now.
+    age(Study.objects.all(), 86_400)
+    age(type(study.upload).objects.all(), 86_400)
+    age(Prediction.objects.all(), 86_400)
+    radiologist_client.post(reverse("series-read", args=[study.uuid, other.uuid]))
+    Study.objects.update(status=Status.QUEUED, verdict="", probability=None, prediction=None)
+    pages = (
+        study.get_absolute_url(),
+        f"{study.get_absolute_url()}?series={other.uuid}",
+        study.upload.get_absolute_url(),
+    )
+
+    for page in pages:
+        assert "longer than usual" not in text(radiologist_client.get(page))
+    age(Prediction.objects.filter(status="queued"), 61)
+    for page in pages:
+        assert "longer than usual" in text(radiologist_client.get(page))
+
+
+def test_first_reading_is_slow_by_the_time_it_waits(radiologist_client, radiologist):
+    study = study_make(uploaded_by=radiologist, status=Status.QUEUED)
+    age(Study.objects.all(), 86_400)
+    assert "longer than usual" not in text(radiologist_client.get(study.get_absolute_url()))
+
+    age(Prediction.objects.all(), 61)
+
+    assert "longer than usual" in text(radiologist_client.get(study.get_absolute_url()))
 
 
 def test_running_reading_shows_how_far_it_is(radiologist_client, radiologist):

@@ -63,11 +63,16 @@ def test_status_stops_when_every_file_has_its_answer(radiologist_client, radiolo
     assert radiologist_client.get(address, {"state": first.context["state"]}).status_code == 204
 
     Study.objects.filter(pk=study.pk).update(
-        status="succeeded", verdict="no_stone", probability=0.04
+        status="succeeded",
+        verdict="no_stone",
+        probability=0.04,
+        slices_read=1,
+        slices_given=1,
+        series_read=1,
     )
     last = radiologist_client.get(address, {"state": first.context["state"]})
     assert last.status_code == 286
-    assert "No stone suspected" in last.content.decode()
+    assert "No stone suspected in the one slice read" in last.content.decode()
 
 
 def test_upload_page_asks_the_same_number_of_queries_however_many_files(

@@ -32,9 +32,10 @@ class Extent:
     height_mm : float or None
         Slices read times their distance, across the slices; None where the distance is not known.
     unread_between : int
-        Slices that lie between slices that were read.
+        Slices that lie between slices that were read, or may lie there.
     unread_apart : int
-        Slices that belong to the series and could not be put in order with the others.
+        Slices that belong to the series and are not in the volume: nothing puts them in order, or
+        they are damaged.
     series : int
         How many series were read.
     """
@@ -62,6 +63,7 @@ def extent_of(
     slices: int,
     unread_apart: int = 0,
     slice_mm: float | None = None,
+    is_ordered: bool = True,
 ) -> Extent:
     """Return how much of a series was read.
 
@@ -75,13 +77,16 @@ def extent_of(
         Slices that belong to the series and are not in the volume.
     slice_mm : float, optional
         Distance between neighbouring slices, if it is known and even.
+    is_ordered : bool
+        Whether the slices lie as they follow each other. Else any of them may lie between others.
     """
     read = [index for index, value in enumerate(probabilities) if value is not None]
+    reach = (read[-1] - read[0] + 1 if is_ordered else slices) if read else 0
     return Extent(
         slices_read=len(read),
         slices=slices + unread_apart,
-        height_mm=len(read) * slice_mm if slice_mm and read else None,
-        unread_between=read[-1] - read[0] + 1 - len(read) if read else 0,
+        height_mm=len(read) * slice_mm if slice_mm and read and is_ordered else None,
+        unread_between=reach - len(read),
         unread_apart=unread_apart,
     )
 
@@ -110,12 +115,12 @@ def unread_words(extent: Extent) -> str:
     sentences = []
     if extent.unread_apart:
         sentences.append(
-            f"{extent.unread_apart} of {total} could not be put in order with the others and "
-            f"{_were(extent.unread_apart)} not read."
+            f"{extent.unread_apart} of {total} could not be put in order with the others, or "
+            f"{_were(extent.unread_apart)} damaged, and {_were(extent.unread_apart)} not read."
         )
     if extent.unread_between:
         sentences.append(
-            f"{extent.unread_between} of {total}, between slices that were read, could not be "
+            f"{extent.unread_between} of {total}, among those that were read, could not be "
             f"assessed and {_were(extent.unread_between)} not read."
         )
     if extent.unread_outside and extent.slices_read:

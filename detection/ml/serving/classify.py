@@ -11,13 +11,12 @@ from typing import Any, TextIO
 
 from detection.imaging.errors import (
     ImageError,
-    Notice,
     is_of_the_installation,
     notices_json,
     once,
 )
 from detection.imaging.ingest import FileReport, IngestedSeries, IngestResult, Sandbox, ingest
-from detection.imaging.volume import Volume, load_volume
+from detection.imaging.volume import load_volume
 from detection.ml.bundle import load_bundle, load_default_bundle
 from detection.ml.errors import MLError
 from detection.ml.serving.answer import CANNOT_ASSESS, KIDNEYS_ONLY, Extent, verdict_sentence
@@ -79,18 +78,23 @@ def _classify(
         if not found.series:
             yield {**result, "reason": _why_nothing(found.report)}
         yield from _by_study(result, found, predictor)
-    except ImageError as error:
-        yield {**result, "reason": str(error)}
-    except OSError as error:
+    except Exception as error:
+        # The boundary of one input: the other inputs must get their answers.
+        yield {**result, "reason": _why(error, path)}
+
+
+def _why(error: Exception, path: str) -> str:
+    """Return the sentence for an error, and log the cause of one that nobody expected."""
+    if isinstance(error, (ImageError, MLError)):
+        return str(error)
+    if isinstance(error, OSError):
         is_fault = is_of_the_installation(error, sources=[path])
         what = (
             "The file could not be read or stored here" if is_fault else "The file cannot be read"
         )
-        yield {**result, "reason": f"{what}: {error.strerror or error}."}
-    except Exception:
-        # The boundary of one input: the other inputs must get their answers.
-        logger.exception("classify failed")
-        yield {**result, "reason": "An unexpected error occurred while reading this file."}
+        return f"{what}: {error.strerror or error}."
+    logger.error("classify failed", exc_info=error)
+    return "An unexpected error occurred while reading this file."
 
 
 def _by_study(
@@ -103,8 +107,7 @@ def _by_study(
     held: list[tuple[str, dict[str, Any]]] = []
     for number, series in enumerate(found.series, start=1):
         told = result | _told(series, number, found)
-        volume = load_volume(series.volume_path)
-        one, extent = _assess(told, volume, predictor=predictor, notices=series.notices)
+        one, extent = _assess(told, series, predictor=predictor)
         series.volume_path.unlink(missing_ok=True)
         verdict = "" if one["status"] == ERROR else one["status"]
         answers[series.study].append(
@@ -163,30 +166,22 @@ def _told(series: IngestedSeries, number: int, found: IngestResult) -> dict[str,
 
 
 def _assess(
-    result: dict[str, Any],
-    volume: Volume,
-    *,
-    predictor: Predictor,
-    notices: tuple[Notice, ...],
+    result: dict[str, Any], series: IngestedSeries, *, predictor: Predictor
 ) -> tuple[dict[str, Any], Extent]:
     """Return the object of a series with the model's answer about its volume, and its extent."""
-    slices, rows, columns = volume.pixels.shape
-    nothing = Extent(slices_read=0, slices=slices + volume.slices_unread)
+    header, notices = series.header, series.notices
+    nothing = Extent(slices_read=0, slices=header["slices"] + header.get("slices_unread", 0))
     result = {
         **result,
-        "size": [columns, rows],
+        "size": [header["columns"], header["rows"]],
         "notices": notices_json(notices),
         "slices_unread": nothing.slices_unread,
     }
     try:
-        assessment = predictor.assess(volume)
-    except (ImageError, MLError) as error:
-        return {**result, "reason": str(error)}, nothing
-    except Exception:
-        # The boundary of one input: the other inputs must get their answers.
-        logger.exception("classify failed")
-        reason = "An unexpected error occurred while reading this file."
-        return {**result, "reason": reason}, nothing
+        assessment = predictor.assess(load_volume(series.volume_path))
+    except Exception as error:
+        # The boundary of one series: the others must get their answers.
+        return {**result, "reason": _why(error, result["path"])}, nothing
     extent = assessment.extent or nothing
     result["status"] = assessment.verdict
     result["reason"] = assessment.reason

@@ -322,6 +322,7 @@ def _within_extent(assessment: Assessment, volume: Volume) -> Assessment:
         slices=volume.pixels.shape[0],
         unread_apart=volume.slices_unread,
         slice_mm=volume.spacing_mm[0] if volume.spacing_mm and volume.is_evenly_spaced else None,
+        is_ordered=volume.is_ordered,
     )
     notices = assessment.notices
     if unread := unread_words(extent):

@@ -115,17 +115,34 @@ def test_cannot_assess_is_told_with_its_reason_and_no_extent():
         ),
         (
             Extent(18, 20, unread_between=2),
-            "2 of 20 slices, between slices that were read, could not be assessed and were not "
-            "read.",
+            "2 of 20 slices, among those that were read, could not be assessed and were not read.",
         ),
         (
             Extent(1, 6, unread_apart=5),
-            "5 of 6 slices could not be put in order with the others and were not read.",
+            "5 of 6 slices could not be put in order with the others, or were damaged, and were "
+            "not read.",
         ),
     ],
 )
 def test_slices_that_were_not_read_are_named(extent, words):
     assert unread_words(extent) == words
+
+
+@pytest.mark.parametrize(
+    ("scores", "may"),
+    [
+        ([READ] * 6, True),
+        ([UNREAD, READ, READ, READ, READ, READ], False),
+        ([READ, READ, UNREAD], False),
+        ([UNREAD, READ, UNREAD], False),
+    ],
+)
+def test_slice_that_was_not_read_may_lie_anywhere_where_there_is_no_order(scores, may):
+    extent = extent_of(scores, slices=len(scores), slice_mm=3.0, is_ordered=False)
+
+    assert may_exclude(extent) is may
+    assert extent.unread_outside == 0
+    assert extent.height_mm is None
 
 
 def test_every_kind_of_unread_slice_is_named_beside_the_others():

@@ -9,6 +9,7 @@ from PIL import Image
 
 from detection.imaging.errors import Code, Notice
 from detection.imaging.ingest import Sandbox
+from detection.imaging.volume import load_volume
 from detection.ml.errors import ReadingCode
 from detection.ml.serving import Assessment, Extent, Finding, classify_paths
 from tests.imaging.synthetic import enhanced_dataset, write_ct, write_series
@@ -250,6 +251,8 @@ def test_studies_of_one_folder_are_told_in_order_each_by_itself(tmp_path):
             tmp_path / f"{number}",
             StudyInstanceUID=study,
             SeriesInstanceUID=f"1.3.{number}",
+            # What lies in another frame of reference is stacked with nothing.
+            FrameOfReferenceUID=f"1.4.{number}",
         )
     results, _ = classify(tmp_path)
 
@@ -279,3 +282,25 @@ def test_series_over_which_the_model_fails_leaves_its_study_without_an_answer(
     assert [result["study_status"] for result in results] == ["error", "error"]
     broken_one = next(result for result in results if result["status"] == "error")
     assert (broken_one["slices_read"], broken_one["slices_unread"]) == (0, 3)
+
+
+def test_volume_that_cannot_be_read_back_costs_no_other_series_its_answer(tmp_path, monkeypatch):
+    write_series(tmp_path / "in" / "a", PIXELS_HU)
+    write_series(
+        tmp_path / "in" / "b", PIXELS_HU, step=(3.0, 0, 0), SeriesInstanceUID="1.2.9", **SAGITTAL
+    )
+    loaded = []
+
+    def load(path):
+        loaded.append(path)
+        if len(loaded) == 2:
+            raise OSError(5, "Input/output error")
+        return load_volume(path)
+
+    monkeypatch.setattr("detection.ml.serving.classify.load_volume", load)
+    results, answered = classify(tmp_path / "in")
+
+    assert not answered
+    assert [result["status"] for result in results] == ["stone", "error"]
+    assert "Input/output error" in results[1]["reason"]
+    assert {result["study_status"] for result in results} == {"stone"}

@@ -249,5 +249,15 @@ def test_stone_is_told_however_little_was_read(predictor, phantom):
     assert "4 of 13 slices could not be put in order" in told
 
 
+def test_volume_without_an_order_has_no_ends(predictor, healthy):
+    pixels = healthy.pixels.copy()
+    pixels[0] = AIR
+
+    assessment = predictor.assess(replace(healthy, pixels=pixels, is_ordered=False))
+
+    assert assessment.verdict == "cannot_assess"
+    assert assessment.reason.startswith("5 of 6 slices could be read.")
+
+
 def test_height_is_not_told_where_slices_lie_unevenly(predictor, healthy):
     assert predictor.assess(replace(healthy, is_evenly_spaced=False)).extent.height_mm is None

@@ -13,7 +13,7 @@ from detection.imaging.ingest.jobs import InProcess
 from detection.imaging.volume import Volume, load_volume
 from detection.ml.bundle import load_default_bundle
 from detection.ml.serving import Predictor
-from detection.ml.serving.assessment import NO_STONE, STONE
+from detection.ml.serving.answer import NO_STONE, STONE
 
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("predictor-volumes")]
 ROOT = Path(__file__).resolve().parents[3]
