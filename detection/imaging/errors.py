@@ -47,6 +47,8 @@ class Code(StrEnum):
     NOT_CT = "not_ct"
     LOCALISER = "localiser"
     NO_IMAGE = "no_image"
+    SECONDARY_CAPTURE = "secondary_capture"
+    DERIVED_MAP = "derived_map"
     COLOUR = "colour"
     NOT_HU = "not_hu"
     MULTI_FRAME = "multi_frame"
@@ -91,6 +93,9 @@ class Code(StrEnum):
     HU_UNKNOWN = "hu_unknown"
     LOSSY = "lossy"
     CONTRAST_MEDIUM = "contrast_medium"
+    BURNED_IN = "burned_in"
+    BODY_PART_FAR = "body_part_far"
+    BODY_PART_NEAR = "body_part_near"
     # Of an image that was stored before notices had codes.
     EARLIER = "earlier"
 

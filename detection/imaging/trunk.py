@@ -1,6 +1,7 @@
 """The trunk in an axial volume, without the table and without the arms beside it."""
 
-from dataclasses import dataclass
+from collections.abc import Collection
+from dataclasses import dataclass, replace
 
 import cv2
 import numpy as np
@@ -55,6 +56,12 @@ class Trunk:
             min(self.shape[1], (int(columns[-1]) + 1) * self.step),
         )
 
+    def within(self, slices: Collection[int]) -> "Trunk | None":
+        """Return the trunk in the given slices alone; None if none of them shows it."""
+        masks = self.masks.copy()
+        masks[[index for index in range(len(masks)) if index not in slices]] = False
+        return replace(self, masks=masks) if masks.any() else None
+
     def cut(self, pixels_hu: NDArray[np.int16], slice_index: int) -> NDArray[np.int16]:
         """Return the trunk's box of one slice, `(rows, columns)`, with air around the trunk."""
         top, bottom, left, right = self.box
@@ -97,28 +104,57 @@ def find_trunk(volume: Volume) -> Trunk | None:
     return trunk if trunk.masks.any() else None
 
 
-def _trunk_mask(cells_hu: NDArray[np.int16], cell_mm: float) -> NDArray[np.bool_]:
+def body_parts(
+    cells_hu: NDArray[np.int16], cell_mm: float, *, at_most: int = 2
+) -> list[NDArray[np.bool_]]:
+    """Separate what lies apart in an axial slice: the trunk or the head, arms, legs.
+
+    Parameters
+    ----------
+    cells_hu : np.ndarray
+        int16 `(height, width)`, every n-th pixel of a slice.
+    cell_mm : float
+        Distance between cells in mm.
+    at_most : int
+        Number of parts to return.
+
+    Returns
+    -------
+    list of np.ndarray
+        bool masks like `cells_hu`, the largest part first. Lungs and gas within the skin are
+        filled.
+    """
     tissue = (cells_hu > _TISSUE_HU).astype(np.uint8)
-    filled = _fill(cv2.morphologyEx(tissue, cv2.MORPH_OPEN, _disc(_THIN_MM, cell_mm)))
-    joint = _disc(_JOINT_MM, cell_mm)
+    filled = fill(cv2.morphologyEx(tissue, cv2.MORPH_OPEN, disc(_THIN_MM, cell_mm)))
+    joint = disc(_JOINT_MM, cell_mm)
     # Erosion separates parts that only touch. Beyond the edge of the image the body goes on.
     core = cv2.erode(filled, joint, borderType=cv2.BORDER_REPLICATE)
-    count, labels, stats, _ = cv2.connectedComponentsWithStats(core, connectivity=4)
-    if count < 2:
+    _, labels, stats, _ = cv2.connectedComponentsWithStats(core, connectivity=4)
+    largest_first = 1 + np.argsort(-stats[1:, cv2.CC_STAT_AREA], kind="stable")
+    parts = []
+    for label in largest_first[:at_most]:
+        grown = cv2.dilate((labels == label).astype(np.uint8), joint)
+        # One cell more where there is tissue, since the erosion has rounded the corners.
+        grown = cv2.dilate(grown, np.ones((3, 3), np.uint8)) & (filled | tissue)
+        parts.append(grown.astype(bool))
+    return parts
+
+
+def _trunk_mask(cells_hu: NDArray[np.int16], cell_mm: float) -> NDArray[np.bool_]:
+    parts = body_parts(cells_hu, cell_mm, at_most=1)
+    if not parts:
         return np.zeros(cells_hu.shape, bool)
-    largest = 1 + int(np.argmax(stats[1:, cv2.CC_STAT_AREA]))
-    grown = cv2.dilate((labels == largest).astype(np.uint8), joint)
-    # One cell more where there is tissue, since the erosion has rounded the corners. Then one cell
-    # of air, so that the skin is whole and not in steps.
-    grown = cv2.dilate(grown, np.ones((3, 3), np.uint8)) & (filled | tissue)
-    return cv2.dilate(grown, np.ones((3, 3), np.uint8)).astype(bool)
+    # One cell of air around, so that the skin is whole and not in steps.
+    return cv2.dilate(parts[0].astype(np.uint8), np.ones((3, 3), np.uint8)).astype(bool)
 
 
-def _fill(mask: NDArray[np.uint8]) -> NDArray[np.uint8]:
+def fill(mask: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Fill what a mask of 0 and 1 encloses."""
     contours, _ = cv2.findContours(mask, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
     return cv2.drawContours(np.zeros_like(mask), contours, -1, 1, cv2.FILLED)
 
 
-def _disc(diameter_mm: float, cell_mm: float) -> NDArray[np.uint8]:
+def disc(diameter_mm: float, cell_mm: float) -> NDArray[np.uint8]:
+    """Return a disc of 0 and 1 in cells, for opening and closing."""
     side = max(1, round(diameter_mm / cell_mm) | 1)
     return cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (side, side))

@@ -88,6 +88,14 @@ def _parser() -> argparse.ArgumentParser:
     verb.add_argument(
         "--other", type=Path, action="append", default=[], metavar="FOLDER", help="files to refuse"
     )
+    verb.add_argument(
+        "--parts",
+        type=Path,
+        action="append",
+        default=[],
+        metavar="FOLDER",
+        help="CT series of any part of the body: what is read of each part",
+    )
     verb.set_defaults(run=_gate)
 
     verb = verbs.add_parser("bundle", help="make a bundle of trained weights, gate and all")
@@ -232,7 +240,7 @@ def _evaluate(options: argparse.Namespace) -> int:
 
 def _gate(options: argparse.Namespace) -> int:
     from detection.ml.data import PARTS, load_dataset, split
-    from detection.ml.evaluation import gate_rows
+    from detection.ml.evaluation import gate_rows, parts_rows
     from detection.ml.serving import open_predictor
 
     try:
@@ -242,6 +250,8 @@ def _gate(options: argparse.Namespace) -> int:
         return _fail(error)
     files = [path for folder in options.other for path in folder.rglob("*") if path.is_file()]
     print("\n".join(gate_rows(files, samples, predictor=predictor, per_group=options.per_group)))
+    for row in parts_rows(options.parts, predictor=predictor):
+        print(row.to_markdown())
     return 0
 
 

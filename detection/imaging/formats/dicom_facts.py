@@ -19,6 +19,7 @@ from detection.imaging.formats.dicom_header import (
     tells_hu,
     texts,
 )
+from detection.imaging.formats.dicom_kind import refuse_other_kinds
 from detection.imaging.formats.dicom_layout import opened, read_elements
 from detection.imaging.formats.dicom_pixels import is_enhanced
 from detection.imaging.formats.dicom_place import (
@@ -135,7 +136,7 @@ def slice_facts(dicom: DicomFile) -> list[SliceFacts]:
     Raises
     ------
     ImageError
-        If a frame has another unit than HU, or if all frames are localisers.
+        If a frame has another unit than HU or is a derived map, or if all are localisers.
     """
     facts = []
     pixels = _digest(dicom)
@@ -143,6 +144,7 @@ def slice_facts(dicom: DicomFile) -> list[SliceFacts]:
         image_type = texts(frame.get("ImageType"))
         if "LOCALIZER" in image_type:
             continue
+        refuse_other_kinds(frame)
         position = numbers(frame.get("ImagePositionPatient"), 3)
         orientation = orientation_of(frame.get("ImageOrientationPatient"))
         number = _whole(frame, "InstanceNumber")

@@ -21,6 +21,7 @@ from detection.imaging.formats.dicom_elements import (
     named,
     whole_number,
 )
+from detection.imaging.formats.dicom_kind import refuse_other_kinds
 from detection.imaging.formats.dicom_layout import find_pixel_data, opened, read_elements
 from detection.imaging.limits import Limits
 
@@ -33,6 +34,8 @@ _ELEMENTS = (
     "AcquisitionTime",
     "BitsAllocated",
     "BitsStored",
+    "BodyPartExamined",
+    "BurnedInAnnotation",
     "Columns",
     "ContentDate",
     "ContentTime",
@@ -296,6 +299,7 @@ def _check_kind(dataset: Dataset, *, has_pixels: bool) -> None:
         )
     if "LOCALIZER" in texts(dataset.get("ImageType")):
         raise localiser()
+    refuse_other_kinds(dataset)
     if not has_pixels:
         raise ImageError(
             f"The DICOM file holds no image: it has no {named('PixelData')}, or was not copied "

@@ -22,6 +22,7 @@ from detection.imaging.formats.codestream import (
 )
 from detection.imaging.formats.dicom_elements import AGAIN
 from detection.imaging.formats.dicom_header import DicomFile, tells_hu
+from detection.imaging.formats.dicom_kind import kind_notices
 from detection.imaging.formats.dicom_layout import BY_SIMPLEITK, LOSSY, NATIVE, RLE
 from detection.imaging.formats.dicom_place import first_number
 from detection.imaging.formats.picture import EIGHT_BIT
@@ -113,7 +114,8 @@ def decode_frame(
     is_hu : bool
         Whether `pixels` are Hounsfield units.
     notices : tuple of Notice
-        Notices on the pixels: lossy compression, contrast medium, too few bits, no HU.
+        Notices on the pixels: burnt-in text, another body part, lossy compression, contrast
+        medium, too few bits, no HU.
 
     Raises
     ------
@@ -123,7 +125,7 @@ def decode_frame(
     rows, columns = int(dataset.Rows), int(dataset.Columns)
     frame = frame if syntax in NATIVE or syntax == RLE else without_padding(frame)
     codestream = _check_pixel_data(dataset, frame, syntax=syntax)
-    notices = []
+    notices = list(kind_notices(dataset))
     if _is_lossy(dataset, syntax, codestream):
         notices.append(_LOSSY)
     if is_enhanced(dataset):

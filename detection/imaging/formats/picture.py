@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from detection.imaging.errors import Code, ImageError, Notice, is_of_the_machine
+from detection.imaging.formats.burned_in import BURNED_IN, has_burned_in_text
 from detection.imaging.formats.kinds import Kind
 from detection.imaging.limits import LIMITS, Limits
 from detection.imaging.volume import Volume
@@ -111,11 +112,8 @@ def _decode(path: Path, *, kind: Kind, limits: Limits) -> Volume:
 def _to_volume(loaded: Image.Image, *, is_sixteen_bit: bool) -> Volume:
     image = ImageOps.exif_transpose(loaded)
     if image.mode.startswith("I"):
-        return Volume(
-            pixels=_stretch(np.asarray(image))[np.newaxis],
-            is_hu=False,
-            notices=(_SIXTEEN_BIT,),
-        )
+        grey = _stretch(np.asarray(image))
+        return _grey_volume(grey, (_SIXTEEN_BIT,))
     if image.has_transparency_data:
         upright = image.convert("RGBA")
         black = Image.new("RGBA", upright.size, (0, 0, 0, 255))
@@ -124,10 +122,18 @@ def _to_volume(loaded: Image.Image, *, is_sixteen_bit: bool) -> Volume:
     if image.mode not in ("1", "L"):
         image = image.convert("RGB")
         colour_spread = _colour_spread(image)
+    notices = (_SIXTEEN_BIT_COLOUR if is_sixteen_bit else EIGHT_BIT,)
+    grey = np.asarray(image.convert("L"), np.uint8)
+    return _grey_volume(grey, notices, colour_spread=colour_spread)
+
+
+def _grey_volume(
+    grey: NDArray[np.uint8], notices: tuple[Notice, ...], *, colour_spread: float = 0.0
+) -> Volume:
     return Volume(
-        pixels=np.asarray(image.convert("L"), np.uint8)[np.newaxis],
+        pixels=grey[np.newaxis],
         is_hu=False,
-        notices=(_SIXTEEN_BIT_COLOUR if is_sixteen_bit else EIGHT_BIT,),
+        notices=(*notices, BURNED_IN) if has_burned_in_text(grey) else notices,
         colour_spread=colour_spread,
     )
 

@@ -96,14 +96,14 @@ def judge(
 def ct_rows(samples: Sequence[Sample], *, predictor: Predictor) -> list[Row]:
     """Count false refusals among CT slices, of all and of each source and finding."""
     judged = judge((sample.read() for sample in samples), predictor=predictor)
-    rows = [_row("CT, all", judged)]
+    rows = [row_of("CT, all", judged)]
     for key in sorted({(sample.source, sample.finding) for sample in samples}):
         chosen = [
             refusal
             for sample, refusal in zip(samples, judged, strict=True)
             if (sample.source, sample.finding) == key
         ]
-        rows.append(_row(f"CT, {key[0]}, {key[1]}", chosen))
+        rows.append(row_of(f"CT, {key[0]}, {key[1]}", chosen))
     return rows
 
 
@@ -116,11 +116,11 @@ def changed_rows(
     rows = []
     for kind, change in _MILD.items():
         changed = (change(sample.read(), generator) for sample in chosen)
-        rows.append(_row(f"CT, {kind}", judge(changed, predictor=predictor)))
+        rows.append(row_of(f"CT, {kind}", judge(changed, predictor=predictor)))
     ways: dict[str, Callable[[Grey], Grey]] = {**WRONG_WAYS, "flipped top to bottom": np.flipud}
     for kind, turn in ways.items():
         turned = (turn(sample.read()) for sample in chosen)
-        rows.append(_row(kind.replace("_", " "), judge(turned, predictor=predictor)))
+        rows.append(row_of(kind.replace("_", " "), judge(turned, predictor=predictor)))
     return rows
 
 
@@ -128,7 +128,7 @@ def made_rows(*, predictor: Predictor, count: int = 20, seed: int = 0) -> list[R
     """Count refusals of pictures that are made here: text, noise, gradients and the like."""
     generator = np.random.default_rng(seed)
     return [
-        _row(kind, judge((make(generator) for _ in range(count)), predictor=predictor))
+        row_of(kind, judge((make(generator) for _ in range(count)), predictor=predictor))
         for kind, make in _MADE.items()
     ]
 
@@ -143,7 +143,7 @@ def file_rows(paths: Iterable[Path], *, predictor: Predictor) -> list[Row]:
     for path in sorted(paths):
         kind = path.stem.rstrip("0123456789").partition("_")[0] or path.parent.name
         held.setdefault(kind, []).append(_judge_file(path, predictor))
-    return [_row(kind, judged) for kind, judged in held.items()]
+    return [row_of(kind, judged) for kind, judged in held.items()]
 
 
 def _judge_file(path: Path, predictor: Predictor) -> Refusal | None:
@@ -158,7 +158,8 @@ def _judge_file(path: Path, predictor: Predictor) -> Refusal | None:
     return judged[0]
 
 
-def _row(kind: str, judged: Sequence[Refusal | None]) -> Row:
+def row_of(kind: str, judged: Sequence[Refusal | None]) -> Row:
+    """Count the refusals of one kind by their codes."""
     codes = Counter(refusal.code for refusal in judged if refusal)
     return Row(kind=kind, n=len(judged), codes=dict(codes))
 

@@ -2,7 +2,6 @@
 
 from dataclasses import dataclass
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -21,9 +20,6 @@ _WHITE = 240
 _MAX_WHITE_SHARE = 0.4
 # Air fills an eighth of a slice at least, and is white in an inverted one.
 _MIN_INVERTED_WHITE_SHARE = 0.1
-_TISSUE_HU = -300
-_LUNG_HU = (-980, -500)
-_MAX_LUNG_SHARE = 0.1
 
 _SENTENCES = {
     "sagittal": "Sagittal slices cannot be assessed: please send axial or coronal ones.",
@@ -56,10 +52,6 @@ _SENTENCES = {
     "inverted": (
         "The grey scale is inverted: bone must be white and air black. Please export the image "
         "again with the usual grey scale."
-    ),
-    "chest": (
-        "The slice shows the chest: much of it is lung. Please upload a slice at the level of the "
-        "kidneys."
     ),
     "unlike_ct": (
         "The image does not look like a CT slice in a soft-tissue window (it may be an "
@@ -141,24 +133,6 @@ def slice_refusal(
         elif refusal and refusal.code == "text":
             return seen
     return refusal or seen
-
-
-def chest_refusal(pixels_hu: NDArray[np.int16]) -> Refusal | None:
-    """Refuse an axial slice in Hounsfield units of which more than a tenth is lung.
-
-    Lung has -980 to -500 HU inside the body; bowel gas lies below, fat far above. At the level of
-    the kidneys at most the lowest tips of the lungs are left.
-    """
-    step = max(1, round(max(pixels_hu.shape) / 256))
-    coarse = pixels_hu[::step, ::step]
-    air = np.pad((coarse <= _TISSUE_HU).astype(np.uint8), 1, constant_values=1)
-    _, areas = cv2.connectedComponents(air, connectivity=4)
-    body = (areas != areas[0, 0])[1:-1, 1:-1]
-    low, high = _LUNG_HU
-    lung = (body & (coarse > low) & (coarse < high)).astype(np.uint8)
-    # The rim of every gas bubble has these values too; opening removes its one or two pixels.
-    lung = np.asarray(cv2.morphologyEx(lung, cv2.MORPH_OPEN, np.ones((3, 3), np.uint8)))
-    return refused("chest") if lung.sum() > _MAX_LUNG_SHARE * body.sum() else None
 
 
 def _neighbour_correlation(grey: NDArray[np.uint8]) -> float:

@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
+from detection.imaging.anatomy import BodyPart, volume_parts
 from detection.imaging.coronal import PIXEL_MM, CoronalPlan, CoronalSlab, plan_coronal
 from detection.imaging.trunk import Trunk, find_trunk
 from detection.imaging.volume import Plane, Volume
@@ -72,11 +73,13 @@ class VolumePictures:
     """The pictures of a volume, each made when it is asked for.
 
     An axial volume in HU is cut to the trunk and, where its slices allow it, is also cut into
-    coronal slabs. Without a trunk every slice is a picture.
+    coronal slabs. Without a trunk every slice is a picture. Slices of another part of the body
+    than the abdomen are none; `parts` names the part of each slice.
     """
 
     volume: Volume
     window: Window
+    parts: tuple[BodyPart, ...]
     trunk: Trunk | None
     plan: CoronalPlan | None
 
@@ -126,15 +129,21 @@ class VolumePictures:
 
     @property
     def _indices(self) -> list[int]:
-        return self.trunk.slices if self.trunk else list(range(self.volume.pixels.shape[0]))
+        shown = self.trunk.slices if self.trunk else range(len(self.parts))
+        return [index for index in shown if self.parts[index] is BodyPart.ABDOMEN]
 
 
 def volume_pictures(volume: Volume, *, preprocessing: Preprocessing) -> VolumePictures:
-    """Find the trunk and plan the coronal cuts of a volume, without making a picture yet."""
+    """Find the abdomen and its trunk in a volume and plan the coronal cuts; make no picture yet."""
+    parts = volume_parts(volume)
     trunk = find_trunk(volume)
+    if trunk:
+        abdomen = {i for i, part in enumerate(parts) if part is BodyPart.ABDOMEN}
+        trunk = trunk.within(abdomen)
     return VolumePictures(
         volume=volume,
         window=_window(preprocessing),
+        parts=parts,
         trunk=trunk,
         plan=plan_coronal(volume, trunk) if trunk else None,
     )

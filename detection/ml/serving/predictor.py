@@ -22,6 +22,7 @@ from detection.ml.serving.answer import (
     unread_words,
 )
 from detection.ml.serving.assessment import Assessment
+from detection.ml.serving.body_parts import body_part_reason, parts_reason
 from detection.ml.serving.findings import Finding, locate
 from detection.ml.serving.gate import Gate, load_gate
 from detection.ml.serving.marks import Mark, merge_marks
@@ -30,7 +31,6 @@ from detection.ml.serving.picture_checks import (
     MIN_KNOWN_CT_SIDE_PX,
     MIN_SIDE_PX,
     Refusal,
-    chest_refusal,
     refused,
     slice_refusal,
 )
@@ -45,6 +45,7 @@ from detection.ml.serving.series_rule import (
 )
 from detection.ml.serving.stone_map import image_map
 from detection.ml.serving.stones import find_stones
+from detection.ml.serving.turned import confirmed
 
 _COARSE_MM = 1.5
 _COARSE = Notice(
@@ -138,7 +139,7 @@ class Predictor:
 
     def assess_read(self, volume: Volume, read: Read) -> Assessment:
         """Assess a single image whose picture has been read already."""
-        reason = _unreadable(volume) or read.reason or _chest_reason(volume, read.picture)
+        reason = _unreadable(volume) or read.reason
         if reason:
             return _refused(reason)
         stone_map = self._image_map(read)
@@ -158,7 +159,12 @@ class Predictor:
             judged: list[Refusal | None] = [None] * len(batch.pictures)
             if self.gate:
                 known = [picture.is_known_ct for picture in batch.pictures]
-                judged = self.gate.refusals(batch.features, is_known_ct=known)
+                judged = confirmed(
+                    self.gate.refusals(batch.features, is_known_ct=known),
+                    batch.pictures,
+                    network=self.network,
+                    gate=self.gate,
+                )
             for picture, box, cells, seen in zip(
                 batch.pictures, batch.boxes, batch.cells, judged, strict=True
             ):
@@ -186,7 +192,7 @@ class Predictor:
         )
         logit = acquired.logit(rule)
         if logit is None:
-            return _refused(acquired.reason)
+            return _refused(acquired.reason or parts_reason(pictures.parts, volume))
         logit_coronal = coronal.logit(rule)
         # The more suspicious plane decides, since some stones show well in one plane only.
         highest = logit if logit_coronal is None else max(logit, logit_coronal)
@@ -228,9 +234,8 @@ class Predictor:
         for read in self.read(pictures):
             tick()
             picture, index = read.picture, read.picture.slice_index
-            reason = read.reason or _chest_reason(volume, picture)
-            if reason:
-                reading.reason = reading.reason or reason
+            if read.reason:
+                reading.reason = reading.reason or read.reason
                 continue
             stone_map = self._image_map(read)
             if picture.is_acquired:
@@ -305,14 +310,7 @@ def _unreadable(volume: Volume) -> str:
     widest_mm = max(volume.spacing_mm[1:]) if volume.spacing_mm else 0.0
     if volume.plane == "axial" and widest_mm > _TOO_COARSE_MM:
         return _TOO_COARSE.format(mm=widest_mm)
-    return ""
-
-
-def _chest_reason(volume: Volume, picture: Picture) -> str:
-    if not volume.is_hu or picture.plane != "axial":
-        return ""
-    refusal = chest_refusal(volume.pixels[picture.slice_index])
-    return refusal.sentence if refusal else ""
+    return body_part_reason(volume)
 
 
 def _within_extent(assessment: Assessment, volume: Volume) -> Assessment:

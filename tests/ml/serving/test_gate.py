@@ -4,11 +4,9 @@ import pytest
 from detection.ml.serving import slice_refusal
 from detection.ml.serving.picture_checks import (
     MIN_KNOWN_CT_SIDE_PX,
-    chest_refusal,
     picture_refusal,
     refused,
 )
-from tests.pictures import hollow_body_hu
 
 BODY = np.zeros((320, 391), np.uint8)
 BODY[60:260, 40:350] = 110
@@ -33,19 +31,6 @@ def test_a_slice_passes():
 )
 def test_what_is_no_slice_is_refused(grey, colour_spread, sentence):
     assert sentence in picture_refusal(grey, colour_spread=colour_spread).sentence
-
-
-def test_a_slice_of_the_chest_is_refused():
-    assert "chest" in chest_refusal(hollow_body_hu(inside_hu=-850)).sentence
-
-
-@pytest.mark.parametrize("inside_hu", [-1000, -100, 40])
-def test_bowel_gas_and_fat_are_no_lung(inside_hu):
-    assert chest_refusal(hollow_body_hu(inside_hu=inside_hu)) is None
-
-
-def test_a_slice_without_a_body_is_no_chest():
-    assert chest_refusal(np.full((64, 64), -1000, np.int16)) is None
 
 
 def test_an_inverted_slice_is_no_page_of_text():
