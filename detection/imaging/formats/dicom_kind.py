@@ -90,7 +90,7 @@ def kind_notices(dataset: Dataset) -> tuple[Notice, ...]:
     told = re.sub("[^A-Z]", "", str(dataset.get("BodyPartExamined") or "").upper())
     for code, table in ((Code.BODY_PART_FAR, _FAR), (Code.BODY_PART_NEAR, _NEAR)):
         for part, terms in table.items():
-            if told.startswith(terms) and "ABD" not in told:
+            if told.startswith(terms) and not ("ABDOM" in told or "PELV" in told):
                 sentence = (
                     f"The file says that it shows {part}. "
                     "Please check that the kidneys are in the image."

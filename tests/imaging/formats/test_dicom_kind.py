@@ -12,7 +12,7 @@ from tests.imaging.synthetic import enhanced_dataset, write_ct
     ("image_type", "kind"),
     [
         (["DERIVED", "PRIMARY", "PERFUSION", "RCBF"], "perfusion map"),
-        (["DERIVED", "SECONDARY", "AXIAL", "CT_SOM5 SPI", "MTT"], "perfusion map"),
+        (["DERIVED", "SECONDARY", "AXIAL", "CT_VA1 SPI", "MTT"], "perfusion map"),
         (["DERIVED", "PRIMARY", "PERFUSION", "NONE"], "perfusion map"),
         (["DERIVED", "SECONDARY", "REFORMATTED", "MAX_IP"], "projection"),
         (["DERIVED", "SECONDARY", "MPR", "CSA MIP"], "projection"),
@@ -38,7 +38,7 @@ def test_a_map_is_refused_by_what_it_is(tmp_path, image_type, kind):
     [
         ["ORIGINAL", "PRIMARY", "AXIAL"],
         ["ORIGINAL", "PRIMARY", "PERFUSION", "NONE"],
-        ["ORIGINAL", "PRIMARY", "AXIAL", "CT_SOM5 SPI DUAL"],
+        ["ORIGINAL", "PRIMARY", "AXIAL", "CT_VA1 SPI DUAL"],
         ["DERIVED", "PRIMARY", "AXIAL", "VMI"],
         ["DERIVED", "SECONDARY", "REFORMATTED", "AVERAGE"],
         ["DERIVED", "SECONDARY", "MPR", "MEAN"],
