@@ -174,6 +174,19 @@ def _legs_touching(draw: _Drawing) -> None:
         draw.bone(side * 82, 0, 36, 36, wall=9)
 
 
+def _thigh(draw: _Drawing) -> None:
+    draw.ellipse(0, 0, 190, 180, FAT)
+    draw.ellipse(0, 0, 160, 150, MUSCLE)
+    draw.bone(8, -5, 36, 36, wall=9)
+
+
+def _knees(draw: _Drawing) -> None:
+    for side in (-1, 1):
+        draw.ellipse(side * 90, 0, 125, 130, MUSCLE)
+        draw.bone(side * 90, 5, 85, 65, wall=8)
+        draw.ellipse(side * 90, -48, 40, 18, BONE)
+
+
 def _pelvis(draw: _Drawing) -> None:
     draw.ellipse(0, 0, 370, 230, FAT)
     draw.ellipse(0, 0, 330, 190, MUSCLE)
@@ -193,5 +206,7 @@ SECTIONS = {
     "face": _face,
     "legs": _legs,
     "legs_touching": _legs_touching,
+    "thigh": _thigh,
+    "knees": _knees,
     "pelvis": _pelvis,
 }

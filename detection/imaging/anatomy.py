@@ -1,8 +1,8 @@
 """Tells from Hounsfield units which part of the body an axial slice shows.
 
 Each rule is one coarse fact of anatomy with a wide margin, so that no abdomen is taken for another
-part. What no rule names counts as abdomen. The numbers in the comments were measured on whole-body,
-head and abdominal scans of eight scanners.
+part. What no rule names counts as abdomen. The numbers in the comments were measured on two
+whole-body series of one scanner, a head series, two abdominal series and single slices of others.
 """
 
 from collections.abc import Collection, Sequence
@@ -23,22 +23,27 @@ _USUAL_FIELD_MM = 400.0
 _TISSUE_HU, _BONE_HU = -300, 250
 # A space of air is lung if its mean is above this: lungs have -820 to -600 HU, gas in the bowel
 # -980 to -930.
-_AIR_HU, _GAS_HU = -500, -920
+_AIR_HU, _GAS_HU = -500, -940
 # At the level of the kidneys at most the lowest tips of the lungs are left: 0.04 of the trunk.
 _MAX_LUNG_SHARE = 0.08
 # The vault of a skull encloses 0.5 to 0.7 of a head. The widest canal of an abdomen: 0.02.
 _MIN_ENCLOSED_SHARE = 0.25
 # Gaps in a bony wall that is still closed: sutures, and the coarse cells.
 _SUTURE_MM = 7.0
-# The same in a grey picture of 200 cells: of 3,609 training slices none encloses more than 0.1, and
-# in none more than 0.2 is black.
+# The same in a grey picture of 200 cells: of 3,609 training slices none encloses more than 0.1. In
+# none is the largest black space of both halves above 0.03 of the body; a chest has 0.05 to 0.12.
 _GREY_CELLS, _GREY_TISSUE, _GREY_BONE, _GREY_AIR, _GREY_GAP = 200, 30, 220, 20, 7
-_MIN_GREY_RING_SHARE, _MIN_GREY_LUNG_SHARE, _MIN_AXIAL_ASPECT = 0.25, 0.22, 1.15
+_MIN_GREY_RING_SHARE, _MIN_GREY_LUNG_SHARE, _MIN_AXIAL_ASPECT = 0.25, 0.06, 1.15
 # Face and base of a skull: deeper than wide, small and bony. Heads: 75 to 250 cm2, bone 0.08 to
 # 0.55. An abdomen is wider than deep, and less than 0.05 of it is bone.
 _MAX_HEAD_CM2, _MIN_HEAD_BONE_SHARE = 350.0, 0.06
 # A head that lies on its side is as wide as an abdomen; nothing but a skull is so bony.
 _SKULL_BONE_SHARE = 0.12
+# A small section of a face shows air in sinuses, nose or throat; a knee shows none.
+_MIN_AIR_CM2 = 0.3
+# A thigh or a shin alone: its bone is in the middle of its depth, where a supine or prone trunk of
+# that size, a child's, has none of its spine.
+_LIMB_BONE_DEPTH = (0.38, 0.62)
 # No trunk of a child of more than a year is smaller than this; a neck is 90 to 130 cm2.
 _MIN_TRUNK_CM2 = 150.0
 _MAX_NECK_CM2, _MIN_NECK_BONE_SHARE = 250.0, 0.04
@@ -137,7 +142,7 @@ def picture_part(grey: NDArray[np.uint8]) -> BodyPart:
     """Name the part of the body that a grey picture in a soft-tissue window shows.
 
     Only two parts are sure enough without Hounsfield units: a closed ring of bone is a skull, and
-    an axial body of which more than a fifth is black is a chest. All else counts as abdomen.
+    an axial body with a large black space in each half is a chest. All else counts as abdomen.
 
     Parameters
     ----------
@@ -161,9 +166,11 @@ def picture_part(grey: NDArray[np.uint8]) -> BodyPart:
     if _enclosed(white, disc(_GREY_GAP, 1)) > _MIN_GREY_RING_SHARE * area:
         return BodyPart.HEAD
     black = (body & (cells < _GREY_AIR)).astype(np.uint8)
-    black_share = int(cv2.morphologyEx(black, cv2.MORPH_OPEN, square).sum()) / area
+    black = np.asarray(cv2.morphologyEx(black, cv2.MORPH_OPEN, square), np.uint8)
+    middle = int(stats[largest, cv2.CC_STAT_LEFT] + stats[largest, cv2.CC_STAT_WIDTH] // 2)
+    lungs = min(_largest(black[:, :middle]), _largest(black[:, middle:]))
     aspect = stats[largest, cv2.CC_STAT_WIDTH] / stats[largest, cv2.CC_STAT_HEIGHT]
-    if black_share > _MIN_GREY_LUNG_SHARE and aspect > _MIN_AXIAL_ASPECT:
+    if lungs > _MIN_GREY_LUNG_SHARE * area and aspect > _MIN_AXIAL_ASPECT:
         return BodyPart.CHEST
     return BodyPart.ABDOMEN
 
@@ -181,6 +188,8 @@ class _Section:
     halves_bone_cm2: tuple[float, float]
     middle_bone_cm2: float
     middle_depth: float
+    bone_depth: float
+    air_cm2: float
     has_airway: bool
 
     @classmethod
@@ -211,12 +220,17 @@ class _Section:
             halves_bone_cm2=(bone_cm2(0, 0.4), bone_cm2(0.6, 1)),
             middle_bone_cm2=bone_cm2(0.4, 0.6),
             middle_depth=float(middle / max(1, quarters)),
+            bone_depth=float((np.nonzero(bone)[0].mean() - rows[0]) / depth) if bone.any() else 0.0,
+            air_cm2=float((body & (cells_hu < _AIR_HU)).sum() * cell_cm2),
             has_airway=_has_airway(cells_hu, body, cell_mm),
         )
 
 
 def _part_by_size(seen: _Section) -> BodyPart:
-    if seen.aspect < 1 and seen.area_cm2 < _MAX_HEAD_CM2 and seen.bone_share > _MIN_HEAD_BONE_SHARE:
+    is_of_head_size, has_air = seen.area_cm2 < _MAX_HEAD_CM2, seen.air_cm2 > _MIN_AIR_CM2
+    is_deep = seen.aspect < 1 and (has_air or seen.area_cm2 > _MIN_TRUNK_CM2)
+    least_bone = _MIN_HEAD_BONE_SHARE if is_deep else _SKULL_BONE_SHARE
+    if is_of_head_size and (is_deep or has_air) and seen.bone_share > least_bone:
         return BodyPart.HEAD
     is_small = seen.area_cm2 < _MAX_NECK_CM2 and seen.bone_share > _MIN_NECK_BONE_SHARE
     if is_small and seen.has_airway:
@@ -224,6 +238,7 @@ def _part_by_size(seen: _Section) -> BodyPart:
     if (
         seen.area_cm2 < _MIN_TRUNK_CM2
         or seen.second_share > _PAIR_SHARE
+        or (is_of_head_size and not has_air and _is_within(seen.bone_depth, _LIMB_BONE_DEPTH))
         or (
             min(seen.halves_bone_cm2) > _MIN_FEMUR_CM2
             and seen.middle_bone_cm2 < _MAX_MIDDLE_BONE_CM2
@@ -241,6 +256,10 @@ def _part_by_size(seen: _Section) -> BodyPart:
     if hip_cm2 > max(_MIN_HIP_CM2, _MIN_HIP_RATIO * seen.middle_bone_cm2):
         return BodyPart.PELVIS
     return BodyPart.ABDOMEN
+
+
+def _is_within(value: float, bounds: tuple[float, float]) -> bool:
+    return bounds[0] < value < bounds[1]
 
 
 def _is_detail(cells_hu: NDArray[np.int16], cell_mm: float) -> bool:
@@ -269,6 +288,12 @@ def _enclosed(bone: NDArray[np.uint8], gap: NDArray[np.uint8]) -> int:
     """Count the cells that bone encloses, after closing its gaps."""
     closed = np.asarray(cv2.morphologyEx(bone, cv2.MORPH_CLOSE, gap))
     return int(fill(closed).sum()) - int(closed.sum())
+
+
+def _largest(mask: NDArray[np.uint8]) -> int:
+    """Count the cells of the largest connected space of a mask."""
+    _, _, stats, _ = cv2.connectedComponentsWithStats(np.ascontiguousarray(mask))
+    return int(stats[1:, cv2.CC_STAT_AREA].max(initial=0))
 
 
 def _has_airway(cells_hu: NDArray[np.int16], body: NDArray[np.bool_], cell_mm: float) -> bool:

@@ -24,6 +24,8 @@ PARTS = {
     "face": BodyPart.HEAD,
     "legs": BodyPart.LIMB,
     "legs_touching": BodyPart.LIMB,
+    "thigh": BodyPart.LIMB,
+    "knees": BodyPart.LIMB,
     "pelvis": BodyPart.PELVIS,
 }
 

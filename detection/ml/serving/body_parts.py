@@ -27,9 +27,9 @@ def body_part_reason(volume: Volume) -> str:
     """Return the sentence that refuses an image before it is read, or "".
 
     A single axial slice in Hounsfield units is judged by its anatomy, a grey picture by skull and
-    lungs. Where the pixels cannot tell, that is in other planes and without Hounsfield units, a
-    part far from the kidneys that the file names refuses it. The slices of an axial volume are
-    judged one by one, when they are read (`parts_reason`).
+    lungs. Beyond that, and in other planes, the pixels cannot tell, and a part far from the kidneys
+    that the file names refuses it. The slices of an axial volume are judged one by one, when they
+    are read (`parts_reason`).
     """
     if volume.is_hu and volume.plane == "axial":
         if volume.pixels.shape[0] > 1:
