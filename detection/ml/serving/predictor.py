@@ -161,7 +161,7 @@ class Predictor:
                 known = [picture.is_known_ct for picture in batch.pictures]
                 judged = confirmed(
                     self.gate.refusals(batch.features, is_known_ct=known),
-                    batch.pictures,
+                    batch,
                     network=self.network,
                     gate=self.gate,
                 )

@@ -1,4 +1,4 @@
-"""Believes that a picture lies the wrong way only if it passes the gate once it is put right."""
+"""Believes that a picture lies the wrong way only if putting it right makes it pass the gate."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from detection.ml.serving.gate import Gate
-from detection.ml.serving.network import ServedNetwork
+from detection.ml.serving.network import Batch, ServedNetwork
 from detection.ml.serving.picture_checks import Refusal, refused
 from detection.ml.serving.pictures import Picture
 
@@ -21,9 +21,14 @@ _RIGHTED: Mapping[str, tuple[Callable[[Grey], Grey], ...]] = {
 }
 
 
+# A slice that lies wrong comes nearer to the training images by this much of their SD once it is
+# put right. Turned validation images gained 0.36 and more, undecided upright slices 0.11 at most.
+_MIN_GAIN = 0.2
+
+
 def confirmed(
     refusals: Sequence[Refusal | None],
-    pictures: Sequence[Picture],
+    batch: Batch,
     *,
     network: ServedNetwork,
     gate: Gate,
@@ -36,20 +41,26 @@ def confirmed(
     Parameters
     ----------
     refusals : sequence of Refusal or None
-        The gate's refusals of the pictures.
+        The gate's refusals of the pictures of the batch.
 
     Returns
     -------
     list of Refusal or None
-        As given, but "unlike_abdomen" where no way of putting the picture right makes it pass.
+        As given, but "unlike_abdomen" where no way of putting the picture right makes it pass
+        and brings it nearer to the training images.
     """
     judged = list(refusals)
     for index, refusal in enumerate(refusals):
         ways = _RIGHTED.get(refusal.code, ()) if refusal else ()
-        righted = [_righted(pictures[index], way) for way in ways]
-        batches = list(network.read(righted)) if righted else []
-        passes = [one is None for batch in batches for one in gate.refusals(batch.features)]
-        if righted and not any(passes):
+        if not ways:
+            continue
+        (here,) = gate.scores(
+            {name: one[index : index + 1] for name, one in batch.features.items()}
+        )
+        (righted,) = network.read(_righted(batch.pictures[index], way) for way in ways)
+        passes = [one is None for one in gate.refusals(righted.features)]
+        nearer = here - gate.scores(righted.features) > _MIN_GAIN
+        if not any(passes & nearer):
             judged[index] = refused("unlike_abdomen")
     return judged
 

@@ -10,7 +10,13 @@ from detection.ml.serving.turned import confirmed
 
 @dataclass
 class _Batch:
-    features: list
+    pictures: list
+    features: dict
+
+
+def _batch(*pictures):
+    pictures = list(pictures)
+    return _Batch(pictures, {"grey": [picture.grey for picture in pictures]})
 
 
 class _Network:
@@ -20,16 +26,24 @@ class _Network:
         self.read_pictures = 0
 
     def read(self, pictures):
-        greys = [picture.grey for picture in pictures]
-        self.read_pictures += len(greys)
-        yield _Batch(features=greys)
+        batch = _batch(*pictures)
+        self.read_pictures += len(batch.pictures)
+        yield batch
 
 
 class _Gate:
-    """Passes pictures that are bright at the top left."""
+    """Passes pictures that are bright at the top left; they are `gain` nearer than others."""
+
+    def __init__(self, gain=1.0):
+        self.gain = gain
 
     def refusals(self, features):
-        return [None if grey[0, 0] > 100 else refused("unlike_abdomen") for grey in features]
+        return [
+            None if grey[0, 0] > 100 else refused("unlike_abdomen") for grey in features["grey"]
+        ]
+
+    def scores(self, features):
+        return np.array([2 - self.gain * (grey[0, 0] > 100) for grey in features["grey"]])
 
 
 def _bright_at(row, column, shape=(6, 8)):
@@ -49,7 +63,7 @@ def _bright_at(row, column, shape=(6, 8)):
     ],
 )
 def test_a_picture_that_passes_once_it_is_put_right_lies_wrong(code, picture):
-    (judged,) = confirmed([refused(code)], [picture], network=_Network(), gate=_Gate())
+    (judged,) = confirmed([refused(code)], _batch(picture), network=_Network(), gate=_Gate())
 
     assert judged.code == code
 
@@ -57,7 +71,9 @@ def test_a_picture_that_passes_once_it_is_put_right_lies_wrong(code, picture):
 @pytest.mark.parametrize("code", ["rotated_90", "rotated_180"])
 @pytest.mark.parametrize("at", [(3, 3), (0, 4)])
 def test_a_picture_that_never_passes_is_unlike_the_abdomen(code, at):
-    (judged,) = confirmed([refused(code)], [_bright_at(*at)], network=_Network(), gate=_Gate())
+    (judged,) = confirmed(
+        [refused(code)], _batch(_bright_at(*at)), network=_Network(), gate=_Gate()
+    )
 
     assert judged.code == "unlike_abdomen"
 
@@ -66,5 +82,13 @@ def test_other_pictures_are_not_read_again():
     network = _Network()
     given = [None, refused("unlike_ct"), refused("unlike_abdomen")]
 
-    assert confirmed(given, [_bright_at(3, 3)] * 3, network=network, gate=_Gate()) == given
+    assert confirmed(given, _batch(*[_bright_at(3, 3)] * 3), network=network, gate=_Gate()) == given
     assert network.read_pictures == 0
+
+
+def test_a_picture_that_passes_either_way_is_not_called_turned():
+    given, gate = [refused("rotated_180")], _Gate(gain=0.1)
+
+    (judged,) = confirmed(given, _batch(_bright_at(-1, -1)), network=_Network(), gate=gate)
+
+    assert judged.code == "unlike_abdomen"
