@@ -143,7 +143,7 @@ def _why_nothing(report: Sequence[FileReport]) -> str:
     row = next(iter(refused or report), None)
     reason = f"{row.reason} {row.advice}".strip() if row else "The folder is empty."
     if len(report) > 1:
-        reason = f"None of the {len(report)} files is a CT image. The first: {reason}"
+        reason = f"None of the {len(report)} files could be read. The first: {reason}"
     return reason
 
 

@@ -181,7 +181,7 @@ def test_folder_without_a_ct_is_an_error_with_its_reason(tmp_path):
 
     assert not answered
     assert (result["status"], list(result)) == ("error", KEYS)
-    assert "None of the 2 files is a CT image. The first: " in result["reason"]
+    assert "None of the 2 files could be read. The first: " in result["reason"]
     assert empty["reason"] == "The folder is empty."
 
 
