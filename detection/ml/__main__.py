@@ -144,7 +144,9 @@ def _parser() -> argparse.ArgumentParser:
     verb.add_argument(
         "--samples", nargs="*", type=Path, default=[], metavar="PATH", help="volumes to count on"
     )
-    verb.add_argument("--phantoms", type=int, default=12, help="stone-free bodies to read")
+    verb.add_argument(
+        "--phantoms", type=int, default=24, help="bodies to read without stones, and with stones"
+    )
     verb.set_defaults(run=_series)
     return parser
 

@@ -61,6 +61,12 @@ class Bundle:
             return dict(told.get("operating_point") or _point_of_counts(told))
 
     @property
+    def checked_point(self) -> dict[str, Any]:
+        """The point that decides about a volume in HU; without one, that of single images."""
+        told = self.manifest.get("series", {}).get("checked", {})
+        return dict(told.get("operating_point") or self.operating_point)
+
+    @property
     def metrics(self) -> dict[str, Any]:
         return self.manifest["metrics"]
 

@@ -7,9 +7,9 @@ class ReadingCode(StrEnum):
     """The codes of the notices that must stand beside a reading."""
 
     SERIES_RULE = "series_rule"
-    PLANES_DISAGREE = "planes_disagree"
     COARSE_PIXELS = "coarse_pixels"
     SLICES_UNREAD = "slices_unread"
+    MARKS_WITHOUT_OBJECT = "marks_without_object"
 
 
 class MLError(Exception):

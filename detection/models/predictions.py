@@ -38,7 +38,7 @@ class Prediction(models.Model):
     # How far a running reading has come; both 0 until the first slices are read.
     slices_done = models.PositiveIntegerField(default=0, editable=False)
     slices_total = models.PositiveIntegerField(default=0, editable=False)
-    # One probability for each acquired slice and for each coronal slab: null where it could not be
+    # One probability for each acquired slice: null where it could not be
     # assessed. The lists are empty where nothing was read.
     slice_probabilities = models.JSONField(default=list, blank=True)
     coronal_probabilities = models.JSONField(default=list, blank=True)

@@ -162,8 +162,6 @@ def prediction_store(*, prediction: Prediction, assessment: Assessment) -> None:
         findings=finding_rows(prediction=prediction, findings=assessment.findings),
         notices=notices_json(assessment.notices),
         slice_probabilities=list(assessment.slice_probabilities),
-        coronal_probabilities=list(assessment.coronal_probabilities),
-        coronal_positions_mm=list(assessment.coronal_positions_mm),
         slices_read=extent.slices_read if extent else 0,
         slices_given=extent.slices if extent else prediction.series.slices,
         height_mm=extent.height_mm if extent else None,

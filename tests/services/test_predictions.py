@@ -151,8 +151,6 @@ def test_stones_of_a_volume_are_stored_and_the_largest_stands_in_the_history(pre
         probability=0.9,
         findings=stones,
         slice_probabilities=(None, 0.2, 0.9),
-        coronal_probabilities=(0.1, None),
-        coronal_positions_mm=(-3.0, 0.0),
         key_slices=(4, 5),
     )
 
@@ -164,8 +162,6 @@ def test_stones_of_a_volume_are_stored_and_the_largest_stands_in_the_history(pre
     assert (second.volume_mm3, second.mean_hu, second.peak_hu) == (120.0, 800.0, 1100.0)
     assert (second.x_mm, second.y_mm, second.z_mm) == (-40.0, 20.0, 130.0)
     assert prediction.slice_probabilities == [None, 0.2, 0.9]
-    assert prediction.coronal_probabilities == [0.1, None]
-    assert prediction.coronal_positions_mm == [-3.0, 0.0]
     assert prediction.key_slices == [4, 5]
     study = prediction.series.study
     assert (study.largest_stone_mm, study.size_class) == (7.5, "5-10 mm")

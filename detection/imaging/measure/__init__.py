@@ -1,10 +1,10 @@
 """Measures stones in millimetres and Hounsfield units."""
 
+from detection.imaging.measure.dense import DenseObject, Lack, dense_object
 from detection.imaging.measure.stone import (
     NO_COMPOSITION,
     UNKNOWN,
     Measurement,
-    bright_seeds,
     measure_stone,
     side_of,
     size_class,
@@ -12,10 +12,12 @@ from detection.imaging.measure.stone import (
 )
 
 __all__ = [
+    "DenseObject",
+    "Lack",
     "Measurement",
     "NO_COMPOSITION",
     "UNKNOWN",
-    "bright_seeds",
+    "dense_object",
     "measure_stone",
     "side_of",
     "size_class",

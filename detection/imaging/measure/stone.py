@@ -23,12 +23,8 @@ NO_COMPOSITION = (
 )
 SIZE_CLASSES = ("< 5 mm", "5-10 mm", "10-20 mm", "> 20 mm")
 UNKNOWN = "unknown"
-# Reach around the seed: a larger stone cannot be told from bone.
+# Reach around the seed: what goes on farther is bone, unless the caller knows better.
 _REACH_MM = 35.0
-# The customary lower end of calcification.
-_CALCIFIED_HU = 130.0
-# A bright part that reaches farther than this beyond its box is bone.
-_BONE_BEYOND_MM = 8.0
 # As `AXIAL_AXIS`, for coronal planes; axes are (slice, row, column) as in `Volume.pixels`.
 _CORONAL_AXIS = {"axial": 1, "coronal": 0, "sagittal": 2}
 # Closer to the middle of the body than this, a side would be a guess.
@@ -76,7 +72,9 @@ class Measurement:
     threshold_hu: float
 
 
-def measure_stone(volume: Volume, seed: tuple[int, int, int]) -> Measurement | None:
+def measure_stone(
+    volume: Volume, seed: tuple[int, int, int], *, reach_mm: float = _REACH_MM
+) -> Measurement | None:
     """Measure the bright structure at a seed.
 
     The contour is where the linearly interpolated HU cross (peak + local background) / 2. Readers
@@ -91,12 +89,14 @@ def measure_stone(volume: Volume, seed: tuple[int, int, int]) -> Measurement | N
         In Hounsfield units, with spacing between slices, rows and columns.
     seed : tuple of int
         (column, row, slice) of a voxel in the stone, or up to 1.5 mm beside its peak.
+    reach_mm : float
+        How far from the seed the stone may go on; at least 35 mm are searched.
 
     Returns
     -------
     Measurement or None
         None if nothing at the seed stands out by 60 HU, or if the structure goes on for more than
-        35 mm from the seed, as bone does.
+        the reach, as bone does.
 
     Raises
     ------
@@ -109,8 +109,9 @@ def measure_stone(volume: Volume, seed: tuple[int, int, int]) -> Measurement | N
     if (at < 0).any() or (at >= volume.pixels.shape).any():
         raise ValueError(f"The volume has no voxel {seed}.")
     spacing = np.array(volume.spacing_mm)
-    first = np.maximum(at - np.ceil(_REACH_MM / spacing).astype(int), 0)
-    end = np.minimum(at + np.ceil(_REACH_MM / spacing).astype(int) + 1, volume.pixels.shape)
+    reach = np.ceil(max(reach_mm, _REACH_MM) / spacing).astype(int)
+    first = np.maximum(at - reach, 0)
+    end = np.minimum(at + reach + 1, volume.pixels.shape)
     block_hu = volume.pixels[tuple(slice(a, b) for a, b in zip(first, end, strict=True))]
     block_hu = block_hu.astype(np.float32)
     found = half_maximum(block_hu, brightest_near(block_hu, at - first, spacing), spacing)
@@ -128,47 +129,6 @@ def measure_stone(volume: Volume, seed: tuple[int, int, int]) -> Measurement | N
         is_resolved=found.is_resolved and found.is_clear,
     )
     return _describe(seen, found, model, most_mm=max(blur), first=first, plane=volume.plane)
-
-
-def bright_seeds(
-    volume: Volume,
-    edges: tuple[float, float, float, float, float, float],
-) -> list[tuple[int, int, int]]:
-    """Find seeds for `measure_stone`: bright parts that peak in a box and end near it.
-
-    Parameters
-    ----------
-    edges : tuple of float
-        Column, row and slice where the box begins, then where it ends.
-
-    Returns
-    -------
-    list of (column, row, slice)
-        The brightest voxel of each connected part that has its brightest voxel in the box,
-        brightest first.
-    """
-    # Only the worker measures. The web process imports this module and need not load SimpleITK.
-    import SimpleITK as sitk
-
-    assert volume.spacing_mm is not None
-    shape = np.array(volume.pixels.shape)
-    margin = np.ceil(_BONE_BEYOND_MM / np.array(volume.spacing_mm)).astype(int)
-    begin = np.floor(np.array(edges[2::-1])).astype(int)
-    stop = np.ceil(np.array(edges[:2:-1])).astype(int)
-    first, end = np.maximum(begin - margin, 0), np.minimum(stop + margin, shape)
-    block = volume.pixels[tuple(slice(a, b) for a, b in zip(first, end, strict=True))]
-    bright = (block >= _CALCIFIED_HU).astype(np.uint8)
-    labels = sitk.GetArrayFromImage(sitk.ConnectedComponent(sitk.GetImageFromArray(bright), True))
-    seeds = []
-    for label in range(1, int(labels.max()) + 1):
-        part = labels == label
-        if _touches(part, first, end, tuple(shape)):
-            continue
-        values = np.where(part, block, -32768)
-        place = np.array(np.unravel_index(int(values.argmax()), values.shape)) + first
-        if (place >= begin).all() and (place < stop).all():
-            seeds.append((int(values.max()), (int(place[2]), int(place[1]), int(place[0]))))
-    return [seed for _, seed in sorted(seeds, reverse=True)]
 
 
 def size_class(diameter_mm: float | None) -> str:

@@ -137,7 +137,8 @@ def ways_of(runs: Sequence[Run], *, rule: SeriesRule, image_threshold: float) ->
         Way("the series rule, at the image threshold", by_rule(rule), image_threshold),
         Way("plain maximum, threshold set on the same runs", _highest,
                _best_threshold(runs, _highest)),
-        Way("plain maximum, at the image threshold", _highest, image_threshold),
+        Way("plain maximum, at the image threshold, as in Hounsfield units", _highest,
+               image_threshold),
     ]  # fmt: skip
 
 

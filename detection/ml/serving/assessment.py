@@ -22,7 +22,8 @@ class Assessment:
         `STONE`, `NO_STONE` or `CANNOT_ASSESS` of `answer`. With the last one places, map and scores
         are those of the slices that were read, if any.
     probability : float or None
-        Calibrated; None exactly if the verdict is `CANNOT_ASSESS`.
+        Calibrated for a single image, and of the highest slice of a volume in HU; None exactly if
+        the verdict is `CANNOT_ASSESS`.
     reason : str
         The sentence that says why the image cannot be assessed, else "".
     extent : Extent or None
@@ -30,13 +31,12 @@ class Assessment:
     findings : tuple of Finding
         The places on a picture, or the stones of a volume, the most probable first.
     stone_map : np.ndarray or None
-        Floating `(slices, rows, columns)`: probabilities over exactly the area of the image.
+        Floating `(slices, rows, columns)`: probabilities over exactly the area of the image, as the
+        network gives them, marks that do not stand included.
     notices : tuple of Notice
         What must stand beside the answer about a volume.
     slice_probabilities : tuple of float or None
         One for each slice; None for a slice that was not read.
-    coronal_probabilities, coronal_positions_mm : tuple of float
-        Probability and LPS y of each coronal cut; empty where none was made.
     key_slices : tuple of int
         The slices of a volume to look at first.
     operating_point : mapping
@@ -51,7 +51,5 @@ class Assessment:
     stone_map: NDArray[np.floating[Any]] | None = None
     notices: tuple[Notice, ...] = ()
     slice_probabilities: tuple[float | None, ...] = ()
-    coronal_probabilities: tuple[float | None, ...] = ()
-    coronal_positions_mm: tuple[float, ...] = ()
     key_slices: tuple[int, ...] = ()
     operating_point: Mapping[str, Any] = field(default_factory=dict)

@@ -12,11 +12,13 @@ from detection.imaging.measure import UNKNOWN
 MIN_PROBABILITY = 0.05
 MAX_CANDIDATES = 20
 # The box around a peak ends where the map falls below this share of its height.
-_RIM = 0.5
+RIM = 0.5
 # Fields that have another name in the JSON object than in the record.
 _JSON_NAMES = {"slice_index": "slice"}
 
 Rectangle = tuple[float, float, float, float]
+# Column, row and slice where something begins, then where it ends; pixel i lies from i to i + 1.
+Edges = tuple[float, float, float, float, float, float]
 Located = tuple[Rectangle, float]
 
 
@@ -109,7 +111,7 @@ def locate(
         if claimed[row, column]:
             continue
         probability = float(stone_map[row, column])
-        above = (stone_map >= max(MIN_PROBABILITY * _RIM, probability * _RIM)).astype(np.uint8)
+        above = (stone_map >= max(MIN_PROBABILITY * RIM, probability * RIM)).astype(np.uint8)
         _, labels, stats, _ = cv2.connectedComponentsWithStats(above, connectivity=8)
         label = labels[row, column]
         claimed |= labels == label

@@ -1,30 +1,30 @@
-"""Joins the candidates of single pictures into places of the volume."""
+"""Joins the candidates of single slices into places of the volume."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
-# Two marks on neighbouring pictures are one place if they are less than this apart.
+from detection.ml.serving.findings import Edges
+from detection.ml.serving.standing import Stone
+
+# Two marks on neighbouring slices are one place if they are less than this apart.
 _REACH_PX = 2.0
-
-
-Edges = tuple[float, float, float, float, float, float]
 
 
 @dataclass(frozen=True)
 class Mark:
-    """One candidate on one picture, with its edges in the volume.
+    """One candidate on one slice, with its edges in the volume.
 
     `edges` are column, row and slice where it begins, then where it ends; pixel i lies between i
-    and i + 1. `step` is the number of the picture in its plane. `is_acquired` is False on a
-    reformat.
+    and i + 1. `step` is the number of the slice. `stone` is what the mark stands on; None where
+    the volume is not in Hounsfield units.
     """
 
     edges: Edges
     probability: float
     step: int
-    is_acquired: bool = True
+    stone: Stone | None = None
 
 
 @dataclass(frozen=True)
@@ -42,25 +42,26 @@ class Cluster:
         return self.best.probability
 
     @property
+    def stone(self) -> Stone | None:
+        return self.best.stone
+
+    @property
     def edges(self) -> Edges:
         held = np.array([mark.edges for mark in self.marks])
         return tuple(float(v) for v in (*held[:, :3].min(axis=0), *held[:, 3:].max(axis=0)))  # type: ignore[return-value]
 
     @property
     def run(self) -> int:
-        """Number of different pictures of one plane that show the place: the larger of two."""
-        return max(
-            len({mark.step for mark in self.marks if mark.is_acquired == acquired})
-            for acquired in (True, False)
-        )
+        """Number of different slices on which the place is marked."""
+        return len({mark.step for mark in self.marks})
 
 
 def merge_marks(marks: Sequence[Mark]) -> list[Cluster]:
-    """Join marks into places, over neighbouring pictures and across planes.
+    """Join marks into places over neighbouring slices; the most probable place comes first.
 
-    Two marks of one plane are joined if they lie on the same or on neighbouring pictures, less than
-    2 px apart. Marks of two planes are joined if their boxes overlap, with one slice of tolerance.
-    The most probable place comes first.
+    Marks that stand on one stone are one place. Where a stone was not followed across slices, its
+    outlines on neighbouring slices are one place if they overlap. Marks of other volumes are joined
+    if they lie on the same or on neighbouring slices, less than 2 px apart.
     """
     parent = list(range(len(marks)))
 
@@ -70,10 +71,14 @@ def merge_marks(marks: Sequence[Mark]) -> list[Cluster]:
             index = parent[index]
         return index
 
-    order = sorted(range(len(marks)), key=lambda index: marks[index].edges[2])
+    first: dict[int, int] = {}
+    for index, mark in enumerate(marks):
+        if mark.stone:
+            parent[index] = first.setdefault(id(mark.stone), index)
+    order = sorted(range(len(marks)), key=lambda index: marks[index].step)
     for place, one in enumerate(order):
         for other in order[place + 1 :]:
-            if marks[other].edges[2] > marks[one].edges[5] + 1:
+            if marks[other].step > marks[one].step + 1:
                 break
             if _joined(marks[one], marks[other]):
                 parent[root(one)] = root(other)
@@ -88,14 +93,12 @@ def merge_marks(marks: Sequence[Mark]) -> list[Cluster]:
 
 
 def _joined(one: Mark, other: Mark) -> bool:
-    a, b = one.edges, other.edges
-    if one.is_acquired == other.is_acquired:
-        if abs(one.step - other.step) > 1:
-            return False
-        reach = (_REACH_PX, _REACH_PX, _REACH_PX)
-    else:
-        reach = (0.0, 0.0, 1.0)
-    return all(
-        a[axis] < b[axis + 3] + reach[axis] and b[axis] < a[axis + 3] + reach[axis]
-        for axis in range(3)
-    )
+    if one.stone is None or other.stone is None:
+        return _overlap(one.edges, other.edges, reach=_REACH_PX)
+    a, b = one.stone.object, other.stone.object
+    return not a.is_followed and not b.is_followed and _overlap(a.edges, b.edges, reach=0.0)
+
+
+def _overlap(a: Edges, b: Edges, *, reach: float) -> bool:
+    """Say whether two boxes of the same or of neighbouring slices overlap within the slice."""
+    return all(a[axis] < b[axis + 3] + reach and b[axis] < a[axis + 3] + reach for axis in (0, 1))

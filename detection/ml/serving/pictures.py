@@ -7,13 +7,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from detection.imaging.anatomy import BodyPart, volume_parts
-from detection.imaging.coronal import PIXEL_MM, CoronalPlan, CoronalSlab, plan_coronal
 from detection.imaging.trunk import Trunk, find_trunk
 from detection.imaging.volume import Plane, Volume
 from detection.imaging.window import Window, apply_window, grey_slice
 from detection.ml.preprocess import Preprocessing
-from detection.ml.serving.findings import Rectangle
-from detection.ml.serving.marks import Edges
+from detection.ml.serving.findings import Edges, Rectangle
 
 
 @dataclass(frozen=True, eq=False)
@@ -31,12 +29,10 @@ class Picture:
     is_known_ct : bool
         Whether the file says that the slice is axial or coronal and in Hounsfield units.
     plane, slice_index : str, int
-        Plane, and index of the slice in the volume or of the cut in the coronal plan.
+        Plane, and index of the slice in the volume.
     image, origin : tuple of int
         `(rows, columns)` of the slice of which the picture is a part, and row and column where the
         part begins. Without `image` the picture is the whole slice.
-    slab : CoronalSlab or None
-        The place of a coronal reformat; its pixels are not kept.
     """
 
     grey: NDArray[np.uint8]
@@ -47,12 +43,6 @@ class Picture:
     slice_index: int = 0
     image: tuple[int, int] | None = None
     origin: tuple[int, int] = (0, 0)
-    slab: CoronalSlab | None = None
-
-    @property
-    def is_acquired(self) -> bool:
-        """Whether the picture is a slice of the volume, or a part of one, and no reformat."""
-        return self.slab is None
 
     @property
     def size(self) -> tuple[int, int]:
@@ -62,8 +52,6 @@ class Picture:
 
     def to_volume(self, box: Rectangle) -> Edges:
         """Turn a box of the slice (x0, y0, x1, y1) into edges in the volume, as `Mark` has them."""
-        if self.slab:
-            return self.slab.to_volume(box)
         x0, y0, x1, y1 = box
         return (x0, y0, float(self.slice_index), x1, y1, float(self.slice_index + 1))
 
@@ -72,37 +60,25 @@ class Picture:
 class VolumePictures:
     """The pictures of a volume, each made when it is asked for.
 
-    An axial volume in HU is cut to the trunk and, where its slices allow it, is also cut into
-    coronal slabs. Without a trunk every slice is a picture. Slices of another part of the body
-    than the abdomen are none; `parts` names the part of each slice.
+    An axial volume in HU is cut to the trunk. Without a trunk every slice is a picture. Slices of
+    another part of the body than the abdomen are none; `parts` names the part of each slice.
     """
 
     volume: Volume
     window: Window
     parts: tuple[BodyPart, ...]
     trunk: Trunk | None
-    plan: CoronalPlan | None
 
     @property
     def count(self) -> int:
-        """Number of pictures that `acquired` and `coronal` make together."""
-        return len(self._indices) + (self.plan.pictures if self.plan else 0)
-
-    @property
-    def coronal_positions_mm(self) -> tuple[float, ...]:
-        """LPS y of each coronal cut in mm; empty without cuts."""
-        return self.plan.positions_mm if self.plan else ()
-
-    @property
-    def coronal_cuts(self) -> int:
-        """Number of coronal cuts; a tall cut is several pictures."""
-        return len(self.plan.rows) if self.plan else 0
+        """Number of pictures that `slices` makes."""
+        return len(self._indices)
 
     def midline(self, slice_index: int) -> float | None:
         """Return the column of the body's middle in a slice; None without a trunk or an affine."""
         return self.trunk.midline(slice_index) if self.trunk and self.volume.affine_lps else None
 
-    def acquired(self) -> Iterator[Picture]:
+    def slices(self) -> Iterator[Picture]:
         """Make a picture of each slice that shows the trunk, or of every slice without a trunk."""
         if self.trunk is None:
             for index in self._indices:
@@ -115,18 +91,6 @@ class VolumePictures:
             part = _slice_picture(self.volume, index, apply_window(pixels_hu, self.window))
             yield replace(part, image=(rows, columns), origin=(top, left))
 
-    def coronal(self) -> Iterator[Picture]:
-        """Make the pictures of the coronal cuts."""
-        for slab in self.plan.slabs() if self.plan else ():
-            yield Picture(
-                grey=apply_window(slab.pixels_hu, self.window),
-                spacing_mm=(PIXEL_MM, PIXEL_MM),
-                is_known_ct=True,
-                plane="coronal",
-                slice_index=slab.position,
-                slab=replace(slab, pixels_hu=np.zeros((0, 0), np.int16)),
-            )
-
     @property
     def _indices(self) -> list[int]:
         shown = self.trunk.slices if self.trunk else range(len(self.parts))
@@ -134,19 +98,13 @@ class VolumePictures:
 
 
 def volume_pictures(volume: Volume, *, preprocessing: Preprocessing) -> VolumePictures:
-    """Find the abdomen and its trunk in a volume and plan the coronal cuts; make no picture yet."""
+    """Find the abdomen and its trunk in a volume, without making a picture yet."""
     parts = volume_parts(volume)
     trunk = find_trunk(volume)
     if trunk:
         abdomen = {i for i, part in enumerate(parts) if part is BodyPart.ABDOMEN}
         trunk = trunk.within(abdomen)
-    return VolumePictures(
-        volume=volume,
-        window=_window(preprocessing),
-        parts=parts,
-        trunk=trunk,
-        plan=plan_coronal(volume, trunk) if trunk else None,
-    )
+    return VolumePictures(volume=volume, window=_window(preprocessing), parts=parts, trunk=trunk)
 
 
 def image_picture(volume: Volume, *, preprocessing: Preprocessing) -> Picture:

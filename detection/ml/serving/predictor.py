@@ -1,7 +1,8 @@
 """The served model, which assesses an image or a whole volume with a bundle."""
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -38,11 +39,13 @@ from detection.ml.serving.pictures import Picture, image_picture, volume_picture
 from detection.ml.serving.pooling import pool
 from detection.ml.serving.series_rule import (
     SeriesRule,
+    checked_rule_of,
     key_slices,
     rule_of,
     rule_of_single_slices,
     series_logit,
 )
+from detection.ml.serving.standing import Ground, Stone, quieted
 from detection.ml.serving.stone_map import image_map
 from detection.ml.serving.stones import find_stones
 from detection.ml.serving.turned import confirmed
@@ -57,9 +60,10 @@ _TOO_COARSE = (
     "The pixels are {mm:.1f} mm wide: too coarse to show a stone. Please send the original slices, "
     "not a reduced copy (at most 2 mm a pixel)."
 )
-_DISAGREE = Notice(
-    ReadingCode.PLANES_DISAGREE,
-    "The axial slices and the coronal reformats do not agree. Please look at the key slices.",
+_UNFOUNDED = Notice(
+    ReadingCode.MARKS_WITHOUT_OBJECT,
+    "The map also marks places without a compact dense object, such as ribs or noise. They do not "
+    "count.",
 )
 
 
@@ -110,6 +114,7 @@ class Predictor:
         self.preprocessing = bundle.preprocessing
         self.threshold = float(bundle.operating_point["threshold"])
         self.rule = rule_of(bundle)
+        self.checked_rule = checked_rule_of(bundle)
 
     def assess(
         self, volume: Volume, *, progress: Callable[[int, int], None] | None = None
@@ -142,13 +147,14 @@ class Predictor:
         reason = _unreadable(volume) or read.reason
         if reason:
             return _refused(reason)
-        stone_map = self._image_map(read)
-        probability = float(apply_platt(np.array(read.logit), self.bundle.calibration))
+        marked = self._marked(read, Ground(volume) if volume.is_hu else None)
+        probability = float(apply_platt(np.array(pool(marked.cells)), self.bundle.calibration))
         return Assessment(
             verdict=STONE if probability >= self.threshold else NO_STONE,
             probability=probability,
-            findings=tuple(_located(stone_map, read.picture)),
-            stone_map=stone_map[None],
+            findings=marked.findings,
+            stone_map=marked.stone_map[None],
+            notices=(_UNFOUNDED,) if marked.unfounded >= self.threshold else (),
             slice_probabilities=(probability,),
             operating_point=self.bundle.operating_point,
         )
@@ -184,29 +190,20 @@ class Predictor:
         def tick() -> None:
             progress(next(counted), total)
 
-        rule = self.rule if volume.is_ordered else rule_of_single_slices(self.threshold)
-        slices = volume.pixels.shape[0]
-        acquired = self._read_plane(volume, pictures.acquired(), places=slices, tick=tick)
-        coronal = self._read_plane(
-            volume, pictures.coronal(), places=pictures.coronal_cuts, tick=tick
-        )
-        logit = acquired.logit(rule)
+        reading = self._read_slices(volume, pictures.slices(), tick)
+        rule, operating_point = self._decides(volume)
+        logit = series_logit(reading.logits, rule)
         if logit is None:
-            return _refused(acquired.reason or parts_reason(pictures.parts, volume))
-        logit_coronal = coronal.logit(rule)
-        # The more suspicious plane decides, since some stones show well in one plane only.
-        highest = logit if logit_coronal is None else max(logit, logit_coronal)
-        probability = float(sigmoid(np.array(highest)))
+            return _refused(reading.reason or parts_reason(pictures.parts, volume))
+        probability = float(sigmoid(np.array(logit)))
         notices = [Notice(ReadingCode.SERIES_RULE, rule.scope)]
-        if logit_coronal is not None:
-            called = [float(sigmoid(np.array(one))) for one in (logit, logit_coronal)]
-            if len({one >= rule.threshold for one in called}) == 2:
-                notices.append(_DISAGREE)
         if volume.spacing_mm and max(volume.spacing_mm[1:]) > _COARSE_MM:
             notices.append(_COARSE)
+        if reading.unfounded >= rule.threshold:
+            notices.append(_UNFOUNDED)
         findings = find_stones(
             volume,
-            merge_marks([*acquired.marks, *coronal.marks]),
+            merge_marks(reading.marks),
             midline=pictures.midline,
             threshold=rule.threshold,
             min_run=rule.run,
@@ -215,46 +212,80 @@ class Predictor:
             verdict=STONE if probability >= rule.threshold else NO_STONE,
             probability=probability,
             findings=findings,
-            stone_map=acquired.stone_map,
+            stone_map=reading.stone_map,
             notices=tuple(notices),
-            slice_probabilities=acquired.probabilities,
-            coronal_probabilities=coronal.probabilities,
-            coronal_positions_mm=pictures.coronal_positions_mm,
-            key_slices=key_slices(acquired.logits, rule),
-            operating_point=self.bundle.series_point
-            if volume.is_ordered
-            else self.bundle.operating_point,
+            slice_probabilities=reading.probabilities,
+            key_slices=key_slices(reading.logits, rule),
+            operating_point=operating_point,
         )
 
-    def _read_plane(
-        self, volume: Volume, pictures: Iterable[Picture], *, places: int, tick: Callable[[], None]
-    ) -> "_PlaneReading":
-        """Read the pictures of one plane that has `places` slices or cuts."""
-        reading = _PlaneReading(logits=[None] * places)
+    def _decides(self, volume: Volume) -> tuple[SeriesRule, Mapping[str, Any]]:
+        """Return the rule that decides about a volume, and its operating point."""
+        if volume.is_hu:
+            return self.checked_rule, self.bundle.checked_point
+        if volume.is_ordered:
+            return self.rule, self.bundle.series_point
+        return rule_of_single_slices(self.threshold), self.bundle.operating_point
+
+    def _read_slices(
+        self, volume: Volume, pictures: Iterable[Picture], tick: Callable[[], None]
+    ) -> "_SliceReading":
+        slices = volume.pixels.shape[0]
+        reading = _SliceReading(logits=[None] * slices)
+        ground = Ground(volume) if volume.is_hu else None
         for read in self.read(pictures):
             tick()
             picture, index = read.picture, read.picture.slice_index
             if read.reason:
                 reading.reason = reading.reason or read.reason
                 continue
-            stone_map = self._image_map(read)
-            if picture.is_acquired:
-                if reading.stone_map is None:
-                    reading.stone_map = np.zeros((places, *stone_map.shape), np.float16)
-                reading.stone_map[index] = stone_map
-            logit, before = self._calibrated(read.logit), reading.logits[index]
-            # The most suspicious part of a cut counts.
-            reading.logits[index] = logit if before is None else max(before, logit)
+            marked = self._marked(read, ground)
+            if reading.stone_map is None:
+                reading.stone_map = np.zeros((slices, *marked.stone_map.shape), np.float16)
+            reading.stone_map[index] = marked.stone_map
+            reading.logits[index] = self._calibrated(pool(marked.cells))
+            reading.unfounded = max(reading.unfounded, marked.unfounded)
             reading.marks += [
                 Mark(
                     edges=picture.to_volume(found.box),
                     probability=found.probability,
                     step=index,
-                    is_acquired=picture.is_acquired,
+                    stone=stone,
                 )
-                for found in _located(stone_map, picture)
+                for found, stone in zip(marked.findings, marked.stones, strict=True)
             ]
         return reading
+
+    def _marked(self, read: Read, ground: Ground | None) -> "_Marked":
+        """Find the marks of a picture; in Hounsfield units, those that stand on a dense object."""
+        stone_map = self._image_map(read)
+        found = _located(stone_map, read.picture)
+        if ground is None:
+            return _Marked(stone_map, read.cells, tuple(found), (None,) * len(found))
+        picture = read.picture
+        stones = [
+            ground.under(picture.to_volume(one.box), peak=_peak(stone_map, one, picture))
+            for one in found
+        ]
+        stands = [stone is not None for stone in stones]
+        cells = quieted(
+            read.cells,
+            box=read.box,
+            origin=picture.origin,
+            marks=[one.box for one in found],
+            stands=stands,
+            calibration=self.bundle.calibration,
+        )
+        return _Marked(
+            stone_map=stone_map,
+            cells=cells,
+            findings=tuple(one for one, is_one in zip(found, stands, strict=True) if is_one),
+            stones=tuple(stone for stone in stones if stone),
+            unfounded=max(
+                (one.probability for one, is_one in zip(found, stands, strict=True) if not is_one),
+                default=0.0,
+            ),
+        )
 
     def _calibrated(self, logit: float) -> float:
         calibration = self.bundle.calibration
@@ -273,21 +304,46 @@ class Predictor:
         )
 
 
+@dataclass(frozen=True, eq=False)
+class _Marked:
+    """The marks of a picture that count.
+
+    `stone_map` is what the network said; `cells` are the logits without marks that do not stand, of
+    which `unfounded` is the highest probability. `stones` has what each finding stands on; None
+    without Hounsfield units.
+    """
+
+    stone_map: NDArray[np.float32]
+    cells: NDArray[np.float32]
+    findings: tuple[Finding, ...]
+    stones: tuple[Stone | None, ...]
+    unfounded: float = 0.0
+
+
 @dataclass(eq=False)
-class _PlaneReading:
-    """The reading of one plane: calibrated logits of its slices (None: not read), marks and map."""
+class _SliceReading:
+    """The reading of a volume: calibrated logits of its slices (None: not read), marks and map."""
 
     logits: list[float | None] = field(default_factory=list)
     marks: list[Mark] = field(default_factory=list)
     stone_map: NDArray[np.float16] | None = None
     reason: str = ""
-
-    def logit(self, rule: SeriesRule) -> float | None:
-        return series_logit(self.logits, rule)
+    unfounded: float = 0.0
 
     @property
     def probabilities(self) -> tuple[float | None, ...]:
         return tuple(None if z is None else float(sigmoid(np.array(z))) for z in self.logits)
+
+
+def _peak(stone_map: NDArray[np.float32], found: Finding, picture: Picture) -> tuple[float, float]:
+    """Return column and row, in pixels of the slice, of the highest place of the map in a box."""
+    rows, columns = picture.size
+    scale_y, scale_x = rows / stone_map.shape[0], columns / stone_map.shape[1]
+    x0, y0, x1, y1 = found.box
+    left, top = round(x0 / scale_x), round(y0 / scale_y)
+    part = stone_map[top : round(y1 / scale_y), left : round(x1 / scale_x)]
+    row, column = np.unravel_index(int(part.argmax()), part.shape)
+    return (left + float(column) + 0.5) * scale_x, (top + float(row) + 0.5) * scale_y
 
 
 def _located(stone_map: NDArray[np.float32], picture: Picture) -> list[Finding]:

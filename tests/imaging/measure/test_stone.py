@@ -3,7 +3,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from detection.imaging.measure import bright_seeds, measure_stone, side_of, size_class, to_lps
+from detection.imaging.measure import measure_stone, side_of, size_class, to_lps
 from detection.imaging.phantoms import KnownStone, make_phantom_volume
 from detection.imaging.trunk import find_trunk
 from detection.imaging.volume import Volume
@@ -178,18 +178,6 @@ def test_pictures_cannot_be_measured():
 def test_seed_outside_the_volume_is_refused(phantom):
     with pytest.raises(ValueError, match="no voxel"):
         measure_stone(phantom.volume, (9999, 0, 0))
-
-
-def test_seeds_are_the_stones_of_a_box_and_not_the_bone_beside_them(phantom):
-    column, row, index = seed_of(phantom.volume, STONES[0])
-
-    # Wide enough to reach the spine.
-    seeds = bright_seeds(
-        phantom.volume, (column - 70, row - 8, index - 2, column + 8, row + 40, index + 3)
-    )
-
-    assert len(seeds) == 1
-    assert np.abs(np.subtract(seeds[0], (column, row, index))).max() <= 2
 
 
 @pytest.mark.parametrize(

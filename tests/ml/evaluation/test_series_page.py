@@ -8,6 +8,7 @@ import cv2
 import numpy as np
 import pytest
 
+from detection.imaging.phantoms import KnownStone, make_phantom_volume
 from detection.imaging.volume import Volume
 from detection.ml.bundle import (
     default_bundle_path,
@@ -19,7 +20,7 @@ from detection.ml.bundle import (
 from detection.ml.data import Sample
 from detection.ml.data.sources import facts_of
 from detection.ml.errors import BundleError, DatasetError
-from detection.ml.evaluation.series_page import page
+from detection.ml.evaluation.series_page import DrawnStone, StoneCounts, count_stones, page
 from detection.ml.evaluation.series_runs import (
     Run,
     choose_rule,
@@ -30,9 +31,9 @@ from detection.ml.evaluation.series_runs import (
     write_rule,
 )
 from detection.ml.preprocess import Preprocessing
-from detection.ml.serving import SCOPE, Assessment, SeriesRule
+from detection.ml.serving import SCOPE, Assessment, Finding, SeriesRule
 from detection.ml.serving.network import ServedNetwork
-from detection.ml.serving.series_rule import SCOPE_OF_DEFAULT, rule_of
+from detection.ml.serving.series_rule import SCOPE_OF_DEFAULT, checked_rule_of, rule_of
 
 MODELS = Path(__file__).resolve().parents[3] / "ml_models"
 RULE = SeriesRule(threshold=0.5)
@@ -59,6 +60,7 @@ class BrightnessPredictor:
     def __init__(self):
         self.bundle = load_default_bundle(MODELS)
         self.rule = RULE
+        self.checked_rule = replace(RULE, smooth=1, run=1, top=1)
 
 
 def run(group, *logits, is_stone):
@@ -177,13 +179,24 @@ def test_written_rule_travels_with_a_new_bundle_and_the_default_follows(tmp_path
 def test_page_tells_the_rule_the_counts_and_the_limits():
     free = Volume(pixels=np.zeros((5, 1, 1), np.int16), is_hu=True, plane="axial")
     alarmed = Assessment(
-        verdict="stone", probability=0.9, slice_probabilities=(0.01, 0.01, 0.9, 0.9, 0.9)
+        verdict="stone",
+        probability=0.9,
+        slice_probabilities=(0.01, 0.01, 0.9, 0.9, 0.9),
+        stone_map=np.full((5, 1, 1), 0.9),
     )
     calm = Assessment(
         verdict="no_stone",
         probability=0.1,
-        slice_probabilities=(0.1, None, 0.9, 0.1, 0.1),
-        coronal_probabilities=(0.1, 0.2),
+        slice_probabilities=(0.1, None, 0.1, 0.1, 0.1),
+        stone_map=np.array([0.1, 0.0, 0.8, 0.1, 0.1])[:, None, None],
+    )
+    stones = StoneCounts(
+        stones=(
+            DrawnStone(hu=300, slice_mm=2.0, is_marked=True, is_listed=False),
+            DrawnStone(hu=600, slice_mm=2.0, is_marked=True, is_listed=True),
+        ),
+        bodies=2,
+        called=1,
     )
     held = [*QUIET, *STONES]
     parts = {"train": held, "validation": held, "test": [ALONE, *STONES]}
@@ -192,14 +205,62 @@ def test_page_tells_the_rule_the_counts_and_the_limits():
         parts,
         predictor=BrightnessPredictor(),
         phantoms=[("phantom 1", free, alarmed), ("phantom 2", free, calm)],
+        stones=stones,
         samples=[("axial, 5 slices", free, calm)],
     )
 
     assert "Not measured on volumes" in text
-    assert "| the volume, series rule in either plane | 1/2 = 0.500" in text
-    assert "| axial, plain maximum at the image threshold | 2/2 = 1.000" in text
-    assert "| axial, 5 slices | 5 | 4 | 1 | 0 of 2 | no_stone (0.10) | 0 |" in text
+    assert "| the map reaches the threshold somewhere | 2/2 = 1.000" in text
+    assert "| the volume is called, after the check of the marks | 1/2 = 0.500" in text
+    assert "| 300 HU, slices of 2.0 mm | 1 | 1 | 0 | 1/1 = 1.000" in text
+    assert "| all | 2 | 2 | 1 | 1/2 = 0.500" in text
+    assert "Bodies called: 1/2 = 0.500" in text
+    assert "| axial, 5 slices | 5 | 4 | 1 | 0 | no_stone (0.10) | 0 |" in text
     assert "| test | the series rule, threshold set on train and validation |" in text
+
+
+def test_a_drawn_stone_is_marked_by_the_map_and_listed_by_a_finding():
+    at = KnownStone(centre_lps_mm=(70.0, 28.0, 0.0), diameters_mm=(6.0, 6.0, 6.0), hu=600)
+    body = make_phantom_volume([at], generator=np.random.default_rng(1), slice_mm=5, height_mm=25)
+    column, row = 0.5 + (70 + 199.6) / 0.8, 0.5 + (28 + 149.6) / 0.8
+    stone_map = np.zeros((5, 96, 128), np.float16)
+    stone_map[2, int(row * 96 / 375), int(column * 128 / 500)] = 0.9
+    box = (column - 3, row - 3, column + 3, row + 3)
+    found = Finding(
+        plane="axial", slice_index=2, box=box, probability=0.9, slice_first=2, slice_last=2
+    )
+    answers = iter(
+        [
+            Assessment("stone", 0.9, stone_map=stone_map, findings=(found,)),
+            Assessment("no_stone", 0.1, stone_map=stone_map),
+            Assessment("no_stone", 0.1, stone_map=np.zeros_like(stone_map)),
+        ]
+    )
+    predictor = BrightnessPredictor()
+    predictor.assess = lambda volume: next(answers)
+
+    counted = count_stones([body] * 3, predictor, report=lambda line: None)
+
+    assert (counted.bodies, counted.called) == (3, 1)
+    assert [(one.is_marked, one.is_listed) for one in counted.stones] == [
+        (True, True), (True, False), (False, False),
+    ]  # fmt: skip
+
+
+def test_a_bundle_tells_the_threshold_of_checked_volumes_or_takes_that_of_images(tmp_path):
+    source = default_bundle_path(MODELS)
+    shutil.copytree(source, tmp_path / source.name)
+    bundle = load_bundle(tmp_path / source.name)
+    point = {"name": "series rule", "threshold": 0.4}
+
+    written = write_rule(
+        bundle, RULE, point={}, measured={"checked": {"threshold": 0.4, "operating_point": point}}
+    )
+
+    assert checked_rule_of(bundle).threshold == bundle.operating_point["threshold"]
+    assert bundle.checked_point == bundle.operating_point
+    assert checked_rule_of(written).threshold == 0.4
+    assert written.checked_point == point
 
 
 def test_a_bundle_outside_the_shipped_folder_is_written_alone(tmp_path):

@@ -26,13 +26,13 @@ def pictures(volume):
 def test_slices_of_an_axial_volume_are_cut_to_the_trunk(volume, pictures):
     slices, rows, columns = volume.pixels.shape
 
-    held = list(pictures.acquired())
+    held = list(pictures.slices())
 
     assert [picture.slice_index for picture in held] == list(range(slices))
     for picture in held[::20]:
         top, left = picture.origin
         height, width = picture.grey.shape
-        assert (picture.is_acquired, picture.is_known_ct) == (True, True)
+        assert picture.is_known_ct
         assert picture.size == (rows, columns) > picture.grey.shape
         assert (picture.plane, picture.spacing_mm) == ("axial", (2.0, 2.0))
         # Inside the trunk the picture is the slice, in its window.
@@ -41,27 +41,12 @@ def test_slices_of_an_axial_volume_are_cut_to_the_trunk(volume, pictures):
         assert grey == pytest.approx(np.clip((middle + 160) * 255 / 400, 0, 255), abs=0.6)
 
 
-def test_coronal_cuts_let_their_pixels_go_and_know_their_place(pictures, volume):
-    held = list(pictures.coronal())
-
-    assert len(held) == pictures.coronal_cuts == len(pictures.coronal_positions_mm)
-    assert [picture.slice_index for picture in held] == list(range(len(held)))
-    for picture in held[::10]:
-        assert not picture.is_acquired
-        assert picture.slab.pixels_hu.size == 0
-        assert picture.size == picture.grey.shape
-        rows, columns = picture.size
-        _, first_row, first, _, end_row, end = picture.to_volume((0.0, 0.0, columns, rows))
-        assert end_row - first_row == pytest.approx(1.5)
-        assert (first, end) == pytest.approx((0, volume.pixels.shape[0]), abs=0.5)
-
-
 def test_pictures_are_counted_before_they_are_made(pictures):
-    assert pictures.count == len(list(pictures.acquired())) + len(list(pictures.coronal()))
+    assert pictures.count == len(list(pictures.slices()))
 
 
 def test_a_box_of_a_slice_takes_that_slice_of_the_volume(pictures):
-    _, second, *_ = pictures.acquired()
+    _, second, *_ = pictures.slices()
 
     assert second.to_volume((10.0, 20.0, 30.0, 40.0)) == (10.0, 20.0, 1.0, 30.0, 40.0, 2.0)
 
@@ -79,11 +64,9 @@ def test_slices_of_any_other_volume_are_read_whole_and_once(plane):
         Volume(pixels=grey, is_hu=False, plane=plane, colour_spread=2.0), preprocessing=SPEC
     )
 
-    held = list(pictures.acquired())
+    held = list(pictures.slices())
 
     assert pictures.count == len(held) == 3
-    assert list(pictures.coronal()) == []
-    assert (pictures.coronal_cuts, pictures.coronal_positions_mm) == (0, ())
     assert pictures.midline(1) is None
     for index, picture in enumerate(held):
         np.testing.assert_array_equal(picture.grey, grey[index])

@@ -9,7 +9,8 @@ from detection.imaging.phantoms import KnownStone, make_phantom_volume
 from detection.imaging.volume import Volume
 from detection.ml.bundle import load_default_bundle
 from detection.ml.errors import ReadingCode
-from detection.ml.serving import SCOPE, Predictor, series_logit
+from detection.ml.serving import Predictor
+from detection.ml.serving.series_rule import SCOPE_OF_CHECKED
 
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("predictor-volumes")]
 MODELS = Path(__file__).resolve().parents[3] / "ml_models"
@@ -38,30 +39,26 @@ def assessment(predictor, phantom, steps):
     return predictor.assess(phantom.volume, progress=lambda *step: steps.append(step))
 
 
-def test_volume_is_read_in_both_planes(assessment, phantom):
+def test_every_slice_of_a_volume_is_read(assessment, phantom):
     assert len(assessment.slice_probabilities) == phantom.volume.pixels.shape[0]
-    assert len(assessment.coronal_probabilities) == len(assessment.coronal_positions_mm) > 30
     assert assessment.stone_map.shape[0] == phantom.volume.pixels.shape[0]
-    assert Notice(ReadingCode.SERIES_RULE, SCOPE) in assessment.notices
+    assert Notice(ReadingCode.SERIES_RULE, SCOPE_OF_CHECKED) in assessment.notices
 
 
-def test_a_series_is_decided_by_a_point_of_its_own(assessment, predictor):
-    told = predictor.bundle.manifest["series"]
+def test_a_volume_in_hu_is_decided_by_its_highest_slice(assessment, predictor):
     point = assessment.operating_point
 
-    assert point["threshold"] == told["threshold"] != predictor.threshold
+    assert assessment.probability == pytest.approx(max(assessment.slice_probabilities))
+    assert point == predictor.bundle.checked_point
+    assert predictor.checked_rule.threshold == point["threshold"]
     assert (assessment.verdict == "stone") == (assessment.probability >= point["threshold"])
-    assert point["unit"] == "run of neighbouring slices"
-    hits, total = told["test"]["sensitivity"]
-    assert (point["sensitivity"], point["n_positive"]) == (hits / total, total)
 
 
 def test_progress_counts_every_picture_to_the_end(assessment, steps):
     total = steps[-1][1]
 
     assert [done for done, _ in steps] == list(range(1, total + 1))
-    read = [*assessment.slice_probabilities, *assessment.coronal_probabilities]
-    assert total == len(read)
+    assert total == len(assessment.slice_probabilities)
 
 
 def test_stone_of_the_body_comes_first_and_is_measured(assessment):
@@ -102,25 +99,58 @@ def test_key_slices_show_the_stone(assessment):
     assert stone.slice_first - 1 <= assessment.key_slices[0] <= stone.slice_last + 1
 
 
-def test_probability_is_the_rule_over_the_more_suspicious_plane(assessment, predictor):
-    def by_rule(probabilities):
-        logits = [None if p is None else np.log(p / (1 - p)) for p in probabilities]
-        return 1 / (1 + np.exp(-series_logit(logits, predictor.rule)))
+def test_a_drawn_body_without_a_stone_is_not_called_for_its_ribs(predictor):
+    """Its ribs reach 1.0 on the map, which shows them; no score counts them."""
+    volume = make_phantom_volume(
+        generator=np.random.default_rng([7, 9]), slice_mm=1.5, noise_hu=8.0, has_arms=True
+    ).volume
+    part = replace(volume, pixels=volume.pixels[64:84])
 
-    planes = (assessment.slice_probabilities, assessment.coronal_probabilities)
-    assert assessment.probability == pytest.approx(max(map(by_rule, planes)))
+    assessment = predictor.assess(part)
+
+    assert assessment.stone_map.max() > 0.5
+    assert assessment.verdict == "no_stone"
+    assert max(assessment.slice_probabilities) < 0.15
+    assert assessment.findings == ()
+    assert ReadingCode.MARKS_WITHOUT_OBJECT in [notice.code for notice in assessment.notices]
+
+
+def test_a_single_slice_and_its_series_give_one_answer(predictor, phantom):
+    index = round((STONE.centre_lps_mm[2] + 156 / 2) / 3)
+    alone = replace(phantom.volume, pixels=phantom.volume.pixels[index : index + 1])
+    around = replace(phantom.volume, pixels=phantom.volume.pixels[index - 2 : index + 3])
+
+    single, series = predictor.assess(alone), predictor.assess(around)
+
+    assert single.verdict == series.verdict == "stone"
+    assert len(single.findings) == len(series.findings) == 1
+    assert single.probability == pytest.approx(series.slice_probabilities[2], abs=0.05)
+
+
+def test_a_stone_of_uneven_slices_counts_and_is_not_measured(predictor, phantom):
+    index = round((STONE.centre_lps_mm[2] + 156 / 2) / 3)
+    uneven = replace(
+        phantom.volume,
+        pixels=phantom.volume.pixels[index - 2 : index + 3],
+        is_evenly_spaced=False,
+    )
+
+    assessment = predictor.assess(uneven)
+
+    (stone,) = assessment.findings
+    assert assessment.verdict == "stone"
+    assert (stone.diameter_mm, stone.slice_first <= 2 <= stone.slice_last) == (None, True)
 
 
 def test_map_is_dark_outside_the_body(assessment):
     assert (assessment.stone_map[:, 0, :3] == 0).all()
 
 
-def test_short_stack_is_read_in_its_own_plane_alone(predictor, phantom):
+def test_a_short_stack_is_read(predictor, phantom):
     short = replace(phantom.volume, pixels=phantom.volume.pixels[:3])
 
     assessment = predictor.assess(short)
 
-    assert assessment.coronal_probabilities == ()
     assert len(assessment.slice_probabilities) == 3
 
 

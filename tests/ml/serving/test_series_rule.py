@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -72,6 +74,16 @@ def test_key_slices_are_the_peaks_and_lie_apart():
     assert key_slices(logits, RULE)[:2] == (31, 10)
 
 
+def test_key_slices_of_the_highest_slice_do_not_all_show_one_stone():
+    logits = [-5.0] * 40
+    logits[8:12] = [2.0, 3.0, 3.5, 2.0]
+    logits[30] = 6.0
+    highest = replace(RULE, smooth=1, run=1, top=1)
+
+    assert series_logit(logits, highest) == 6.0
+    assert key_slices(logits, highest)[:2] == (30, 10)
+
+
 def test_marks_on_neighbouring_slices_are_one_place():
     clusters = merge_marks([mark(3, 10.0), mark(4, 12.0, probability=0.9), mark(5, 14.0)])
 
@@ -85,16 +97,3 @@ def test_marks_far_apart_are_two_places():
     clusters = merge_marks([mark(3, 10.0), mark(4, 60.0), mark(9, 10.0, probability=0.8)])
 
     assert [cluster.probability for cluster in clusters] == [0.8, 0.5, 0.5]
-
-
-def test_a_coronal_mark_joins_the_axial_one_it_crosses():
-    coronal = Mark(
-        edges=(8.0, 12.0, 0.0, 22.0, 16.0, 9.0), probability=0.7, step=5, is_acquired=False
-    )
-    elsewhere = Mark(
-        edges=(8.0, 40.0, 0.0, 22.0, 44.0, 9.0), probability=0.6, step=19, is_acquired=False
-    )
-
-    clusters = merge_marks([mark(3, 10.0), mark(4, 10.0), coronal, elsewhere])
-
-    assert [len(cluster.marks) for cluster in clusters] == [3, 1]

@@ -11,6 +11,7 @@ from detection.imaging.errors import Code
 from detection.imaging.ingest import choose_series, ingest
 from detection.imaging.ingest.jobs import InProcess
 from detection.imaging.volume import Volume, load_volume
+from detection.imaging.window import Window, apply_window
 from detection.ml.bundle import load_default_bundle
 from detection.ml.serving import Predictor
 from detection.ml.serving.answer import NO_STONE, STONE
@@ -19,6 +20,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("predictor-volumes")]
 ROOT = Path(__file__).resolve().parents[3]
 PHASES = ROOT / "tests/samples/two_phases"
 NATIVE, CONTRAST = (2, 3, 6), (1, 4, 5)
+SOFT_TISSUE = Window(center_hu=40, width_hu=400)
 
 
 @pytest.fixture(scope="module")
@@ -105,14 +107,16 @@ def test_one_slice_in_no_order_speaks_for_the_others(tmp_path, predictor):
         if (tmp_path / name).mkdir() is None
     )
     pixels = np.concatenate([contrast.pixels, native.pixels[:1], contrast.pixels])
-    ordered = Volume(pixels=pixels, is_hu=True, spacing_mm=native.spacing_mm, plane="axial")
-    none = replace(ordered, is_ordered=False, is_evenly_spaced=False)
-    assessment = predictor.assess(none)
+    hu = Volume(pixels=pixels, is_hu=True, spacing_mm=native.spacing_mm, plane="axial")
+    grey = replace(hu, is_hu=False, pixels=apply_window(pixels, SOFT_TISSUE))
 
-    # In a series it would need a neighbour.
-    assert predictor.assess(ordered).verdict == NO_STONE
-    assert assessment.verdict == STONE
-    assert assessment.probability == max(assessment.slice_probabilities)
-    assert assessment.operating_point == predictor.bundle.operating_point
-    assert [finding.slice_index for finding in assessment.findings][:1] == [3]
-    assert all(finding.diameter_mm is None for finding in assessment.findings)
+    # In a grey series it would need a neighbour.
+    assert predictor.assess(grey).verdict == NO_STONE
+    for volume in (hu, grey):
+        none = replace(volume, is_ordered=False, is_evenly_spaced=False)
+        assessment = predictor.assess(none)
+        assert assessment.verdict == STONE
+        assert assessment.probability == max(assessment.slice_probabilities)
+        assert assessment.operating_point["threshold"] == predictor.threshold
+        assert [finding.slice_index for finding in assessment.findings][:1] == [3]
+        assert all(finding.diameter_mm is None for finding in assessment.findings)

@@ -1,8 +1,11 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from detection.imaging.volume import Volume
 from detection.ml.serving.marks import Mark, merge_marks
+from detection.ml.serving.standing import Ground
 from detection.ml.serving.stones import find_stones
 
 AFFINE = (
@@ -29,6 +32,13 @@ def water(*balls, side=60, slices=30):
     )
 
 
+def standing(volume, held):
+    """The marks that stand, as the predictor keeps them."""
+    ground = Ground(volume)
+    found = [replace(mark, stone=ground.under(mark.edges)) for mark in held]
+    return [mark for mark in found if mark.stone]
+
+
 def marks(x, y, slices, *, probability=0.3, half=6.0):
     return [
         Mark(edges=(x - half, y - half, float(index), x + half, y + half, index + 1.0),
@@ -39,7 +49,7 @@ def marks(x, y, slices, *, probability=0.3, half=6.0):
 
 def stones_of(volume, held, **changes):
     options = {"midline": lambda index: None, "threshold": 0.5, "min_run": 2} | changes
-    return find_stones(volume, merge_marks(held), **options)
+    return find_stones(volume, merge_marks(standing(volume, held)), **options)
 
 
 def test_one_stone_on_many_slices_is_listed_once_and_measured():
@@ -75,13 +85,26 @@ def test_a_stone_that_two_places_reach_is_listed_once():
     assert len(stones) == 1
 
 
-def test_nothing_dense_is_a_stone_only_if_the_model_suspects_it():
-    volume = water()
+@pytest.mark.parametrize("probability", [0.3, 0.7, 0.99])
+def test_a_mark_on_nothing_dense_is_no_stone_however_sure_the_model_is(probability):
+    assert stones_of(water(), marks(20, 20, range(11, 15), probability=probability)) == ()
 
-    assert stones_of(volume, marks(20, 20, range(11, 15), probability=0.3)) == ()
-    (stone,) = stones_of(volume, marks(20, 20, range(11, 15), probability=0.7))
-    assert (stone.diameter_mm, stone.size_class) == (None, "unknown")
-    assert (stone.slice_first, stone.slice_last) == (11, 14)
+
+def test_one_mark_yields_at_most_one_stone():
+    volume = water((18, 20, 15, 2), (26, 20, 15, 2), (20, 27, 15, 2))
+
+    assert len(stones_of(volume, marks(22, 22, [15], probability=0.9, half=8.0))) == 1
+
+
+def test_a_stone_of_a_stack_without_hu_is_listed_unmeasured_once():
+    grey = Volume(pixels=np.zeros((9, 60, 60), np.uint8), is_hu=False)
+    held = marks(20, 20, range(2, 6))
+
+    (stone,) = find_stones(
+        grey, merge_marks(held), midline=lambda index: None, threshold=0.5, min_run=2
+    )
+
+    assert (stone.slice_first, stone.slice_last, stone.diameter_mm) == (2, 5, None)
 
 
 def test_a_mark_on_one_picture_needs_the_threshold():
