@@ -19,6 +19,8 @@ _TISSUE_HU = -300
 # A table top is thinner than this.
 _THIN_MM = 5.0
 _RIM_MM = 2.0
+# A gap in the wall of muscles that is closed, and the least share of the body within the wall.
+_GAP_MM, _LEAST_INSIDE = 45.0, 0.5
 # How much darker the inside of a bone is than its rim.
 _MARROW_BELOW_HU = 60.0
 # Level and least area of the bone to which a piece of one slice may belong.
@@ -92,11 +94,11 @@ def has_rim(
         depth = cv2.distanceTransform(np.pad(filled, 1), cv2.DIST_L2, 3)[1:-1, 1:-1]
         depth = depth * float(spacing[1:].mean())
         deep = depth > _RIM_MM
-        if deep.sum() < 4:
+        edge = pixels_hu[filled.astype(bool) & ~deep]
+        if deep.sum() < 4 or not len(edge):
             continue
         inside.append(pixels_hu[deep])
         # The brighter half of the rim: the other half is blurred into the surroundings.
-        edge = pixels_hu[filled.astype(bool) & ~deep]
         rim.append(edge[edge >= np.median(edge)])
     if not inside:
         return False
@@ -161,6 +163,28 @@ class Slice:
         """Return the distance in mm of a place (row, column) to the skin; infinite if not seen."""
         return float(self._skin_mm[at])
 
+    @cached_property
+    def _muscle_mm(self) -> NDArray[np.float32]:
+        """Distance to the outer surface of the muscles, below skin and the fat under it."""
+        pixel_mm = float(np.mean(self.pixel_mm))
+        soft = (self.pixels_hu > _SOFT_HU) & self.body & (self._skin_mm > _THIN_MM)
+        opened = cv2.morphologyEx(soft.astype(np.uint8), cv2.MORPH_OPEN, _disc(3, pixel_mm))
+        gap = _disc(_GAP_MM, pixel_mm)
+        edge = gap.shape[0]
+        closed = cv2.morphologyEx(np.pad(opened, edge), cv2.MORPH_CLOSE, gap)
+        inside = _largest_filled(closed[edge:-edge, edge:-edge])
+        if inside.sum() < _LEAST_INSIDE * self.body.sum():
+            # The wall is open somewhere: its surface is not known.
+            return np.full(self.body.shape, np.inf, np.float32)
+        return cv2.distanceTransform(inside, cv2.DIST_L2, 5) * pixel_mm
+
+    def muscle_mm(self, at: tuple[int, int]) -> float:
+        """Return how deep a place (row, column) lies below the muscles' outer surface, in mm.
+
+        Ribs lie in the muscles of the wall. Infinite if no closed wall is seen.
+        """
+        return float(self._muscle_mm[at])
+
     def depth_share(self, at: tuple[int, int]) -> float:
         """Return how far behind the front of the body a row lies, as a share of its depth."""
         rows = np.flatnonzero(self.body.any(axis=1))
@@ -216,20 +240,28 @@ def body_around(
     """
     tissue = (pixels_hu > _TISSUE_HU).astype(np.uint8)
     least = pixel_mm or (1.0, 1.0)
-    side = max(1, round(_THIN_MM / float(np.mean(least))) | 1)
-    opened = cv2.morphologyEx(
-        tissue, cv2.MORPH_OPEN, cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (side, side))
-    )
-    count, labels = cv2.connectedComponents(opened, connectivity=4)
-    if count < 2:
+    opened = cv2.morphologyEx(tissue, cv2.MORPH_OPEN, _disc(_THIN_MM, float(np.mean(least))))
+    if not opened.any():
         return Slice(pixels_hu, np.ones(tissue.shape, bool), least)
-    areas = np.bincount(labels.ravel())
-    body = _filled(labels == 1 + int(np.argmax(areas[1:]))).astype(bool)
+    body = _largest_filled(opened).astype(bool)
     if pixel_mm is None:
         columns = np.flatnonzero(body.any(axis=0))
         guess = width_mm / float(columns[-1] - columns[0] + 1)
         least = (guess, guess)
     return Slice(pixels_hu, body, least)
+
+
+def _disc(diameter_mm: float, pixel_mm: float) -> NDArray[np.uint8]:
+    side = max(1, round(diameter_mm / pixel_mm) | 1)
+    return np.asarray(cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (side, side)), np.uint8)
+
+
+def _largest_filled(mask: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Return the largest connected part of a mask with its holes, uint8; empty if it is empty."""
+    count, labels = cv2.connectedComponents(mask, connectivity=4)
+    if count < 2:
+        return np.zeros(mask.shape, np.uint8)
+    return _filled(labels == 1 + int(np.argmax(np.bincount(labels.ravel())[1:])))
 
 
 def _filled(mask: NDArray[np.bool_]) -> NDArray[np.uint8]:

@@ -283,6 +283,36 @@ def test_a_stone_beside_noise_and_bone_is_found():
     assert found.peak[:2] == pytest.approx((KIDNEY[0] + 10, KIDNEY[1] + 18), abs=3)
 
 
+def test_a_mark_that_only_touches_a_dense_object_finds_the_whole_of_it():
+    volume = finished(ball(slab(), *KIDNEY, 10, 9, 900))
+
+    middle, beyond = (dense_object(volume, mark(*KIDNEY, index)) for index in (10, 13))
+
+    assert volume.pixels[13, KIDNEY[1], KIDNEY[0]] < 150
+    assert beyond == middle
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_any_pixels_get_an_answer(seed):
+    generator = np.random.default_rng(seed)
+    pixels = generator.integers(-1024, 3072, (6, 30, 30)).astype(np.int16)
+    for spacing in (None, (5.0, 0.7, 0.7), (0.0, 1.0, 1.0), (1.0, 3.0, 0.5)):
+        volume = Volume(pixels=pixels, is_hu=True, spacing_mm=spacing)
+        for z in range(6):
+            x, y = generator.integers(-5, 33, 2)
+            answer = dense_object(volume, (x, y, z, x + 6, y + 6, z + 1))
+            assert isinstance(answer, (DenseObject, Lack))
+
+
+@pytest.mark.parametrize("at", [(X + 128, Y + 62), (X - 120, Y + 70), (X + 150, Y + 40)])
+def test_a_solid_rib_of_one_slice_in_the_wall_is_bone(at):
+    """Its marrow is not resolved: the muscles of the wall tell it."""
+    drawn = slab(slices=1)
+    cv2.ellipse(drawn[0][0], at, (6, 4), -30, 0, 360, 700, -1)
+
+    assert dense_object(finished(drawn), mark(*at, 0)) == Lack.BONE
+
+
 def test_grey_values_do_not_tell_what_is_dense():
     picture = Volume(pixels=np.zeros((1, 8, 8), np.uint8), is_hu=False)
 
