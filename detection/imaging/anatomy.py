@@ -8,6 +8,7 @@ whole-body series of one scanner, a head series, two abdominal series and single
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+from statistics import mode
 
 import cv2
 import numpy as np
@@ -15,6 +16,7 @@ from numpy.typing import NDArray
 
 from detection.imaging.trunk import body_parts, disc, fill
 from detection.imaging.volume import Volume
+from detection.imaging.window import grey_slice
 
 # Edge of a cell. The walls of a skull and of a windpipe are two or three cells wide.
 _CELL_MM = 2.0
@@ -122,10 +124,17 @@ def volume_parts(volume: Volume) -> tuple[BodyPart, ...]:
 
     Where the order of the slices is known, none above the lowest chest and none below the highest
     pelvis is an abdomen, and a stretch of abdomen beside other parts counts only if it is long
-    enough to hold a kidney. What does not count is named as the part beside it. In another volume
-    every slice counts as abdomen.
+    enough to hold a kidney. What does not count is named as the part beside it. Slices that do
+    not say how they lie count as axial unless the body is cut off above or below, and where most of
+    them show another part all do. In another volume every slice counts as abdomen.
     """
     count = volume.pixels.shape[0]
+    if volume.is_hu and volume.plane == "unknown":
+        parts = [_unplaced_part(volume, index) for index in range(count)]
+        others = [part for part in parts if part is not BodyPart.ABDOMEN]
+        if 2 * len(others) <= count:
+            return tuple(parts)
+        return tuple(mode(others) if part is BodyPart.ABDOMEN else part for part in parts)
     if not volume.is_hu or volume.plane != "axial":
         return (BodyPart.ABDOMEN,) * count
     spacing = volume.spacing_mm
@@ -136,6 +145,13 @@ def volume_parts(volume: Volume) -> tuple[BodyPart, ...]:
     if spacing is None or volume.affine_lps is None or not spacing[0]:
         return tuple(parts)
     return tuple(_in_order(parts, slice_mm=spacing[0]))
+
+
+def _unplaced_part(volume: Volume, index: int) -> BodyPart:
+    if _whole_body(grey_slice(volume, index)) is None:
+        return BodyPart.ABDOMEN
+    spacing = volume.spacing_mm
+    return slice_part(volume.pixels[index], spacing_mm=spacing[1:] if spacing else None)
 
 
 def picture_part(grey: NDArray[np.uint8]) -> BodyPart:
@@ -149,30 +165,40 @@ def picture_part(grey: NDArray[np.uint8]) -> BodyPart:
     grey : np.ndarray
         uint8 `(rows, columns)`; bone is white, air black.
     """
+    whole = _whole_body(grey)
+    if whole is None:
+        return BodyPart.ABDOMEN
+    cells, body = whole
+    area, columns = int(body.sum()), np.flatnonzero(body.any(axis=0))
+    white = (body & (cells >= _GREY_BONE)).astype(np.uint8)
+    if _enclosed(white, disc(_GREY_GAP, 1)) > _MIN_GREY_RING_SHARE * area:
+        return BodyPart.HEAD
+    black = (body & (cells < _GREY_AIR)).astype(np.uint8)
+    square = np.ones((3, 3), np.uint8)
+    black = np.asarray(cv2.morphologyEx(black, cv2.MORPH_OPEN, square), np.uint8)
+    width = int(np.ptp(columns)) + 1
+    middle = int(columns[0]) + width // 2
+    lungs = min(_largest(black[:, :middle]), _largest(black[:, middle:]))
+    aspect = width / (int(np.ptp(np.flatnonzero(body.any(axis=1)))) + 1)
+    if lungs > _MIN_GREY_LUNG_SHARE * area and aspect > _MIN_AXIAL_ASPECT:
+        return BodyPart.CHEST
+    return BodyPart.ABDOMEN
+
+
+def _whole_body(grey: NDArray[np.uint8]) -> tuple[NDArray[np.uint8], NDArray[np.bool_]] | None:
+    """Return a picture in coarse cells and its largest body; None if that is cut off.
+
+    A coronal body is cut off above and below, and may hold lungs and kidneys.
+    """
     step = max(1, round(max(grey.shape) / _GREY_CELLS))
     cells = grey[::step, ::step]
     square = np.ones((3, 3), np.uint8)
     tissue = cv2.morphologyEx((cells > _GREY_TISSUE).astype(np.uint8), cv2.MORPH_OPEN, square)
     count, labels, stats, _ = cv2.connectedComponentsWithStats(fill(np.asarray(tissue, np.uint8)))
     if count < 2:
-        return BodyPart.ABDOMEN
-    largest = 1 + int(stats[1:, cv2.CC_STAT_AREA].argmax())
-    body, area = labels == largest, int(stats[largest, cv2.CC_STAT_AREA])
-    top, bottom = (int(side) for side in (stats[largest, 1], stats[largest, 1] + stats[largest, 3]))
-    if top == 0 or bottom == cells.shape[0]:
-        # A coronal body is cut off above and below, and may hold lungs and kidneys.
-        return BodyPart.ABDOMEN
-    white = (body & (cells >= _GREY_BONE)).astype(np.uint8)
-    if _enclosed(white, disc(_GREY_GAP, 1)) > _MIN_GREY_RING_SHARE * area:
-        return BodyPart.HEAD
-    black = (body & (cells < _GREY_AIR)).astype(np.uint8)
-    black = np.asarray(cv2.morphologyEx(black, cv2.MORPH_OPEN, square), np.uint8)
-    middle = int(stats[largest, cv2.CC_STAT_LEFT] + stats[largest, cv2.CC_STAT_WIDTH] // 2)
-    lungs = min(_largest(black[:, :middle]), _largest(black[:, middle:]))
-    aspect = stats[largest, cv2.CC_STAT_WIDTH] / stats[largest, cv2.CC_STAT_HEIGHT]
-    if lungs > _MIN_GREY_LUNG_SHARE * area and aspect > _MIN_AXIAL_ASPECT:
-        return BodyPart.CHEST
-    return BodyPart.ABDOMEN
+        return None
+    body = labels == 1 + int(stats[1:, cv2.CC_STAT_AREA].argmax())
+    return None if body[0].any() or body[-1].any() else (cells, body)
 
 
 @dataclass(frozen=True)

@@ -227,3 +227,14 @@ def test_a_coronal_picture_with_lungs_is_no_chest():
 
 def test_a_picture_without_a_body_is_left_to_other_checks():
     assert picture_part(np.zeros((300, 300), np.uint8)) is BodyPart.ABDOMEN
+
+
+@pytest.mark.parametrize(
+    ("others", "expected"),
+    [(3, [BodyPart.HEAD] * 5), (2, [BodyPart.HEAD] * 2 + [BodyPart.ABDOMEN] * 3)],
+)
+def test_slices_of_unknown_plane_are_judged_as_axial_ones(others, expected):
+    pixels = np.stack([section("vault")] * others + [section("abdomen")] * (5 - others))
+    unplaced = replace(volume(pixels, spacing_mm=(5.0, 1.0, 1.0)), plane="unknown", affine_lps=None)
+
+    assert list(volume_parts(unplaced)) == expected

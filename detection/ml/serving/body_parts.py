@@ -26,16 +26,18 @@ _DETAIL = (
 def body_part_reason(volume: Volume) -> str:
     """Return the sentence that refuses an image before it is read, or "".
 
-    A single axial slice in Hounsfield units is judged by its anatomy, a grey picture by skull and
-    lungs. Beyond that, and in other planes, the pixels cannot tell, and a part far from the kidneys
-    that the file names refuses it. The slices of an axial volume are judged one by one, when they
-    are read (`parts_reason`).
+    A single slice in Hounsfield units is judged by its anatomy if it is or may be axial, a grey
+    picture by skull and lungs. Beyond that, and in other planes, the pixels cannot tell, and a part
+    far from the kidneys that the file names refuses it. The slices of an axial volume are judged
+    one by one, when they are read (`parts_reason`).
     """
-    if volume.is_hu and volume.plane == "axial":
-        if volume.pixels.shape[0] > 1:
-            return ""
+    is_single = volume.pixels.shape[0] == 1
+    if volume.is_hu and is_single:
         (part,) = volume_parts(volume)
-        return "" if part is BodyPart.ABDOMEN else _slice_reason(part, volume)
+        if part is not BodyPart.ABDOMEN:
+            return _slice_reason(part, volume)
+    if volume.is_hu and volume.plane == "axial":
+        return ""
     if not volume.is_hu:
         seen = {picture_part(grey) for grey in volume.pixels}
         if BodyPart.ABDOMEN not in seen:

@@ -120,5 +120,10 @@ def test_where_pixels_cannot_tell_the_file_is_believed_about_far_parts(change):
     assert body_part_reason(replace(told, notices=(CHEST_NOTICE,))) == ""
 
 
+@pytest.mark.parametrize(("part", "named"), [("vault", "the head"), ("chest", "the chest")])
+def test_a_slice_that_does_not_say_how_it_lies_is_refused_by_its_pixels(part, named):
+    assert named in body_part_reason(replace(_slice(part), plane="unknown", affine_lps=None))
+
+
 def test_a_wrong_body_part_on_an_abdomen_only_warns():
     assert body_part_reason(replace(_slice("abdomen"), notices=(HEAD_NOTICE,))) == ""
