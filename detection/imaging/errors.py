@@ -202,7 +202,7 @@ def thick_slices(slice_mm: float, *, count: int) -> tuple[Notice, ...]:
         "Please upload a thinner slice if there is one."
         if count == 1
         else f"The slices are {slice_mm:.1f} mm apart: a small stone may lie between them, be "
-        "averaged away, or show on one slice alone, which the series rule does not count. "
+        "averaged away, or show on one slice alone. "
         "Please upload a series of thinner slices if there is one."
     )
     return (Notice(Code.THICK_SLICES, told),)

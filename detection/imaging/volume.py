@@ -89,6 +89,8 @@ class Volume:
         neighbours in the body, and each slice stands for itself.
     slices_unread : int
         Number of slices of the series that are not in `pixels`: they were damaged.
+    slices_missing : int
+        Number of slices for which there is room between the others, and which nobody sent.
     """
 
     pixels: NDArray[Any]
@@ -101,6 +103,7 @@ class Volume:
     is_evenly_spaced: bool = True
     is_ordered: bool = True
     slices_unread: int = 0
+    slices_missing: int = 0
 
     def __post_init__(self) -> None:
         wanted = np.int16 if self.is_hu else np.uint8
@@ -130,6 +133,7 @@ class Volume:
             "is_evenly_spaced": self.is_evenly_spaced,
             "is_ordered": self.is_ordered,
             "slices_unread": self.slices_unread,
+            "slices_missing": self.slices_missing,
         }
 
     def fingerprint(self) -> str:
@@ -282,6 +286,7 @@ def load_volume(path: Path, *, is_new: bool = False) -> Volume:
             is_evenly_spaced=header.get("is_evenly_spaced", True),
             is_ordered=header.get("is_ordered", True),
             slices_unread=header.get("slices_unread", 0),
+            slices_missing=header.get("slices_missing", 0),
         )
     except FileNotFoundError as error:
         raise ImageError("The stored image is missing. Please upload the file again.") from error

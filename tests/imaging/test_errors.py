@@ -49,7 +49,7 @@ def test_thick_slices_are_a_notice(slice_mm, is_thick):
     assert [notice.code for notice in notices] == [Code.THICK_SLICES] * is_thick
     for notice in notices:
         assert "3.1 mm apart" in notice.text
-        assert "series rule does not count" in notice.text
+        assert "show on one slice alone" in notice.text
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,5 @@
 """Finds lines of text that a viewer has burnt into a grey picture, beside the body."""
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -30,6 +29,9 @@ def has_burned_in_text(grey: NDArray[np.uint8]) -> bool:
     grey : np.ndarray
         uint8 `(rows, columns)`.
     """
+    # Only pictures need it: a child that decodes DICOM does not load it.
+    import cv2
+
     ink = ((grey >= _INK) & ~_around_body(grey)).astype(np.uint8)
     _, _, stats, _ = cv2.connectedComponentsWithStats(ink, connectivity=8)
     low, high = (share * min(grey.shape) for share in _HEIGHT)
@@ -42,6 +44,8 @@ def has_burned_in_text(grey: NDArray[np.uint8]) -> bool:
 
 
 def _around_body(grey: NDArray[np.uint8]) -> NDArray[np.bool_]:
+    import cv2
+
     tissue = (grey > _TISSUE).astype(np.uint8)
     thick = cv2.morphologyEx(tissue, cv2.MORPH_OPEN, np.ones((_STROKE_PX, _STROKE_PX), np.uint8))
     count, labels, stats, _ = cv2.connectedComponentsWithStats(thick)

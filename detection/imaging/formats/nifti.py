@@ -302,6 +302,7 @@ def _header(
         "is_evenly_spaced": True,
         "is_ordered": True,
         "slices_unread": 0,
+        "slices_missing": 0,
     }
 
 

@@ -289,7 +289,9 @@ class Ingestion:
                 kind=str(Kind.DICOM),
                 study=plan.study,
                 group=plan.group,
-                description=describe(header, kind=str(Kind.DICOM)),
+                description=describe(
+                    header, kind=str(Kind.DICOM), is_contrast_told=plan.is_contrast_told
+                ),
                 is_original=all(ref.facts.is_original for ref in plan.slices),
                 notices=notices_told(header["notices"]),
                 rows=rows,
@@ -319,9 +321,7 @@ class Ingestion:
             if counts[one.study] > 1:
                 notice = Notice(
                     Code.SEVERAL_SERIES,
-                    f"The study holds {counts[one.study]} series: the one that suits best is read "
-                    "first. "
-                    "Please pick another one if you want it to be read.",
+                    f"The study holds {counts[one.study]} series: this is one of them.",
                 )
                 self.series[index] = replace(one, notices=(*one.notices, notice))
 

@@ -160,7 +160,8 @@ def _stack(job: dict[str, Any], limits: Limits, tell: Tell) -> dict[str, Any]:
     """Write the slices of a series to their places in a volume file, one at a time.
 
     `files` is a list of [path, [[frame, place], ...]]. If files cannot be read, the answer names
-    them and no volume is left. The values of all slices together are judged.
+    them and no volume is left. The values of all slices together are judged; where only some of
+    the files are not in HU, these count as files that cannot be read.
 
     Raises
     ------
@@ -186,13 +187,41 @@ def _stack(job: dict[str, Any], limits: Limits, tell: Tell) -> dict[str, Any]:
                         tell(number)
             except ImageError as error:
                 bad.append({"file": number, "code": error.code, "error": str(error)})
-        if not bad:
-            found = once((*found, *(judge.judge() if header["is_hu"] else ())))
+        if not bad and header["is_hu"]:
+            try:
+                found = once((*found, *judge.judge()))
+            except ImageError as error:
+                bad = _not_hu(job, limits, tell, error)
         writer.finish({**header, "notices": notices_json(once((*told, *found)))})
     if bad:
         target.unlink()
         return {"bad": bad}
     return {"notices": notices_json(found)}
+
+
+def _not_hu(
+    job: dict[str, Any], limits: Limits, tell: Tell, refusal: ImageError
+) -> list[dict[str, Any]]:
+    """Return the files of a series in no HU that are to blame, where the others surely hold HU.
+
+    Raises
+    ------
+    ImageError
+        The `refusal` of the whole series, if no file is surely in HU.
+    """
+    bad: list[dict[str, Any]] = []
+    has_sure = False
+    for number, (path, wanted) in enumerate(job["files"]):
+        judge = HounsfieldJudge(is_declared=True)
+        for _ in _read_frames(Path(path), dict(wanted), job, limits, judge):
+            tell(number)
+        try:
+            has_sure |= not judge.judge()
+        except ImageError as error:
+            bad.append({"file": number, "code": error.code, "error": str(error)})
+    if not has_sure or not bad:
+        raise refusal
+    return bad
 
 
 def _read_frames(

@@ -111,6 +111,7 @@ class SeriesPlan:
             "is_evenly_spaced": self.is_evenly_spaced,
             "is_ordered": self.is_ordered,
             "slices_unread": self.slices_unread,
+            "slices_missing": self.slices_missing,
         }
 
 
@@ -299,8 +300,9 @@ def _planned(
         notices.append(_NO_POSITION)
     elif pixel_mm is None:
         notices.append(_NO_PIXEL_SIZE)
-    if step.missing > unread:
-        notices.append(missing_slices(step.missing - unread))
+    missing = max(0, step.missing - unread)
+    if missing:
+        notices.append(missing_slices(missing))
     notices += step.notices
     if unread:
         notices.append(_unread(unread, is_even=step.is_even))
@@ -318,6 +320,7 @@ def _planned(
         grouping=stack.notices,
         study=first.keys.study or group,
         group=group,
+        slices_missing=missing,
         slices_unread=unread,
         copies=copies,
     )

@@ -147,7 +147,7 @@ def choose_series(series: Sequence[IngestedSeries]) -> int:
     return max(range(len(series)), key=merit)
 
 
-def describe(header: dict[str, Any], *, kind: str) -> str:
+def describe(header: dict[str, Any], *, kind: str, is_contrast_told: bool = False) -> str:
     if kind in PICTURE_KINDS:
         return "picture"
     count = header["slices"]
@@ -155,6 +155,8 @@ def describe(header: dict[str, Any], *, kind: str) -> str:
     words.append(f"{count} slices" if count > 1 else "1 slice")
     if header["spacing_mm"] and header["spacing_mm"][0] > 0:
         words.append(f"{header['spacing_mm'][0]:.1f} mm")
+    if is_contrast_told:
+        words.append("contrast medium")
     if not header["is_ordered"]:
         words.append("in no order")
     if not header["is_hu"]:

@@ -5,11 +5,15 @@ Pages, lists, the administration and `classify` take their sentences from here.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import groupby
 
 STONE = "stone"
 NO_STONE = "no_stone"
 CANNOT_ASSESS = "cannot_assess"
 
+# Why a slice was not read that shows no other part of the body.
+NOT_ASSESSED = "could not be assessed"
+_STRETCHES_AT_MOST = 8
 # It stands with every answer, whatever the answer is.
 KIDNEYS_ONLY = "Kidneys only: ureter and bladder are not judged."
 _WORDS = {
@@ -38,6 +42,8 @@ class Extent:
         they are damaged.
     series : int
         How many series were read.
+    missing : int
+        Slices for which there is room between those that were sent, and which were not sent.
     """
 
     slices_read: int
@@ -46,6 +52,7 @@ class Extent:
     unread_between: int = 0
     unread_apart: int = 0
     series: int = 1
+    missing: int = 0
 
     @property
     def unread_outside(self) -> int:
@@ -64,6 +71,7 @@ def extent_of(
     unread_apart: int = 0,
     slice_mm: float | None = None,
     is_ordered: bool = True,
+    missing: int = 0,
 ) -> Extent:
     """Return how much of a series was read.
 
@@ -79,6 +87,8 @@ def extent_of(
         Distance between neighbouring slices, if it is known and even.
     is_ordered : bool
         Whether the slices lie as they follow each other. Else any of them may lie between others.
+    missing : int
+        Slices for which there is room between those of the volume.
     """
     read = [index for index, value in enumerate(probabilities) if value is not None]
     reach = (read[-1] - read[0] + 1 if is_ordered else slices) if read else 0
@@ -88,6 +98,7 @@ def extent_of(
         height_mm=len(read) * slice_mm if slice_mm and read and is_ordered else None,
         unread_between=reach - len(read),
         unread_apart=unread_apart,
+        missing=missing,
     )
 
 
@@ -97,11 +108,18 @@ def may_exclude(extent: Extent) -> bool:
     Slices at its ends may be unread: they show other parts of the body, and are named. One that is
     missing among the slices that were read may be the one that shows the stone.
     """
-    return bool(extent.slices_read) and not (extent.unread_between or extent.unread_apart)
+    lacking = extent.unread_between or extent.unread_apart or extent.missing
+    return bool(extent.slices_read) and not lacking
 
 
 def incomplete(extent: Extent) -> str:
     """Return the reason why a series cannot be assessed that was read in part, with no stone."""
+    if not extent.unread_between and not extent.unread_apart:
+        return (
+            f"About {_count(extent.missing, 'slice')} {_were(extent.missing)} not sent, between "
+            f"the {extent.slices_read} that were read, and may show a stone. "
+            "Please send the whole series."
+        )
     done = "put in order and read" if extent.unread_apart else "read"
     return (
         f"{extent.slices_read} of {_count(extent.slices, 'slice')} could be {done}. "
@@ -109,8 +127,15 @@ def incomplete(extent: Extent) -> str:
     )
 
 
-def unread_words(extent: Extent) -> str:
-    """Return the sentences that name the slices of a series that were not read, or ""."""
+def unread_words(extent: Extent, names: Sequence[str] = ()) -> str:
+    """Return the sentences that name the slices of a series that were not read, or "".
+
+    Parameters
+    ----------
+    names : sequence of str
+        For each slice of the volume what it shows, such as "the pelvis", if that is why it was not
+        read; "" if it was read; `NOT_ASSESSED` otherwise. Without it slices are counted alone.
+    """
     total = _count(extent.slices, "slice")
     sentences = []
     if extent.unread_apart:
@@ -118,6 +143,10 @@ def unread_words(extent: Extent) -> str:
             f"{extent.unread_apart} of {total} could not be put in order with the others, or "
             f"{_were(extent.unread_apart)} damaged, and {_were(extent.unread_apart)} not read."
         )
+    if any(names) and extent.slices_read:
+        unread = extent.unread_between + extent.unread_outside
+        sentences.append(f"{unread} of {total} {_were(unread)} not read: {_stretches(names)}.")
+        return " ".join(sentences)
     if extent.unread_between:
         sentences.append(
             f"{extent.unread_between} of {total}, among those that were read, could not be "
@@ -167,6 +196,20 @@ def verdict_sentence(
     if unread_series:
         sentence += f"; {unread_series} more series not read"
     return sentence
+
+
+def _stretches(names: Sequence[str]) -> str:
+    """Name stretches of slices, counted from 1: "1 to 24 (the pelvis), 95 (the chest)"."""
+    found: list[str] = []
+    for name, group in groupby(enumerate(names, start=1), key=lambda pair: pair[1]):
+        numbers = [number for number, _ in group]
+        if name:
+            last = f" to {numbers[-1]}" if len(numbers) > 1 else ""
+            found.append(f"{numbers[0]}{last} ({name})")
+    more = len(found) - _STRETCHES_AT_MOST
+    return ", ".join(found[:_STRETCHES_AT_MOST]) + (
+        f" and {more} more stretches" if more > 0 else ""
+    )
 
 
 def _height(height_mm: float) -> str:

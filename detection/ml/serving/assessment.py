@@ -37,6 +37,9 @@ class Assessment:
         What must stand beside the answer about a volume.
     slice_probabilities : tuple of float or None
         One for each slice; None for a slice that was not read.
+    unread_because : tuple of str
+        For each slice of a volume why it was not read, as `answer.unread_words` takes it; "" for
+        one that was.
     key_slices : tuple of int
         The slices of a volume to look at first.
     operating_point : mapping
@@ -51,5 +54,6 @@ class Assessment:
     stone_map: NDArray[np.floating[Any]] | None = None
     notices: tuple[Notice, ...] = ()
     slice_probabilities: tuple[float | None, ...] = ()
+    unread_because: tuple[str, ...] = ()
     key_slices: tuple[int, ...] = ()
     operating_point: Mapping[str, Any] = field(default_factory=dict)

@@ -46,6 +46,11 @@ def body_part_reason(volume: Volume) -> str:
     return f"{told[0].reason} {_ADVICE}" if told else ""
 
 
+def part_names(parts: Sequence[BodyPart]) -> tuple[str, ...]:
+    """Return what each slice shows, such as "the pelvis"; "" for the abdomen."""
+    return tuple(_NAMES.get(part, "") for part in parts)
+
+
 def parts_reason(parts: Sequence[BodyPart], volume: Volume) -> str:
     """Return the sentence for an axial volume in which no slice counts as abdomen."""
     if all(part is BodyPart.DETAIL for part in parts):

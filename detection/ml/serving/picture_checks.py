@@ -59,9 +59,9 @@ _SENTENCES = {
         "slice."
     ),
     "unlike_abdomen": (
-        "The image does not look like the axial and coronal CT slices of the abdomen that the "
-        "model knows (it may show the head, the chest or a sagittal view, use another window, or "
-        "be no CT). Please upload a slice at the level of the kidneys with a soft-tissue window."
+        "The image does not look like a CT slice of the abdomen (it may show another part of the "
+        "body, use another window, or be no CT). Please upload an axial or coronal slice at the "
+        "level of the kidneys, with a soft-tissue window."
     ),
 }
 

@@ -16,6 +16,7 @@ from detection.ml.preprocess import Letterbox
 from detection.ml.serving.answer import (
     CANNOT_ASSESS,
     NO_STONE,
+    NOT_ASSESSED,
     STONE,
     extent_of,
     incomplete,
@@ -23,7 +24,7 @@ from detection.ml.serving.answer import (
     unread_words,
 )
 from detection.ml.serving.assessment import Assessment
-from detection.ml.serving.body_parts import body_part_reason, parts_reason
+from detection.ml.serving.body_parts import body_part_reason, part_names, parts_reason
 from detection.ml.serving.findings import Finding, locate
 from detection.ml.serving.gate import Gate, load_gate
 from detection.ml.serving.marks import Mark, merge_marks
@@ -215,6 +216,10 @@ class Predictor:
             stone_map=reading.stone_map,
             notices=tuple(notices),
             slice_probabilities=reading.probabilities,
+            unread_because=tuple(
+                "" if logit is not None else name or NOT_ASSESSED
+                for logit, name in zip(reading.logits, part_names(pictures.parts), strict=True)
+            ),
             key_slices=key_slices(reading.logits, rule),
             operating_point=operating_point,
         )
@@ -377,9 +382,10 @@ def _within_extent(assessment: Assessment, volume: Volume) -> Assessment:
         unread_apart=volume.slices_unread,
         slice_mm=volume.spacing_mm[0] if volume.spacing_mm and volume.is_evenly_spaced else None,
         is_ordered=volume.is_ordered,
+        missing=volume.slices_missing,
     )
     notices = assessment.notices
-    if unread := unread_words(extent):
+    if unread := unread_words(extent, assessment.unread_because):
         notices = (Notice(ReadingCode.SLICES_UNREAD, unread), *notices)
     bounded = replace(assessment, extent=extent, notices=notices)
     if assessment.verdict != NO_STONE or may_exclude(extent):

@@ -52,6 +52,21 @@ def test_lost_intercept_is_told_alike_of_one_slice_and_of_a_series(tmp_path, sli
     assert not result.series
 
 
+@pytest.mark.parametrize("bad", [{0}, {1}, {0, 2}])
+def test_slices_without_their_intercept_take_no_others_with_them(tmp_path, slice_hu, bad):
+    paths = write_series(tmp_path / "series", slice_hu)
+    for number in bad:
+        dataset = pydicom.dcmread(paths[number])
+        dataset.RescaleIntercept = 0
+        dataset.save_as(paths[number])
+
+    result, rows = answer(tmp_path, *paths)
+    statuses = [row.status for row in result.report]
+    assert [number for number, one in enumerate(statuses) if one == "refused"] == sorted(bad)
+    assert ("refused", Code.NOT_HU, TOO_HIGH) in rows
+    assert [one.header["slices_unread"] for one in result.series] == [len(bad)]
+
+
 def test_lost_intercept_of_a_multi_frame_file_is_told(tmp_path, slice_hu):
     many = enhanced_dataset(slice_hu)
     for groups in many.PerFrameFunctionalGroupsSequence:

@@ -2,6 +2,7 @@ import pytest
 
 from detection.ml.serving.answer import (
     KIDNEYS_ONLY,
+    NOT_ASSESSED,
     Extent,
     extent_of,
     incomplete,
@@ -157,3 +158,27 @@ def test_every_kind_of_unread_slice_is_named_beside_the_others():
 
 def test_scope_is_one_fixed_line():
     assert KIDNEYS_ONLY == "Kidneys only: ureter and bladder are not judged."
+
+
+def test_slices_that_nobody_sent_keep_no_stone_from_being_said():
+    extent = extent_of([READ] * 14, slices=14, missing=6)
+
+    assert not may_exclude(extent)
+    assert incomplete(extent).startswith("About 6 slices were not sent, between the 14")
+    assert "About 1 slice was not sent" in incomplete(extent_of([READ] * 3, slices=3, missing=1))
+
+
+def test_unread_slices_are_named_one_by_one_with_what_they_show():
+    scores = [UNREAD, UNREAD, READ, UNREAD, READ, UNREAD]
+    names = ["the pelvis", "the pelvis", "", NOT_ASSESSED, "", "the chest"]
+
+    assert unread_words(extent_of(scores, slices=6), names) == (
+        "4 of 6 slices were not read: 1 to 2 (the pelvis), 4 (could not be assessed), "
+        "6 (the chest)."
+    )
+
+
+def test_long_lists_of_unread_slices_end_somewhere():
+    scores, names = [UNREAD, READ] * 12, ["the chest", ""] * 12
+
+    assert unread_words(extent_of(scores, slices=24), names).endswith("and 4 more stretches.")
