@@ -238,3 +238,15 @@ def test_slices_of_unknown_plane_are_judged_as_axial_ones(others, expected):
     unplaced = replace(volume(pixels, spacing_mm=(5.0, 1.0, 1.0)), plane="unknown", affine_lps=None)
 
     assert list(volume_parts(unplaced)) == expected
+
+
+@pytest.mark.parametrize("part", ["vault", "chest", "shoulder", "neck", "legs", "pelvis"])
+def test_slices_without_pixel_size_count_as_of_a_usual_field(part):
+    assert slice_part(section(part, pixel_mm=1.0, side_px=420), spacing_mm=None) is PARTS[part]
+    assert slice_part(section("abdomen"), spacing_mm=None) is BodyPart.ABDOMEN
+
+
+def test_one_odd_slice_does_not_rename_a_short_abdomen():
+    named = volume_parts(stack(("abdomen", 5), ("shoulder", 1), slice_mm=2.5))
+
+    assert named[:5] == (BodyPart.ABDOMEN,) * 5

@@ -12,7 +12,7 @@ NO_STONE = "no_stone"
 CANNOT_ASSESS = "cannot_assess"
 
 # Why a slice was not read that shows no other part of the body.
-NOT_ASSESSED = "could not be assessed"
+NOT_ASSESSED, NO_BODY = "could not be assessed", "no body"
 _STRETCHES_AT_MOST = 8
 # It stands with every answer, whatever the answer is.
 KIDNEYS_ONLY = "Kidneys only: ureter and bladder are not judged."
@@ -114,7 +114,7 @@ def may_exclude(extent: Extent) -> bool:
 
 def incomplete(extent: Extent) -> str:
     """Return the reason why a series cannot be assessed that was read in part, with no stone."""
-    if not extent.unread_between and not extent.unread_apart:
+    if extent.missing and not extent.unread_between and not extent.unread_apart:
         return (
             f"About {_count(extent.missing, 'slice')} {_were(extent.missing)} not sent, between "
             f"the {extent.slices_read} that were read, and may show a stone. "

@@ -1,6 +1,6 @@
 """The served model, which assesses an image or a whole volume with a bundle."""
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -15,6 +15,7 @@ from detection.ml.errors import ReadingCode
 from detection.ml.preprocess import Letterbox
 from detection.ml.serving.answer import (
     CANNOT_ASSESS,
+    NO_BODY,
     NO_STONE,
     NOT_ASSESSED,
     STONE,
@@ -55,6 +56,8 @@ _COARSE_MM = 1.5
 _COARSE = Notice(
     ReadingCode.COARSE_PIXELS, "The pixels are larger than 1.5 mm: small stones cannot be seen."
 )
+# Slices farther apart than this do not cover the height between them.
+_FAR_APART_MM = 10.0
 # At 3 mm a pixel, vessels and bowel full of contrast medium look like the stones of the training.
 _TOO_COARSE_MM = 2.0
 _TOO_COARSE = (
@@ -165,7 +168,9 @@ class Predictor:
         for batch in self.network.read(pictures):
             judged: list[Refusal | None] = [None] * len(batch.pictures)
             if self.gate:
-                known = [picture.is_known_ct for picture in batch.pictures]
+                # Coronal slices have no anatomy check before them: the gate is as strict with them
+                # as with pictures.
+                known = [one.is_known_ct and one.plane == "axial" for one in batch.pictures]
                 judged = confirmed(
                     self.gate.refusals(batch.features, is_known_ct=known),
                     batch,
@@ -216,10 +221,7 @@ class Predictor:
             stone_map=reading.stone_map,
             notices=tuple(notices),
             slice_probabilities=reading.probabilities,
-            unread_because=tuple(
-                "" if logit is not None else name or NOT_ASSESSED
-                for logit, name in zip(reading.logits, part_names(pictures.parts), strict=True)
-            ),
+            unread_because=reading.unread_because(part_names(pictures.parts)),
             key_slices=key_slices(reading.logits, rule),
             operating_point=operating_point,
         )
@@ -243,6 +245,7 @@ class Predictor:
             picture, index = read.picture, read.picture.slice_index
             if read.reason:
                 reading.reason = reading.reason or read.reason
+                reading.refused.add(index)
                 continue
             marked = self._marked(read, ground)
             if reading.stone_map is None:
@@ -333,7 +336,19 @@ class _SliceReading:
     marks: list[Mark] = field(default_factory=list)
     stone_map: NDArray[np.float16] | None = None
     reason: str = ""
+    refused: set[int] = field(default_factory=set)
     unfounded: float = 0.0
+
+    def unread_because(self, names: Sequence[str]) -> tuple[str, ...]:
+        """Say for each slice why it was not read; `names` are the other parts of the body."""
+        return tuple(
+            ""
+            if self.logits[index] is not None
+            else NOT_ASSESSED
+            if index in self.refused
+            else name or NO_BODY
+            for index, name in enumerate(names)
+        )
 
     @property
     def probabilities(self) -> tuple[float | None, ...]:
@@ -376,14 +391,20 @@ def _unreadable(volume: Volume) -> str:
 
 def _within_extent(assessment: Assessment, volume: Volume) -> Assessment:
     """Add what was read to an answer, and take back "no stone" where that was not enough."""
+    slice_mm = volume.spacing_mm[0] if volume.spacing_mm and volume.is_evenly_spaced else 0.0
     extent = extent_of(
         assessment.slice_probabilities,
         slices=volume.pixels.shape[0],
         unread_apart=volume.slices_unread,
-        slice_mm=volume.spacing_mm[0] if volume.spacing_mm and volume.is_evenly_spaced else None,
+        # Between slices that lie far apart nothing was read.
+        slice_mm=slice_mm if slice_mm <= _FAR_APART_MM else None,
         is_ordered=volume.is_ordered,
         missing=volume.slices_missing,
     )
+    if volume.is_hu and volume.plane == "axial":
+        # Anatomy names what lies beyond the abdomen. Another slice at an end may show a kidney.
+        unexplained = assessment.unread_because.count(NOT_ASSESSED)
+        extent = replace(extent, unread_between=max(extent.unread_between, unexplained))
     notices = assessment.notices
     if unread := unread_words(extent, assessment.unread_because):
         notices = (Notice(ReadingCode.SLICES_UNREAD, unread), *notices)

@@ -54,6 +54,10 @@ def confirmed(
         ways = _RIGHTED.get(refusal.code, ()) if refusal else ()
         if not ways:
             continue
+        if batch.pictures[index].is_known_ct:
+            # The file says which way up it lies.
+            judged[index] = refused("unlike_abdomen")
+            continue
         (here,) = gate.scores(
             {name: one[index : index + 1] for name, one in batch.features.items()}
         )
