@@ -90,7 +90,8 @@ def _words(scores: Scores, threshold: float | None) -> str:
     """Return the strip of scores as a sentence."""
     known = [(index, value) for index, value in enumerate(scores.values) if value is not None]
     at, highest = max(known, key=lambda score: score[1])
-    words = f"Highest {scores.plane} slice score {percent(highest)} at slice {at + 1}"
+    kind = "slice" if scores.plane == "unknown" else f"{scores.plane} slice"
+    words = f"Highest {kind} score {percent(highest)} at slice {at + 1}"
     if threshold is None:
         return f"{words}."
     above = [index for index, value in known if value >= threshold]

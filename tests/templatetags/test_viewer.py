@@ -80,6 +80,8 @@ def test_scores_in_words():
         "operating point (50\N{NO-BREAK SPACE}%): 2 to 3, 5."
     )
     assert "none of 5 slices reaches" in _words(scores, 0.8)
+    unknown = Scores(plane="unknown", values=[0.1, 0.7])
+    assert _words(unknown, None) == "Highest slice score 70\N{NO-BREAK SPACE}% at slice 2."
 
 
 def test_neighbouring_slices_are_joined_and_long_lists_end():
