@@ -14,6 +14,8 @@ from accounts.models import User
 from detection.models import SourceFile, Study, StudyIdentifiers
 from detection.models.encryption import blind_indices, name_stem
 
+# A file's name has so many characters at most.
+MAX_WORD = 255
 Studies = QuerySet[Study]
 # Dates stay far from the ends of what a database can hold in any time zone.
 _FIRST_DAY = datetime.date(1970, 1, 2)
@@ -45,7 +47,7 @@ class StudyFilter(django_filters.FilterSet):
     q = django_filters.CharFilter(
         label="Study number",
         method="filter_q",
-        max_length=100,
+        max_length=MAX_WORD,
         widget=forms.TextInput(attrs={"type": "search"}),
     )
     verdict = django_filters.ChoiceFilter(
@@ -83,10 +85,12 @@ class StudyFilter(django_filters.FilterSet):
             names = blind_indices(name_stem(value), field="name")
             patients = blind_indices(value, field="patient_id")
             accessions = blind_indices(value, field="accession_number")
-            found = SourceFile.objects.filter(name_index__in=names)
+            # What only lay beside the series leads to no study.
+            found = SourceFile.objects.filter(name_index__in=names, series__isnull=False)
             whose = StudyIdentifiers.objects.filter(
                 Q(patient_id_index__in=patients) | Q(accession_number_index__in=accessions)
             )
+            wanted |= Q(name_index__in=names)
             wanted |= Q(pk__in=found.values("study_id")) | Q(pk__in=whose.values("study_id"))
         return queryset.filter(wanted)
 

@@ -133,8 +133,8 @@ def study_make(
     """A study in any state; a finding and a map if it was read."""
     series = series_make(uploaded_by=uploaded_by, volume=volume)
     study = series.study
-    study.name = name
-    study.save(update_fields=["name"])
+    study.name, study.name_index = name, blind_index(name_stem(name), field="name")
+    study.save(update_fields=["name", "name_index"])
     SourceFile.objects.create(
         upload=study.upload,
         study=study,

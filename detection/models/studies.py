@@ -82,6 +82,10 @@ class Study(models.Model):
     message = models.CharField(max_length=255, blank=True)
     # The name of its first file as it was sent, shown to users who may see identifiers.
     name = EncryptedTextField(blank=True, default="", editable=False)
+    # Keyed index of it without its ending: the files of an archive have only their own names'.
+    name_index = models.CharField(
+        max_length=64, blank=True, default="", db_index=True, editable=False
+    )
     file_count = models.PositiveIntegerField(default=1, editable=False)
     # Keyed index of the examination that its DICOM files name; two uploads may hold parts of one.
     examination_index = models.CharField(
@@ -102,8 +106,10 @@ class Study(models.Model):
     slices_given = models.PositiveIntegerField(default=0, editable=False)
     height_mm = models.FloatField(null=True, blank=True, editable=False)
     series_read = models.PositiveIntegerField(default=0, editable=False)
-    # Series that no answer speaks for, and those that were set aside.
+    # Series that no answer speaks for, those of them that are still being read counted apart, and
+    # those that were set aside.
     series_unread = models.PositiveIntegerField(default=0, editable=False)
+    series_pending = models.PositiveIntegerField(default=0, editable=False)
     series_aside = models.PositiveIntegerField(default=0, editable=False)
     has_stone_aside = models.BooleanField(default=False, editable=False)
     # Copied from the series that decided, or is shown first, and from its reading.

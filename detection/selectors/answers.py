@@ -52,6 +52,7 @@ class StudyState:
     prediction: Prediction | None = None
     extent: Extent = Extent(slices_read=0, slices=0, series=0)
     series_unread: int = 0
+    series_pending: int = 0
     series_aside: int = 0
     has_stone_aside: bool = False
 
@@ -95,16 +96,19 @@ class SeriesState:
 
 def answer_sentence(row: Study | Prediction) -> str:
     """Return the sentence of an answer that was given, such as "No stone suspected in ..."."""
-    series_read, unread = 1, 0
+    series_read, unread, pending = 1, 0, 0
     if isinstance(row, Study):
         series_read, unread = row.series_read, row.series_unread
+        pending = row.series_pending
     extent = Extent(
         slices_read=row.slices_read,
         slices=row.slices_given,
         height_mm=row.height_mm,
         series=series_read,
     )
-    return verdict_sentence(row.verdict or CANNOT_ASSESS, extent, unread_series=unread)
+    return verdict_sentence(
+        row.verdict or CANNOT_ASSESS, extent, unread_series=unread, pending_series=pending
+    )
 
 
 def reading_that_speaks(
@@ -211,6 +215,7 @@ def study_state(*, study: Study) -> StudyState | None:
         status=Study.Status.QUEUED,
         series=left[0],
         series_unread=answer.unread_series + len(unasked),
+        series_pending=answer.pending_series,
         series_aside=len(aside),
         has_stone_aside=bool(stones),
     )
@@ -232,8 +237,9 @@ def study_state(*, study: Study) -> StudyState | None:
 
 
 def _answer(series: Series, reading: Prediction | None) -> SeriesAnswer:
+    is_pending = series.readings[-1].status in _PENDING
     if reading is None:
-        return SeriesAnswer("", plane=series.plane, scan=series.scan)
+        return SeriesAnswer("", plane=series.plane, scan=series.scan, is_pending=is_pending)
     return SeriesAnswer(
         verdict=reading.verdict,
         probability=reading.probability,
@@ -244,6 +250,7 @@ def _answer(series: Series, reading: Prediction | None) -> SeriesAnswer:
         ),
         plane=series.plane,
         scan=series.scan,
+        is_pending=is_pending,
     )
 
 

@@ -21,11 +21,14 @@ def prediction_latest(*, study: Study) -> Prediction | None:
     return readings.filter(series__study=study, series__is_first=True).first()
 
 
-def waiting_since_oldest(*, upload: Upload) -> datetime.datetime | None:
-    """Return when the oldest reading of an upload was asked for that has not ended, or None."""
+def waiting_since(*, upload: Upload) -> dict[int, datetime.datetime]:
+    """Return the studies of an upload of which a reading has not ended.
+
+    Each primary key of a study leads to when the oldest such reading was asked for.
+    """
     waiting = Prediction.objects.filter(series__study__upload=upload)
-    waiting = waiting.exclude(status__in=Prediction.FINAL_STATUSES)
-    return waiting.aggregate(oldest=Min("created_at"))["oldest"]
+    waiting = waiting.exclude(status__in=Prediction.FINAL_STATUSES).order_by()
+    return dict(waiting.values_list("series__study").annotate(Min("created_at")))
 
 
 def is_read_again(*, prediction: Prediction, active: ModelVersion | None) -> bool:

@@ -28,6 +28,7 @@ def study_follow(*, study_pk: int) -> None:
         height_mm=state.extent.height_mm,
         series_read=state.extent.series,
         series_unread=state.series_unread,
+        series_pending=state.series_pending,
         series_aside=state.series_aside,
         has_stone_aside=state.has_stone_aside,
         largest_stone_mm=largest_mm,

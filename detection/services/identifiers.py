@@ -73,11 +73,12 @@ def _rotate(model: type[Any], fields: tuple[str, ...]) -> tuple[int, int]:
             for row in readable:
                 for name, value in _indices({f: getattr(row, f) for f in _INDEXED}).items():
                     setattr(row, name, value)
-        elif model is SourceFile:
+        else:
             changed.append("name_index")
             for row in readable:
-                name = name_stem(row.archive_member or row.display_name)
-                row.name_index = blind_index(name, field="name")
+                is_study = isinstance(row, Study)
+                name = row.name if is_study else row.archive_member or row.display_name
+                row.name_index = blind_index(name_stem(name), field="name")
         model.objects.bulk_update(readable, changed)
         rotated += len(readable)
         unreadable += len(batch) - len(readable)

@@ -385,7 +385,8 @@ def _report_store(
     ]
     names = dict(reversed(used))
     for pk, count in Counter(pk for pk, _ in used).items():
-        Study.objects.filter(pk=pk).update(file_count=count, name=names[pk])
+        index = blind_index(name_stem(names[pk]), field="name")
+        Study.objects.filter(pk=pk).update(file_count=count, name=names[pk], name_index=index)
 
 
 def _groups(upload: Upload) -> list[list[SourceFile]]:

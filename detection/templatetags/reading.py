@@ -43,6 +43,13 @@ def outcome_words(row: Study | Prediction) -> str:
 
 
 @register.filter
+def aside_words(study: Study) -> str:
+    """Return how many series of a study were set aside, and whether one of them shows a stone."""
+    words = f"{study.series_aside} series set aside"
+    return f"{words}: a stone was suspected there" if study.has_stone_aside else words
+
+
+@register.filter
 def stone_words(finding: Finding) -> str:
     """Return side, density and volume of a stone in words, as far as they are known."""
     parts = []

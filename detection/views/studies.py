@@ -20,7 +20,7 @@ from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_POST, require_safe
 
 from accounts.requests import SignedInRequest
-from detection.filters import StudyFilter
+from detection.filters import MAX_WORD, StudyFilter
 from detection.imaging.errors import Code, notices_told, once
 from detection.models import Series, Study
 from detection.models.encryption import Unreadable, decrypt, encrypt
@@ -88,7 +88,7 @@ def study_find(request: HttpRequest) -> HttpResponse:
         for name in StudyFilter.base_filters
         if name != "q" and request.POST.get(name)
     }
-    if word := request.POST.get("q", "").strip()[:100]:
+    if word := request.POST.get("q", "").strip()[:MAX_WORD]:
         query["find"] = encrypt(word)
     return redirect(f"{reverse('study-list')}?{urlencode(query)}")
 
@@ -213,7 +213,8 @@ def _result_context(request: HttpRequest, study: Study) -> dict[str, Any]:
     series, prediction = (shown.series, shown.shown) if shown else (None, None)
     notices = [*(series.notices if series else []), *(prediction.notices if prediction else [])]
     pending = [one for one in states if one.is_pending and not one.series.is_aside]
-    is_final = study.is_final and not pending and not (shown and shown.is_pending)
+    is_read = any(not reading.is_finished for one in states for reading in one.series.readings)
+    is_final = study.is_final and not is_read
     waiting_since = min(
         (one.newest.created_at for one in states if one.newest and one.is_pending),
         default=study.created_at,
@@ -258,6 +259,7 @@ def _state(
 ) -> str:
     """Return a word that changes whenever the page has something new to show."""
     seen = [study.status, str(study.prediction_id), str(is_slow), str(study.series_aside)]
+    seen.append(str(study.series_pending))
     seen += [one.newest.status if one.newest else "unread" for one in states]
     seen += [str(one.newest.faults) for one in states if one.newest and one.newest.retry_at]
     if shown and shown.newest:

@@ -15,7 +15,7 @@ from django.views.decorators.http import require_http_methods, require_safe
 from accounts.requests import SignedInRequest
 from detection.forms import UploadForm
 from detection.models import Upload
-from detection.selectors.predictions import waiting_since_oldest
+from detection.selectors.predictions import waiting_since
 from detection.selectors.registry import model_version_active
 from detection.selectors.studies import (
     groups_waiting,
@@ -106,16 +106,22 @@ def upload_status(request: SignedInRequest, uuid: UUID) -> HttpResponse:
 def _progress_context(upload: Upload) -> dict[str, Any]:
     studies = list(upload.studies.all())
     waiting = groups_waiting(upload=upload)
-    done = sum(1 for study in studies if study.is_final)
+    # A stone is shown at once, while other series of its study are still being read.
+    in_work = waiting_since(upload=upload)
+    done = sum(1 for study in studies if study.is_final and study.pk not in in_work)
     total = len(studies) + waiting.total
     is_finished = upload.is_finished and done == len(studies)
-    waiting_since = upload.created_at
+    since = upload.created_at
     if upload.is_finished:
         # What is read a second time has not waited since the upload.
-        waiting_since = waiting_since_oldest(upload=upload) or upload.created_at
-    slow = not is_finished and is_slow(waiting_since)
+        since = min(in_work.values(), default=upload.created_at)
+    slow = not is_finished and is_slow(since)
     seen = [upload.status, slow, waiting.total, upload.faults if upload.retry_at else 0]
-    seen += [f"{study.status} {study.message}" for study in studies]
+    seen += [
+        f"{study.status} {study.message} {study.prediction_id} {study.series_pending} "
+        f"{study.series_unread} {study.series_aside} {study.has_stone_aside} {study.pk in in_work}"
+        for study in studies
+    ]
     return {
         "upload": upload,
         "studies": studies,

@@ -210,7 +210,7 @@ def test_earlier_readings_get_their_extent_and_studies_the_sentence(migrate, ear
     )
     failed = earlier((True, [("failed", [])]), status="failed", message="So.")
 
-    migrate(("detection", "0011_answers"))
+    migrate(("detection", "0012_pending_and_names"))
 
     told = {study.pk: study for study in Study.objects.all()}
     assert answer_sentence(told[whole]) == "No stone suspected in the 4 slices read (2 cm)"
@@ -239,7 +239,7 @@ def test_stone_that_another_series_hid_is_the_answer_again(migrate, earlier):
         (False, [("stone", scores)]), (True, [("queued", [])]), status="queued",
     )  # fmt: skip
 
-    migrate(("detection", "0011_answers"))
+    migrate(("detection", "0012_pending_and_names"))
 
     told = {study.pk: study for study in Study.objects.all()}
     for pk in (hidden, cleared):

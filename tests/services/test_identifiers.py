@@ -105,6 +105,7 @@ def test_rotation_leaves_nothing_that_needs_the_old_key(study, settings):
     assert "3 rows" in out.getvalue()
     identifiers = StudyIdentifiers.objects.get()
     assert (identifiers.patient_id, Study.objects.get().name) == ("P 1", "Doe.png")
+    assert Study.objects.get().name_index == blind_index("doe", field="name")
     assert identifiers.patient_id_index == blind_index("p 1", field="patient_id")
     file = SourceFile.objects.get()
     assert (file.display_name, file.name_index) == ("Doe.png", blind_index("doe", field="name"))

@@ -14,18 +14,24 @@ from detection.models import (
     ModelActivation,
     Prediction,
     Series,
+    SourceFile,
     Study,
 )
+from detection.models.encryption import blind_index
 from detection.services.identifiers import identifiers_store
+from detection.services.imports import upload_import_run
 from detection.services.predictions import prediction_create, prediction_store
+from detection.services.uploads import upload_create
 from tests.factories import (
     OPERATING_POINT,
     model_version_make,
     series_make,
     study_make,
     volume_make,
+    zip_upload,
 )
 from tests.pictures import block_volume
+from tests.services.ingesting import FakeIngest, report_row
 
 Status = Study.Status
 
@@ -137,6 +143,67 @@ def test_history_finds_a_study_by_the_complete_name_of_its_file(
     assert numbers(find(radiologist_client, word, verdict="stone")) == [study.pk]
     assert numbers(find(radiologist_client, word, verdict="no_stone")) == []
     assert numbers(find(radiologist_client, "Doe")) == []
+
+
+@pytest.mark.parametrize(
+    ("word", "is_found"),
+    [
+        ("acrin_thigh_to_kidneys.zip", True),
+        ("acrin_thigh_to_kidneys", True),
+        ("Acrin_Thigh_To_Kidneys.ZIP", True),
+        ("a/IM1", True),
+        ("im2.dcm", True),
+        ("acrin", False),
+        ("beside.txt", False),
+        ("broken.dcm", False),
+    ],
+)
+def test_history_finds_a_study_by_its_archive_and_the_members_it_was_made_of(
+    radiologist_client, radiologist, word, is_found
+):
+    model_version_make(is_active=True)
+    upload = upload_create(
+        uploaded_by=radiologist, files=[zip_upload("acrin_thigh_to_kidneys.zip")]
+    )
+    ingest = FakeIngest(
+        series=[("one", 3, (0,)), ("two", 4, (1,))],
+        report=[
+            report_row(0, member="a/IM1"),
+            report_row(0, member="b/IM2.dcm"),
+            report_row(0, "skipped", member="beside.txt", code="program"),
+            report_row(0, "refused", member="broken.dcm", code="damaged"),
+        ],
+    )
+    upload_import_run(upload=upload, ingest=ingest)
+    first, second = upload.studies.order_by("pk")
+    assert first.name == "acrin_thigh_to_kidneys.zip"
+
+    found = numbers(find(radiologist_client, word))
+
+    of_member = {"a/IM1": [first.pk], "im2.dcm": [second.pk]}
+    assert found == (of_member.get(word, [second.pk, first.pk]) if is_found else [])
+
+
+def test_history_finds_a_study_by_a_long_name(radiologist_client, radiologist):
+    name = "thigh" * 45 + ".png"
+    study = study_make(uploaded_by=radiologist, name=name)
+
+    assert numbers(find(radiologist_client, name)) == [study.pk]
+
+
+def test_history_finds_no_study_by_a_file_that_none_was_made_of(radiologist_client, radiologist):
+    study = study_make(uploaded_by=radiologist)
+    for status in ("refused", "skipped"):
+        SourceFile.objects.create(
+            upload=study.upload,
+            study=study,
+            display_name=f"{status}.png",
+            name_index=blind_index(status, field="name"),
+            size_bytes=1,
+            status=status,
+            reason="No CT.",
+        )
+        assert numbers(find(radiologist_client, f"{status}.png")) == []
 
 
 def test_history_finds_a_study_by_patient_id_and_accession_number(
@@ -417,7 +484,9 @@ def test_page_keeps_asking_until_every_series_has_its_answer(radiologist_client,
     first = radiologist_client.get(address)
     # The stone is told at once, and the page waits for the rest.
     assert first.status_code == 200
-    assert "Stone suspected" in text(first)
+    told = "Stone suspected in the one slice read; another series is still being read"
+    assert told in text(first)
+    assert "not read" not in text(first).partition("Series of this study")[0]
     assert radiologist_client.get(address, {"state": first.context["state"]}).status_code == 204
     finish(prediction, verdict="stone", probability=0.95)
     last = radiologist_client.get(address, {"state": first.context["state"]})
@@ -502,6 +571,10 @@ def test_lead_sets_a_series_aside_and_everybody_sees_it(
     for client in (radiologist_client, auditor_client):
         for url in (study.get_absolute_url(), reverse("study-list")):
             assert "1 series set aside: a stone was suspected there" in text(client.get(url))
+    # It stands in the card of the verdict in the size of normal text, with the reason.
+    card = text(radiologist_client.get(study.get_absolute_url())).partition("intended-use")[0]
+    assert re.search(r'class="verdict-reason">\s*1 series set aside: a stone was suspected', card)
+    assert "Series 1: A stent &lt;b&gt;." in card
     log = auditor_client.get(reverse("admin:detection_seriesaside_changelist"))
     assert "A stent &lt;b&gt;." in text(log)
 

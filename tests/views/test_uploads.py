@@ -2,8 +2,11 @@ import pytest
 from django.core.files.uploadedfile import SimpleUploadedFile
 from django.urls import reverse
 
-from detection.models import Study, Upload
-from tests.factories import model_version_make, png_upload, study_make
+from detection.models import ModelActivation, Prediction, Series, Study, Upload
+from detection.services.answers import study_follow
+from detection.services.predictions import prediction_create
+from detection.services.series import series_set_aside
+from tests.factories import model_version_make, png_upload, series_make, study_make
 
 
 @pytest.fixture
@@ -62,6 +65,7 @@ def test_status_stops_when_every_file_has_its_answer(radiologist_client, radiolo
     assert first.status_code == 200
     assert radiologist_client.get(address, {"state": first.context["state"]}).status_code == 204
 
+    Prediction.objects.update(status="succeeded", verdict="no_stone", probability=0.04)
     Study.objects.filter(pk=study.pk).update(
         status="succeeded",
         verdict="no_stone",
@@ -80,5 +84,89 @@ def test_upload_page_asks_the_same_number_of_queries_however_many_files(
 ):
     for count in (1, 6):
         url = send(radiologist_client, *(png_upload(f"{n}.png") for n in range(count))).url
-        with django_assert_num_queries(14):
+        with django_assert_num_queries(15):
             radiologist_client.get(url)
+
+
+@pytest.fixture
+def three_series(radiologist):
+    """A study with a stone in its first series; two more are not read."""
+    study = study_make(uploaded_by=radiologist)
+    ModelActivation.objects.create(model_version=study.prediction.model_version)
+    others = [series_make(uploaded_by=radiologist) for _ in range(2)]
+    Series.objects.filter(pk__in=[one.pk for one in others]).update(study=study, is_first=False)
+    # Only studies that were sent together are on the page.
+    Study.objects.exclude(pk=study.pk).delete()
+    return study, *Series.objects.filter(pk__in=[one.pk for one in others]).order_by("pk")
+
+
+def words(response):
+    return " ".join(response.content.decode().split())
+
+
+def test_upload_asks_on_while_another_series_of_a_study_is_read(radiologist_client, three_series):
+    study, second, third = three_series
+    study.series.update(scan="one")
+    Series.objects.filter(pk=second.pk).update(scan="two")
+    Series.objects.filter(pk=third.pk).update(scan="three")
+    reading = prediction_create(series=second)
+    address = reverse("upload-status", args=[study.upload.uuid])
+
+    for status in ("queued", "running"):
+        Prediction.objects.filter(pk=reading.pk).update(status=status)
+        page = radiologist_client.get(address)
+        assert page.status_code == 200
+        assert "The study has its answer" not in words(page)
+        assert "0 of 1 done" in words(page)
+        sentence = "Stone suspected in the one slice read; another series is still being read; 1"
+        assert sentence in words(page)
+    assert radiologist_client.get(address, {"state": page.context["state"]}).status_code == 204
+
+    Prediction.objects.filter(pk=reading.pk).update(status="failed", message="It failed.")
+    study_follow(study_pk=study.pk)
+    page = radiologist_client.get(address, {"state": page.context["state"]})
+    assert page.status_code == 286
+    assert "The study has its answer" in words(page)
+    assert "Stone suspected in the one slice read; 2 more series not read" in words(page)
+
+
+def test_upload_asks_on_while_the_series_that_decided_is_read_again(
+    radiologist_client, three_series
+):
+    study, *_ = three_series
+    model_version_make("model-2", is_active=True)
+    prediction_create(series=study.prediction.series)
+
+    page = radiologist_client.get(reverse("upload-status", args=[study.upload.uuid]))
+
+    assert page.status_code == 200
+    assert "Stone suspected in the one slice read; 2 more series not read" in words(page)
+
+
+def test_upload_asks_on_while_a_series_that_was_set_aside_is_read(
+    radiologist_client, lead, three_series
+):
+    study, second, _ = three_series
+    prediction_create(series=second)
+    series_set_aside(series=second, user=lead, reason="Another patient.")
+
+    for name, uuid in (("upload-status", study.upload.uuid), ("study-status", study.uuid)):
+        page = radiologist_client.get(reverse(name, args=[uuid]))
+        assert page.status_code == 200
+        assert "still being read" not in words(page)
+
+
+def test_upload_tells_that_a_series_with_a_stone_was_set_aside(
+    radiologist_client, lead, three_series
+):
+    study, second, _ = three_series
+    reading = prediction_create(series=second)
+    Prediction.objects.filter(pk=reading.pk).update(
+        status="succeeded", verdict="no_stone", probability=0.1, slices_read=1, slices_given=1
+    )
+    series_set_aside(series=study.prediction.series, user=lead, reason="A stent.")
+
+    page = words(radiologist_client.get(study.upload.get_absolute_url()))
+
+    assert "No stone suspected in the one slice read" in page
+    assert "1 series set aside: a stone was suspected there" in page

@@ -175,7 +175,12 @@ def extent_words(extent: Extent) -> str:
 
 
 def verdict_sentence(
-    verdict: str, extent: Extent, *, reason: str = "", unread_series: int = 0
+    verdict: str,
+    extent: Extent,
+    *,
+    reason: str = "",
+    unread_series: int = 0,
+    pending_series: int = 0,
 ) -> str:
     """Return the sentence of an answer, which never says more than was read.
 
@@ -189,10 +194,16 @@ def verdict_sentence(
         Why it cannot be assessed.
     unread_series : int
         Further series of the study that no verdict speaks for.
+    pending_series : int
+        Further series that are still being read; they are none of the unread ones.
     """
     if verdict == CANNOT_ASSESS:
         return f"{_WORDS[verdict]}: {reason}" if reason else _WORDS[verdict]
     sentence = f"{_WORDS[verdict]} in {extent_words(extent)}"
+    if pending_series == 1:
+        sentence += "; another series is still being read"
+    elif pending_series:
+        sentence += f"; {pending_series} more series are still being read"
     if unread_series:
         sentence += f"; {unread_series} more series not read"
     return sentence

@@ -21,6 +21,7 @@ class SeriesAnswer:
 
     `verdict` is "" where the reading failed or has not ended. `plane` is that of its slices. Series
     of one study with the same `scan`, if it is not "", are reconstructions of one scan.
+    `is_pending`: a reading of it has not ended.
     """
 
     verdict: str
@@ -28,6 +29,7 @@ class SeriesAnswer:
     extent: Extent = _NOTHING
     plane: str = "unknown"
     scan: str = ""
+    is_pending: bool = False
 
 
 @dataclass(frozen=True)
@@ -44,7 +46,9 @@ class StudyAnswer:
         What was read of the series that have a verdict of stone or no stone.
     unread_series : int
         Series that no verdict speaks for. A further reconstruction of a scan that was read is
-        none of them.
+        none of them, nor is one that is still being read.
+    pending_series : int
+        Series that no verdict of stone or no stone speaks for yet and that are still being read.
     reason : str
         Why the study cannot be assessed, if that is no reason of its series alone.
     """
@@ -53,6 +57,7 @@ class StudyAnswer:
     speaker: int | None = None
     extent: Extent = _NOTHING
     unread_series: int = 0
+    pending_series: int = 0
     reason: str = ""
 
 
@@ -75,7 +80,8 @@ def study_answer(series: Sequence[SeriesAnswer]) -> StudyAnswer:
     extent = _together([one.extent for one in series if one.verdict in _ANSWERED])
     unread = _unread(series)
     if stones:
-        return StudyAnswer(STONE, _highest(series, stones), extent, unread)
+        pending = sum(one.is_pending and one.verdict not in _ANSWERED for one in series)
+        return StudyAnswer(STONE, _highest(series, stones), extent, unread, pending)
     if _with(series, ""):
         return StudyAnswer("")
     if not clear:
@@ -84,7 +90,7 @@ def study_answer(series: Sequence[SeriesAnswer]) -> StudyAnswer:
     loose = [i for i, one in enumerate(series) if one.extent.slices == 1 and one.plane in planes]
     if set(clear) < set(loose):
         seen = Extent(slices_read=len(clear), slices=len(loose))
-        return StudyAnswer(CANNOT_ASSESS, None, seen, unread, incomplete(seen))
+        return StudyAnswer(CANNOT_ASSESS, None, seen, unread, reason=incomplete(seen))
     return StudyAnswer(NO_STONE, _highest(series, clear), extent, unread)
 
 
@@ -98,7 +104,10 @@ def _highest(series: Sequence[SeriesAnswer], among: Sequence[int]) -> int:
 
 def _unread(series: Sequence[SeriesAnswer]) -> int:
     read = {one.scan for one in series if one.verdict in _ANSWERED and one.scan}
-    return sum(one.verdict not in _ANSWERED and one.scan not in read for one in series)
+    return sum(
+        one.verdict not in _ANSWERED and one.scan not in read and not one.is_pending
+        for one in series
+    )
 
 
 def _together(extents: Sequence[Extent]) -> Extent:

@@ -86,6 +86,20 @@ def test_what_was_not_read_stands_in_the_sentence(extent, more, sentence):
     assert verdict_sentence("no_stone", extent, unread_series=more) == sentence
 
 
+@pytest.mark.parametrize(
+    ("pending", "unread", "more"),
+    [
+        (1, 0, "; another series is still being read"),
+        (2, 0, "; 2 more series are still being read"),
+        (1, 3, "; another series is still being read; 3 more series not read"),
+    ],
+)
+def test_series_that_is_still_read_is_not_called_unread(pending, unread, more):
+    sentence = verdict_sentence("stone", Extent(1, 1), unread_series=unread, pending_series=pending)
+
+    assert sentence == f"Stone suspected in the one slice read{more}"
+
+
 def test_cannot_assess_is_told_with_its_reason_and_no_extent():
     extent = Extent(slices_read=1, slices=6, unread_apart=5)
     reason = incomplete(extent)

@@ -104,3 +104,19 @@ def test_slices_without_an_order_are_counted_as_slices():
     extent = study_answer([clear(extent=SLICE)] * 6).extent
 
     assert (extent.slices_read, extent.slices, extent.series) == (6, 6, 1)
+
+
+@pytest.mark.parametrize(
+    ("others", "pending", "unread"),
+    [
+        ([SeriesAnswer("", is_pending=True), MISSING], 1, 1),
+        ([SeriesAnswer("", is_pending=True, scan="a"), refused()], 1, 1),
+        ([refused(is_pending=True)], 1, 0),
+        # It is read again, and its answer stands until then.
+        ([clear(is_pending=True), stone(is_pending=True)], 0, 0),
+    ],
+)
+def test_series_that_is_still_read_is_counted_apart(others, pending, unread):
+    answer = study_answer([stone(scan="a"), *others])
+
+    assert (answer.pending_series, answer.unread_series) == (pending, unread)
