@@ -8,6 +8,8 @@ from django.views.decorators.http import require_safe
 
 from detection.selectors.predictions import waits_for_installation
 from detection.selectors.registry import model_version_active
+from detection.services.faults import fault_sentence
+from detection.services.media import media_root
 from detection.services.space import has_reserve
 
 
@@ -22,6 +24,10 @@ def healthz(request: HttpRequest) -> JsonResponse:
         return unavailable("The database does not answer.")
     if not is_in_service:
         return unavailable("No detection model is in service.")
+    try:
+        media_root()
+    except OSError as error:
+        return JsonResponse({"status": "degraded", "reason": fault_sentence(error)})
     # It serves, and somebody should look: a load balancer goes on sending visitors here.
     if not has_reserve():
         return JsonResponse({"status": "degraded", "reason": "The server has too little space."})

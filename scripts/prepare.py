@@ -19,6 +19,10 @@ def main() -> None:
     settings.DATA_DIR.mkdir(mode=0o700, parents=True, exist_ok=True)
     (settings.DATA_DIR / "run").mkdir(exist_ok=True)
     call_command("migrate", verbosity=0)
+    # Models can be imported only after the setup.
+    from detection.services.media import media_prepare
+
+    media_prepare()
     call_command("register_model")
     if settings.KIDNEYWEB_DEMO:
         call_command("seed_demo")

@@ -12,6 +12,7 @@ from django.test import Client
 from accounts.models import User
 from accounts.services import user_create
 from detection.ml.backbones import BACKBONES, Backbone, ImageNetWeights
+from detection.services.media import MARK
 
 PASSWORD = "a-synthetic-passphrase"
 
@@ -22,11 +23,13 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 @pytest.fixture(autouse=True)
-def data_dir(tmp_path: Path, settings, monkeypatch) -> Path:
+def data_dir(tmp_path_factory: pytest.TempPathFactory, settings, monkeypatch) -> Path:
     """A data folder of the test's own, for this process and for the ones it starts."""
-    folder = tmp_path / "data"
+    folder = tmp_path_factory.mktemp("data")
     settings.DATA_DIR = folder
     settings.MEDIA_ROOT = folder / "media"
+    settings.MEDIA_ROOT.mkdir()
+    (settings.MEDIA_ROOT / MARK).touch()
     settings.MODEL_ROOT = folder / "models"
     settings.TRAINING_DATA_ROOT = folder / "training"
     settings.IMAGENET_ROOT = folder / "imagenet"

@@ -13,11 +13,17 @@ _PIECE = b"\0" * 4096
 
 @contextmanager
 def small_disk(folder: Path, *, size_bytes: int) -> Iterator[Path]:
-    """Mount a disk of this size for the block; skip the test where that is forbidden."""
+    """Mount a disk of this size for the block; skip the test where that is forbidden.
+
+    The empty files of the folder whose names begin with a dot are there too: they mark it.
+    """
     folder.mkdir(parents=True, exist_ok=True)
+    marks = [path for path in folder.iterdir() if path.name.startswith(".") and path.is_file()]
     mounted = _run("mount", "-t", "tmpfs", "-o", f"size={size_bytes}", "none", str(folder))
     if not mounted:
         pytest.skip("Nothing may be mounted here.")
+    for mark in marks:
+        mark.touch()
     try:
         yield folder
     finally:

@@ -127,6 +127,12 @@ def row_wait(
             time.sleep(patience)
 
 
+def waited_seconds(*, row: Any) -> int:
+    """Return how long a row has waited, at least, for its faults in a row."""
+    grown = PAUSES_SECONDS[: row.faults]
+    return sum(grown) + (row.faults - len(grown)) * PAUSES_SECONDS[-1]
+
+
 @transaction.atomic
 def row_hurry(*, work: Work, row: Any) -> bool:
     """Let a row that waits for the installation go on at once; say whether it did wait."""

@@ -22,6 +22,8 @@ def fault_sentence(error: BaseException) -> str:
         return "The server has no free space."
     if isinstance(error, OSError) and error.errno == errno.EROFS:
         return "The disk of the server cannot be written."
+    if isinstance(error, OSError) and error.errno == errno.ENODEV:
+        return "The disk of the server is not mounted."
     if isinstance(error, _DATABASE):
         return "The database of the server did not answer."
     if isinstance(error, BundleError):

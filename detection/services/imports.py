@@ -1,5 +1,6 @@
 """Importing an upload: its files become studies of series, and rows of a report."""
 
+import errno
 import logging
 import os
 import shutil
@@ -39,6 +40,7 @@ from detection.services.claims import (
     row_wait,
     rows_claimed,
     rows_sweep,
+    waited_seconds,
 )
 from detection.services.duplicates import (
     examination_index,
@@ -49,6 +51,7 @@ from detection.services.duplicates import (
 from detection.services.faults import FAULTS, fault_sentence
 from detection.services.heartbeat import heartbeat
 from detection.services.identifiers import identifiers_store
+from detection.services.media import media_root
 from detection.services.predictions import prediction_create
 from detection.services.quarantine import quarantine_delete
 from detection.services.series import series_create, series_due
@@ -60,6 +63,8 @@ logger = logging.getLogger(__name__)
 IMPORT_SECONDS = 3.0
 # No upload takes as long: an older file that no row names is left over.
 _LEFTOVER_SECONDS = 24 * 60 * 60
+# Missing bytes may come back with a disk or a backup; after faults for so long they are lost.
+_LOST_SECONDS = 24 * 60 * 60
 _CRASHED = "Importing this file crashed the worker three times, so it is not tried again."
 _TELL = "Please tell an administrator."
 _LOST = "The server has lost the bytes of this file."
@@ -137,7 +142,7 @@ def _groups_import(upload: Upload, ingest: Ingest) -> Exception | None:
     pause_at = None
     with Sandbox() as sandbox:
         # Not its parents: where the disk is not mounted, nothing must be written in its place.
-        (Path(settings.MEDIA_ROOT) / "volumes").mkdir(mode=0o700, exist_ok=True)
+        (media_root() / "volumes").mkdir(mode=0o700, exist_ok=True)
         for group in _groups(upload):
             try:
                 if not group_import(upload=upload, files=group, ingest=ingest, worker=sandbox):
@@ -157,8 +162,8 @@ def group_import(
     *, upload: Upload, files: Sequence[SourceFile], ingest: Ingest, worker: Sandbox
 ) -> bool:
     """Import files that belong together, and say whether the upload is still ours."""
-    media = Path(settings.MEDIA_ROOT)
-    files = _present(files)
+    media = media_root()
+    files = _present(upload, files)
     if not files:
         return True
     # Named after the first file: a second attempt replaces what a first one left behind.
@@ -251,8 +256,11 @@ def upload_sweep() -> None:
 
 
 def leftovers_delete() -> None:
-    """Delete what lies in quarantine or volumes, is a day old, and has no row."""
-    media = Path(settings.MEDIA_ROOT)
+    """Delete what lies in quarantine or volumes, is a day old, and has no row.
+
+    Raises OSError if the disk is not there or fails.
+    """
+    media = media_root()
     before = time.time() - _LEFTOVER_SECONDS
     named = set(
         SourceFile.objects.exclude(quarantine_path="").values_list("quarantine_path", flat=True)
@@ -273,13 +281,13 @@ def _refuse(files: Sequence[SourceFile], *, reason: str, advice: str, code: str)
     _settled(files, status=SourceFile.Status.REFUSED, reason=reason, advice=advice, code=code)
 
 
-def _present(files: Sequence[SourceFile]) -> list[SourceFile]:
+def _present(upload: Upload, files: Sequence[SourceFile]) -> list[SourceFile]:
     """Return the files whose bytes are there, and refuse those that are lost for good.
 
-    Raises OSError if the folder is not there at all, or a file cannot be opened now: then they may
-    come back.
+    Raises OSError if the disk or the folder is not there at all, a file cannot be opened now, or
+    its bytes have been missing for less than a day: then they may come back.
     """
-    media = Path(settings.MEDIA_ROOT)
+    media = media_root()
     (media / "quarantine").stat()
     lost: list[SourceFile] = []
     for file in files:
@@ -287,8 +295,10 @@ def _present(files: Sequence[SourceFile]) -> list[SourceFile]:
             (media / file.quarantine_path).open("rb").close()
         except FileNotFoundError:
             lost.append(file)
-            logger.error("bytes of a file are lost", extra={"source_file": file.pk})
+            logger.error("bytes of a file are missing", extra={"source_file": file.pk})
     if lost:
+        if waited_seconds(row=upload) < _LOST_SECONDS:
+            raise FileNotFoundError(errno.ENOENT, "Bytes of a file are missing.")
         _refuse(lost, reason=_LOST, advice=_SEND_AGAIN, code="lost")
     return [file for file in files if file not in lost]
 

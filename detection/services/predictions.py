@@ -7,7 +7,6 @@ from pathlib import Path
 from time import monotonic
 from typing import Any
 
-from django.conf import settings
 from django.core.exceptions import ValidationError
 from django.db import transaction
 from django.db.models import QuerySet
@@ -28,6 +27,7 @@ from detection.services.claims import Work, row_claim, row_hurry, row_wait, rows
 from detection.services.faults import FAULTS, fault_sentence
 from detection.services.findings import finding_rows
 from detection.services.heartbeat import heartbeat
+from detection.services.media import media_root
 from detection.services.queue import task_enqueue
 
 logger = logging.getLogger(__name__)
@@ -150,7 +150,7 @@ def prediction_store(*, prediction: Prediction, assessment: Assessment) -> None:
     if assessment.stone_map is not None:
         # Named after the prediction: a second attempt replaces what a first one left behind.
         map_path = f"maps/{prediction.uuid}.npz"
-        save_stone_map(assessment.stone_map, Path(settings.MEDIA_ROOT) / map_path)
+        save_stone_map(assessment.stone_map, media_root() / map_path)
     is_refused = assessment.verdict == CANNOT_ASSESS
     extent = assessment.extent
     _finish(
@@ -195,6 +195,7 @@ def _volume(series: Series) -> Volume:
 
     Raises OSError if the disk does not give it now, ImageError if it is damaged or gone for good.
     """
+    media_root()
     path = series_volume_path(series=series)
     # Where the whole folder is missing, the disk is not mounted.
     path.parent.stat()

@@ -9,6 +9,8 @@ from typing import Any
 from django.conf import settings
 from django.core.files.uploadedfile import UploadedFile
 
+from detection.services.media import media_root
+
 logger = logging.getLogger(__name__)
 
 
@@ -20,8 +22,8 @@ def quarantine_store(*, file: "UploadedFile[Any]") -> tuple[str, str]:
     digest = hashlib.sha256()
     # A name of our own: the sender's is never part of a path.
     quarantine_path = f"quarantine/{uuid.uuid4().hex}"
-    target = Path(settings.MEDIA_ROOT) / quarantine_path
-    target.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    target = media_root() / quarantine_path
+    target.parent.mkdir(mode=0o700, exist_ok=True)
     try:
         with target.open("xb") as copy:
             target.chmod(0o600)

@@ -8,7 +8,8 @@ from pathlib import Path
 from django.conf import settings
 from django.core.exceptions import ValidationError
 
-from detection.services.faults import fault_sentence, is_no_space
+from detection.services.faults import fault_name, fault_sentence, is_no_space
+from detection.services.media import media_root
 
 logger = logging.getLogger(__name__)
 
@@ -21,7 +22,7 @@ _LATER = "Please tell an administrator, and send the files again later."
 
 
 def space_check(*, size_bytes: int, is_received: bool = True) -> None:
-    """Raise ValidationError, and log an error, if there is no room for an upload of this size.
+    """Raise ValidationError, and log an error, if the disk is away or has no room for this upload.
 
     Parameters
     ----------
@@ -30,11 +31,28 @@ def space_check(*, size_bytes: int, is_received: bool = True) -> None:
     is_received : bool
         The files lie in the folder of temporary files already, and not in the request only.
     """
-    wanted: dict[Path, int] = {}
-    media = _existing(Path(settings.MEDIA_ROOT))
-    wanted[media] = size_bytes * COPIES + settings.MIN_FREE_BYTES
+    try:
+        short = _short_of(size_bytes, is_received)
+    except OSError as error:
+        logger.error("upload not taken", extra={"fault": fault_name(error)}, exc_info=error)
+        raise not_stored(error) from error
+    if short is not None:
+        bytes_wanted, bytes_free = short
+        logger.error(
+            "upload not taken: too little free space",
+            extra={"bytes_wanted": bytes_wanted, "bytes_free": bytes_free},
+        )
+        raise ValidationError(
+            f"The server has too little free space for these files. {_LATER}", code=NO_SPACE
+        )
+
+
+def _short_of(size_bytes: int, is_received: bool) -> tuple[int, int] | None:
+    """Return the bytes wanted and free of the first disk that has too few, if any."""
+    media = media_root()
+    wanted = {media: size_bytes * COPIES + settings.MIN_FREE_BYTES}
     if not is_received:
-        folder = _existing(Path(settings.FILE_UPLOAD_TEMP_DIR or tempfile.gettempdir()))
+        folder = Path(settings.FILE_UPLOAD_TEMP_DIR or tempfile.gettempdir())
         if folder.stat().st_dev == media.stat().st_dev:
             wanted[media] += size_bytes
         else:
@@ -42,21 +60,14 @@ def space_check(*, size_bytes: int, is_received: bool = True) -> None:
     for folder, bytes_wanted in wanted.items():
         free = shutil.disk_usage(folder).free
         if free < bytes_wanted:
-            logger.error(
-                "upload not taken: too little free space",
-                extra={"bytes_wanted": bytes_wanted, "bytes_free": free},
-            )
-            raise ValidationError(
-                f"The server has too little free space for these files. {_LATER}", code=NO_SPACE
-            )
+            return bytes_wanted, free
+    return None
 
 
 def has_reserve() -> bool:
     """Say whether the data folder has the free space that no upload may use."""
     try:
-        return shutil.disk_usage(_existing(Path(settings.MEDIA_ROOT))).free >= (
-            settings.MIN_FREE_BYTES
-        )
+        return shutil.disk_usage(media_root()).free >= settings.MIN_FREE_BYTES
     except OSError:
         return False
 
@@ -67,10 +78,3 @@ def not_stored(error: BaseException) -> ValidationError:
         f"{fault_sentence(error)} The files were not stored. {_LATER}",
         code=NO_SPACE if is_no_space(error) else "not_stored",
     )
-
-
-def _existing(folder: Path) -> Path:
-    """Return the folder, or the nearest above it that is there: the first upload makes it."""
-    while not folder.exists():
-        folder = folder.parent
-    return folder

@@ -29,7 +29,14 @@ from detection.services.predictions import (
     prediction_sweep,
 )
 from tests.disks import full, read_only, small_disk
-from tests.factories import model_version_make, png_bytes, png_upload, series_make, zip_upload
+from tests.factories import (
+    dicom_upload,
+    model_version_make,
+    png_bytes,
+    png_upload,
+    series_make,
+    zip_upload,
+)
 from tests.services.ingesting import make_stale, quarantined, statuses
 from tests.services.reading import FakePredictor
 
@@ -172,11 +179,22 @@ def test_upload_waits_for_its_folders(send, media, lost):
     assert_imported(upload)
 
 
-def test_file_whose_bytes_are_gone_for_good_is_refused_and_the_others_go_on(send, errors):
+def test_file_whose_bytes_are_missing_waits_for_a_day_and_the_others_go_on(send, media, errors):
     upload = send(png_upload("a.png"), png_upload("b.png", seed=1))
-    gone, other = upload.source_files.order_by("pk")
-    (Path(django_settings.MEDIA_ROOT) / gone.quarantine_path).unlink()
+    gone = upload.source_files.earliest("pk")
+    (media / gone.quarantine_path).unlink()
 
+    run(upload)
+
+    assert statuses(upload) == ["received", "accepted"]
+    assert upload.faults == 1
+    assert "files are kept" in upload.message
+    Upload.objects.update(faults=148)
+    end_pause(upload)
+    run(upload)
+    assert statuses(upload) == ["received", "accepted"]
+    assert upload.faults == 149
+    end_pause(upload)
     run(upload)
 
     gone.refresh_from_db()
@@ -184,7 +202,24 @@ def test_file_whose_bytes_are_gone_for_good_is_refused_and_the_others_go_on(send
     assert (gone.status, gone.code) == (SourceFile.Status.REFUSED, "lost")
     assert gone.advice == "Please upload it again."
     assert Study.objects.count() == 1
-    assert [record.source_file for record in errors()] == [gone.pk]
+    records = [record for record in errors() if hasattr(record, "source_file")]
+    assert [record.source_file for record in records] == [gone.pk] * 3
+
+
+def test_bytes_that_come_back_within_the_day_are_imported(send, media):
+    upload = send(dicom_upload("a.dcm"), dicom_upload("b.dcm"))
+    gone = media / upload.source_files.earliest("pk").quarantine_path
+    kept = gone.rename(media / "kept")
+    run(upload)
+    # Nothing of the series is decided without it.
+    assert statuses(upload) == ["received"] * 2
+
+    kept.rename(gone)
+    end_pause(upload)
+    run(upload)
+
+    assert upload.is_finished
+    assert quarantined() == []
 
 
 @pytest.mark.parametrize(

@@ -9,6 +9,7 @@ from django.conf import settings as django_settings
 from django.urls import reverse
 
 from detection.models import Upload
+from detection.services.media import MARK
 from tests.disks import full, read_only, small_disk
 from tests.factories import model_version_make, png_bytes, png_upload
 
@@ -58,7 +59,7 @@ def assert_refused(response, words, caplog):
 
 def test_upload_for_which_the_data_folder_has_no_room(send, media, caplog):
     assert_refused(send(large_upload()), "too little free space", caplog)
-    assert list(media.iterdir()) == []
+    assert list(media.iterdir()) == [media / MARK]
     # A smaller one is taken.
     assert send(png_upload()).status_code == 302
 
@@ -105,7 +106,7 @@ def test_disk_that_fills_up_while_files_go_to_quarantine(send, media, caplog, mo
 
     assert_refused(send(png_upload("a.png"), large_upload()), "no free space", caplog)
 
-    assert [path for path in media.rglob("*") if path.is_file()] == []
+    assert [path for path in media.rglob("*") if path.is_file()] == [media / MARK]
 
 
 def test_form_without_files_is_no_matter_of_space(radiologist_client, media, settings):

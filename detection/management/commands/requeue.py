@@ -1,11 +1,13 @@
 """`manage.py requeue`: what waits or has failed is done again now."""
 
+from contextlib import suppress
 from uuid import UUID
 
 from django.core.exceptions import ValidationError
 from django.core.management.base import BaseCommand, CommandError
 
 from detection.models import Study, Upload
+from detection.services.media import media_prepare
 from detection.services.requeue import (
     Requeued,
     requeue_failed,
@@ -37,6 +39,9 @@ class Command(BaseCommand):
             raise CommandError("Please name studies and uploads, or give an option, not both.")
         found = [_find(text) for text in which]
         done = Requeued()
+        # The disk may have come back from a copy without its mark.
+        with suppress(OSError):
+            media_prepare()
         try:
             for row in found:
                 done += (

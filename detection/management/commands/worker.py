@@ -17,6 +17,7 @@ from detection.ml.errors import MLError
 from detection.selectors.registry import model_version_active
 from detection.services.faults import fault_name
 from detection.services.imports import leftovers_delete, upload_sweep
+from detection.services.media import media_prepare
 from detection.services.predictions import load_predictor, prediction_sweep
 from detection.services.training import training_run_sweep, training_stop
 
@@ -59,6 +60,7 @@ class Command(BaseCommand):
 
 def _tidy() -> None:
     try:
+        media_prepare()
         leftovers_delete()
     except OSError as error:
         # Tidying can wait for the next start.
