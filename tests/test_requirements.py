@@ -118,7 +118,6 @@ def serving_python(tmp_path_factory) -> Path:
 
 @pytest.fixture
 def environment(tmp_path, data_dir) -> dict[str, str]:
-    data_dir.mkdir()
     kept = {name: value for name, value in os.environ.items() if not name.startswith("PYTHON")}
     return kept | {
         "DATABASE_URL": f"sqlite:///{tmp_path}/serving.sqlite3",
