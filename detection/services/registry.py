@@ -34,22 +34,32 @@ def model_version_register(
 
 @transaction.atomic
 def shipped_model_register() -> ModelVersion:
-    """Record the default bundle of the project, and put it into service if none is.
+    """Record the default bundle of the project, and put it into service if none can serve.
 
-    Repeating it changes nothing. Raises ValidationError if the bundle is missing or damaged.
+    That is so at the start, and after an update that brought another bundle in the place of the
+    shipped one in service. Repeating it changes nothing. Raises ValidationError if the bundle is
+    missing or damaged.
     """
     try:
         bundle = load_default_bundle(Path(settings.SHIPPED_MODEL_ROOT))
     except BundleError as error:
         raise ValidationError(str(error)) from error
     model_version = _record(bundle, origin=ModelVersion.Origin.SHIPPED)
-    if model_version_active() is None:
-        model_version_activate(
-            model_version=model_version,
-            activated_by=None,
-            note="The model this installation began with.",
-        )
+    active = model_version_active()
+    if active is None:
+        note = "The model this installation began with."
+    elif _is_retired(active) and active != model_version:
+        note = f"The update no longer brings {active.name}, which was in service."
+    else:
+        return model_version
+    model_version_activate(model_version=model_version, activated_by=None, note=note)
     return model_version
+
+
+def _is_retired(model_version: ModelVersion) -> bool:
+    """Say whether a bundle came with the project and has left its tree since."""
+    is_shipped = model_version.origin == ModelVersion.Origin.SHIPPED
+    return is_shipped and not model_version_path(model_version=model_version).exists()
 
 
 def model_version_activate(

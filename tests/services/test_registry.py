@@ -1,3 +1,4 @@
+import shutil
 from pathlib import Path
 
 import pytest
@@ -110,6 +111,22 @@ def test_shipped_model_leaves_another_one_in_service(shipped):
 
     assert model_version_active() == own
     assert ModelVersion.objects.filter(name="shipped-1").exists()
+
+
+def test_update_that_brings_another_bundle_puts_it_into_service(shipped, settings):
+    first = shipped_model_register()
+    root = Path(settings.SHIPPED_MODEL_ROOT)
+    set_default_bundle(root, load_bundle(bundle_make(root, "shipped-2")))
+    assert shipped_model_register().name == "shipped-2"
+    assert model_version_active() == first
+
+    shutil.rmtree(shipped)
+    second = shipped_model_register()
+    shipped_model_register()
+
+    assert model_version_active() == second
+    assert "no longer brings shipped-1" in ModelActivation.objects.order_by("pk").last().note
+    assert ModelActivation.objects.count() == 2
 
 
 def test_missing_shipped_model_is_a_sentence():

@@ -333,7 +333,8 @@ def _proportion(hits: int, total: int) -> str:
 _HEAD = """# The series rule
 
 Not measured on volumes: no volume with a known diagnosis was at hand. Made with the model
-`{model}` by `python -m detection.ml series DATA_FOLDER --out docs/model-card/series.md`.
+`{model}`
+by `python -m detection.ml series DATA_FOLDER --out docs/model-card/series.md`.
 
 ## The rule
 
