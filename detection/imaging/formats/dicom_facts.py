@@ -89,6 +89,8 @@ class SliceFacts:
         Image Type.
     pixels : str
         A hash of the stored pixels and their scale: equal for copies of one image.
+    syntax : str
+        A hash of the transfer syntax: the pixels of one image are stored otherwise under another.
     """
 
     frame: int
@@ -113,6 +115,7 @@ class SliceFacts:
     kernel: str = ""
     image_type: str = ""
     pixels: str = ""
+    syntax: str = ""
 
 
 @dataclass(frozen=True)
@@ -176,6 +179,7 @@ def slice_facts(dicom: DicomFile) -> list[SliceFacts]:
                 kernel=opaque(repr(texts(frame.get("ConvolutionKernel")))),
                 image_type=opaque(repr(image_type)),
                 pixels=_of_frame(pixels, frame, index),
+                syntax=opaque(str(dicom.syntax)),
             )
         )
     if not facts:

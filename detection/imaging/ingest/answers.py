@@ -17,7 +17,7 @@ _MAX_TEXT = 255
 # Facts of a slice that only help to sort.
 _NUMBERS = ("slice_location_mm", "acquired_s", "content_s", "kvp")
 _WHOLE_NUMBERS = ("instance_number", "series_number", "acquisition")
-_HASHES = ("contrast", "temporal", "kernel", "image_type", "pixels")
+_HASHES = ("contrast", "temporal", "kernel", "image_type", "pixels", "syntax")
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,8 @@
 """Parts slices that lie at one place into scans and reconstructions.
 
 A part is either in order (no two of its slices lie at one place), a lone slice (all of it lies at
-one place, as in bolus tracking), or a tangle that nothing in the headers can part.
+one place that a stack shows as well, as in bolus tracking), or a tangle that nothing in the headers
+can part.
 """
 
 from collections import Counter
@@ -21,6 +22,10 @@ _PARTS_AT_MOST = 16
 _UNPLACED_ACQUISITIONS_AT_MOST = 4
 # A slab that begins within this many steps of the end of another goes on with it.
 _NEXT_STEPS = 1.5
+# A slice of another acquisition, so far beyond the end of a stack, is none of its slices.
+_FAR_STEPS = 5.0
+# Only a stack of so many slices shows what a lone slice at its place shows.
+_SCAN_AT_LEAST = 3
 _UNTOLD = -1
 
 _Indices = NDArray[np.int_]
@@ -51,13 +56,13 @@ def part(
     may_guess : bool
         Whether times and runs may part slices too.
     """
-    found = _Parting(slices, places, order, may_guess=may_guess).parts()
+    parting = _Parting(slices, places, order, may_guess=may_guess)
+    found = parting.parts()
     parts: list[Part] = []
     for indices in found:
         refs = [slices[index] for index in indices[np.argsort(places[indices], kind="stable")]]
         count = distinct(places[indices])
-        # With a single part nothing stands beside it.
-        is_lone = count == 1 and len(found) > 1
+        is_lone = count == 1 and any(parting.covers(one, places[indices[0]]) for one in found)
         kind = "lone" if is_lone else "ordered" if count == len(refs) else "tangle"
         parts.append(Part(tuple(refs), kind))  # type: ignore[arg-type]
     return parts
@@ -187,7 +192,30 @@ class _Parting:
         order = np.argsort(np.array(numbers, float))
         labels = np.empty(len(indices), int)
         labels[order] = runs_of(self.places[indices][order])
-        return list(labels) if self._is_resolved(indices, labels) else None
+        if not self._is_resolved(indices, labels):
+            return None
+        return list(labels) if self._are_whole(indices, labels) else None
+
+    def _are_whole(self, indices: _Indices, labels: NDArray[np.int_]) -> bool:
+        """Say whether runs are whole scans: numbers that alternate between scans make no such.
+
+        Each shows only places that the longest one shows, and a slice that is left over has a
+        number apart from theirs.
+        """
+        classes = self._classes(indices, list(labels))
+        scans = [held for held in classes if distinct(self.places[held]) > 1]
+        lone = [int(index) for held in classes if len(held) == 1 for index in held]
+        low, high = self._extent(max(scans, key=lambda held: float(np.ptp(self.places[held]))))
+        usual = float(np.median([np.median(np.diff(np.sort(self.places[one]))) for one in scans]))
+        # Of scans that lie between each other's slices one begins less than a step before.
+        reach = SAME_PLACE_MM + (usual / 2 if self._is_clean(indices) else 0.0)
+        for held in scans:
+            first, last = self._extent(held)
+            if first < low - reach or last > high + reach:
+                return False
+        numbers = {self.facts[index].instance_number for index in indices}
+        told = [self.facts[index].instance_number or 0 for index in lone]
+        return all({number - 1, number + 1}.isdisjoint(numbers) for number in told)
 
     def _is_resolved(self, indices: _Indices, labels: NDArray[np.int_]) -> bool:
         """Say whether a guess leaves one slice at a place, with no more scans than are needed.
@@ -197,6 +225,10 @@ class _Parting:
         classes = self._classes(indices, list(labels))
         scans = [held for held in classes if distinct(self.places[held]) > 1]
         if len(classes) < 2 or 2 * sum(len(held) for held in scans) <= len(indices):
+            return False
+        has_lone = len(scans) < len(classes)
+        if has_lone and any(len(held) < _SCAN_AT_LEAST for held in scans):
+            # Scans cut to pieces leave single slices as well.
             return False
         if self._is_clean(indices):
             even = all(len(held) > 2 and self._is_even(held) for held in scans)
@@ -245,7 +277,12 @@ class _Parting:
             return [indices]
         for key in self.told:
             classes = self._classes(indices, key(indices))
-            lone = [int(held[0]) for held in classes if len(held) == 1]
+            untold = {
+                int(index)
+                for index, label in zip(indices, key(indices) or (), strict=False)
+                if label in (None, _UNTOLD)
+            }
+            lone = [int(held[0]) for held in classes if len(held) == 1 and held[0] not in untold]
             rest = np.setdiff1d(indices, lone)
             if not lone or len(classes) > _PARTS_AT_MOST or len(rest) < max(2, len(lone) + 1):
                 continue
@@ -260,11 +297,24 @@ class _Parting:
     def _is_stray(self, index: int, rest: _Indices, *, may_be_far: bool) -> bool:
         others = np.sort(self.places[rest])
         place, usual = self.places[index], float(np.median(np.diff(others)))
+        beyond = max(others[0] - place, place - others[-1])
+        if beyond > 0:
+            return may_be_far and bool(beyond > _FAR_STEPS * usual)
+        return self.covers(rest, place)
+
+    def covers(self, indices: _Indices, place: float) -> bool:
+        """Say whether a stack shows what lies at a place: it neither ends before nor has a hole."""
+        others = np.unique(self.places[indices])
+        if distinct(others) < _SCAN_AT_LEAST:
+            return False
+        if np.abs(others - place).min() < SAME_PLACE_MM:
+            return True
+        gaps = np.diff(others)
         after = int(np.searchsorted(others, place))
         if after in (0, len(others)):
-            return may_be_far and bool(np.abs(others - place).min() > _NEXT_STEPS * usual)
-        # Where the stack has a hole, the slice fills it.
-        return bool(others[after] - others[after - 1] <= _NEXT_STEPS * usual)
+            return False
+        usual = float(np.median(gaps[gaps >= SAME_PLACE_MM]))
+        return bool(gaps[after - 1] <= _NEXT_STEPS * usual)
 
     def _is_clean(self, indices: _Indices) -> bool:
         return self._collisions(indices) == 0

@@ -15,6 +15,7 @@ from detection.imaging.ingest.slices import (
     TWICE,
     LeftOut,
     SliceRef,
+    header_of,
     in_order_of_content,
     without_copies,
 )
@@ -151,7 +152,8 @@ def plan_series(
 def replan(plan: SeriesPlan, gone: set[int]) -> SeriesPlan | None:
     """Plan a series without the files in the rows `gone`, or return None if no slice is left.
 
-    Where another file holds the same image, it stands in.
+    Where another file holds the same image, it stands in. A damaged copy differs from its image,
+    so that both are in the plan, in no order; without it the others may be in order.
     """
     substitutes = {
         original: copy
@@ -165,8 +167,26 @@ def replan(plan: SeriesPlan, gone: set[int]) -> SeriesPlan | None:
     # A copy that is used can itself be damaged, and another one may stand in for it.
     copies = tuple((copy, substitutes.get(original, original)) for copy, original in plan.copies)
     stack = Stack(slices, plan.order, plan.grouping)
-    unread = plan.slices_unread + len(plan.slices) - len(slices)
+    headers = {header_of(ref) for ref in slices} - {None}
+    damaged = sum(
+        header_of(ref) in headers
+        for ref, left in zip(plan.slices, found, strict=True)
+        if left is None
+    )
+    if damaged:
+        stack = _in_order_again(stack, damaged)
+    unread = plan.slices_unread + len(plan.slices) - len(slices) - damaged
     return _planned(stack, copies=copies, unread=unread)
+
+
+def _in_order_again(stack: Stack, damaged: int) -> Stack:
+    stacks, aside = stacks_of(stack.slices)
+    kept = stack.notices
+    if len(stacks) == 1 and not aside:
+        kept = tuple(one for one in kept if one.code is not Code.NOT_IN_ORDER)
+        (stack,) = stacks
+        kept += tuple(one for one in stack.notices if one not in kept)
+    return replace(stack, notices=(*kept, _twice(damaged)))
 
 
 _MIXED = Notice(

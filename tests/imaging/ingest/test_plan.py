@@ -68,7 +68,8 @@ def test_gantry_tilt_is_named_and_kept_in_the_affine():
 
 def test_same_image_is_read_once():
     told = {"instance": "a", "instance_number": 1}
-    same = [ref(0, 0, **told), ref(1, 2, instance="b"), ref(2, 0, pixels="x", **told)]
+    transcoded = ref(2, 0, pixels="x", syntax="JPEG", **told)
+    same = [ref(0, 0, pixels="y", **told), ref(1, 2, instance="b"), transcoded]
     (plan,), left_out = planned([*same, ref(3, 4, pixels="p"), ref(4, 4, pixels="p", instance="c")])
 
     assert [one.facts.position_mm[2] for one in plan.slices] == [0, 2, 4]
@@ -76,6 +77,49 @@ def test_same_image_is_read_once():
     assert "2 images" in plan.notices[0].text
     assert [one.is_refused for one in left_out] == [False, False]
     assert all("twice" in one.notice.text for one in left_out)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        [{}],
+        [{"acquisition": 2, "syntax": "JPEG"}],
+        # Which of the two would the third be a copy of?
+        [{}, {"pixels": "z", "syntax": "JPEG"}],
+    ],
+)
+@pytest.mark.parametrize("count", [1, 3])
+def test_other_pixels_of_one_uid_are_read(changes, count):
+    refs = [
+        ref(10 * scan + i, 2.0 * i, instance=f"{i}", instance_number=i, **told)
+        for scan, change in enumerate(changes)
+        for told in ({"pixels": "x", "syntax": "RAW"}, {"pixels": "y", "syntax": "RAW"} | change)
+        for i in range(count)
+    ]
+    different = {(one.facts.pixels, one.facts.position_mm) for one in refs}
+    plans, left_out = planned(refs)
+    read = [one for plan in plans for one in plan.slices]
+
+    assert {(one.facts.pixels, one.facts.position_mm) for one in read} == different
+    assert all(one.notice.code is Code.DUPLICATE_SLICE for one in left_out)
+    assert len(read) == len(different)
+
+
+def test_damaged_copy_leaves_the_others_in_order():
+    refs = [
+        ref(i, 2.0 * i, instance=f"{i}", instance_number=i, pixels=f"{i}", syntax="JPEG")
+        for i in range(4)
+    ]
+    damaged = ref(9, 2.0, instance="1", instance_number=1, pixels="damaged", syntax="JPEG")
+    (plan,), left_out = planned([*refs, damaged])
+
+    assert (plan.is_ordered, left_out) == (False, [])
+
+    plan = replan(plan, {9})
+
+    assert [one.row for one in plan.slices] == [0, 1, 2, 3]
+    assert (plan.is_ordered, plan.slices_unread) == (True, 0)
+    assert codes(plan) == [Code.DUPLICATE_SLICE]
 
 
 def test_copy_stands_in_for_an_image_that_cannot_be_read():

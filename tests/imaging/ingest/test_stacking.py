@@ -112,7 +112,6 @@ def test_numbers_and_times_divide_no_stack_with_a_hole(name):
 TRACKERS = {
     "at the place of a slice": 2.0,
     "between two slices": 2.9,
-    "far above": 40.0,
 }
 
 
@@ -129,6 +128,95 @@ def test_single_slices_of_bolus_tracking_are_set_aside(place, count):
 
     assert all(Code.SET_ASIDE in codes(plan) for plan in plans)
     assert all(plan.is_evenly_spaced for plan in plans)
+
+
+@pytest.mark.parametrize("place", [-5.0, 11.0, 40.0])
+def test_single_slice_where_no_scan_lies_is_read_by_itself(place):
+    tracker = ref(90, place, instance="t", acquisition=9)
+    plans, left_out = planned([*two_scans(DIFFERENCES["acquisition"]), tracker])
+
+    assert sorted(instances(plan) for plan in plans) == [*SCANS, ["t"]]
+    assert left_out == []
+
+
+@pytest.mark.parametrize("sign", [1, -1])
+@pytest.mark.parametrize("told", [{"acquisition": 2}, {"acquisition": None}, {"kvp": 80.0}, {}])
+@pytest.mark.parametrize(("beyond", "missing"), [(1.5, 0), (2.52, 2), (4.0, 3)])
+def test_single_slice_beyond_the_end_stays_in_the_stack(sign, told, beyond, missing):
+    stack = [ref(i, sign * 2.5 * i, instance_number=i) for i in range(6)]
+    end = ref(9, sign * 2.5 * (5 + beyond), instance_number=6, **told)
+    (plan,), left_out = planned([*stack, end])
+
+    assert (len(plan.slices), plan.slices_missing, left_out) == (7, missing, [])
+    assert plan.is_ordered
+
+
+def test_single_slice_far_beyond_the_end_is_read_by_itself():
+    stack = [ref(i, 2.5 * i) for i in range(6)]
+    plans, left_out = planned([*stack, ref(9, 60.0, acquisition=2)])
+
+    assert sorted(len(plan.slices) for plan in plans) == [1, 6]
+    assert left_out == []
+
+
+def test_single_slice_that_does_not_tell_its_acquisition_is_read():
+    (plan,), left_out = planned(
+        [*(ref(i, 2.0 * i) for i in range(6)), ref(9, 5.2, acquisition=None)]
+    )
+
+    assert (len(plan.slices), left_out) == (7, [])
+
+
+@pytest.mark.parametrize("count", [1, 2])
+def test_single_slice_beside_less_than_a_scan_is_read(count):
+    stack = [ref(i, 2.0 * i, acquisition=1) for i in range(count)]
+    plans, left_out = planned([*stack, ref(9, 0.0, acquisition=2)])
+
+    assert sum(len(plan.slices) for plan in plans) == count + 1
+    assert left_out == []
+
+
+# The scan of each slice, by Instance Number, and its place.
+INTERLEAVED = {
+    "two places": "A0 B0 A1 B1",
+    "three places": "A0 B0 A1 B1 A2 B2",
+    "three places, the other way": "A2 B2 A1 B1 A0 B0",
+    "five places": "A0 B0 A1 B1 A2 B2 A3 B3 A4 B4",
+    "three scans": "A0 B0 C0 A1 B1 C1 A2 B2 C2",
+    "blocks": "A0 A1 B0 B1 A2 A3 B2 B3",
+    "first and last are lost": "B0 A1 B1 A2",
+    "one is lost": "A0 B0 A1 B1 A2",
+}
+
+
+@pytest.mark.parametrize("step", [1, 10])
+@pytest.mark.parametrize("name", INTERLEAVED)
+def test_scans_of_alternating_numbers_are_read_slice_by_slice(name, step):
+    refs = [
+        ref(i, 2.5 * int(one[1]), instance=one, instance_number=1 + step * i)
+        for i, one in enumerate(INTERLEAVED[name].split())
+    ]
+    (plan,), left_out = planned(refs)
+
+    assert len(plan.slices) == len(refs)
+    assert (plan.is_ordered, left_out) == (False, [])
+    assert codes(plan) == [Code.NOT_IN_ORDER]
+
+
+@pytest.mark.parametrize("places", [[0.0, 2.5], [0.0, 2.5, 5.0], PLACES])
+def test_runs_that_are_whole_scans_are_parted(places):
+    plans, left_out = planned(two_scans(DIFFERENCES["runs of numbers"], places=places))
+
+    assert [len(plan.slices) for plan in plans] == [len(places)] * 2
+    assert all(plan.is_ordered for plan in plans)
+    assert left_out == []
+
+
+def test_slice_left_over_by_runs_is_not_set_aside():
+    numbered = lambda scan, i: {"instance_number": 4 * scan + i}  # noqa: E731
+    (plan,), left_out = planned([*two_scans(numbered), ref(90, 2.0, instance_number=8)])
+
+    assert (len(plan.slices), plan.is_ordered, left_out) == (9, False, [])
 
 
 @pytest.mark.parametrize(
