@@ -173,20 +173,21 @@ def replan(plan: SeriesPlan, gone: set[int]) -> SeriesPlan | None:
         for ref, left in zip(plan.slices, found, strict=True)
         if left is None
     )
-    if damaged:
-        stack = _in_order_again(stack, damaged)
+    in_order = _in_order_again(stack, damaged) if damaged else None
+    if in_order is None:
+        # Slices still lie at one place: those that are gone may have been of another phase.
+        damaged = 0
     unread = plan.slices_unread + len(plan.slices) - len(slices) - damaged
-    return _planned(stack, copies=copies, unread=unread)
+    return _planned(in_order or stack, copies=copies, unread=unread)
 
 
-def _in_order_again(stack: Stack, damaged: int) -> Stack:
+def _in_order_again(stack: Stack, damaged: int) -> Stack | None:
+    """Put slices in order that lay at one place with damaged copies, or return None."""
     stacks, aside = stacks_of(stack.slices)
-    kept = stack.notices
-    if len(stacks) == 1 and not aside:
-        kept = tuple(one for one in kept if one.code is not Code.NOT_IN_ORDER)
-        (stack,) = stacks
-        kept += tuple(one for one in stack.notices if one not in kept)
-    return replace(stack, notices=(*kept, _twice(damaged)))
+    if len(stacks) > 1 or aside or (stacks[0].order == "none" and len(stack.slices) > 1):
+        return None
+    kept = tuple(one for one in stack.notices if one.code is not Code.NOT_IN_ORDER)
+    return replace(stacks[0], notices=(*kept, *stacks[0].notices, _twice(damaged)))
 
 
 _MIXED = Notice(

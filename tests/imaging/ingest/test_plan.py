@@ -122,6 +122,19 @@ def test_damaged_copy_leaves_the_others_in_order():
     assert codes(plan) == [Code.DUPLICATE_SLICE]
 
 
+def test_damaged_slice_of_a_phase_with_the_same_uids_is_unread():
+    refs = [
+        ref(10 * scan + i, 2.0 * i, instance=f"{i}", instance_number=i, pixels=f"{scan}/{i}")
+        for scan in range(2)
+        for i in range(3)
+    ]
+    (plan,), _ = planned(refs)
+    plan = replan(plan, {11})
+
+    assert (len(plan.slices), plan.is_ordered, plan.slices_unread) == (5, False, 1)
+    assert codes(plan) == [Code.NOT_IN_ORDER, Code.SLICES_LEFT_OUT]
+
+
 def test_copy_stands_in_for_an_image_that_cannot_be_read():
     refs = [
         ref(row, 2.0 * (row % 3), instance=str(row % 3), instance_number=row % 3)
