@@ -339,6 +339,16 @@ def test_copy_stands_in_for_a_file_that_cannot_be_read(tmp_path, read, damage):
     assert [row.status for row in result.report if row.member != "0001"] == ["accepted"] * 5
 
 
+@pytest.mark.parametrize("syntax", [JPEG2000Lossless, JPEGLSLossless, RLELossless])
+def test_slices_that_were_compressed_again_are_read_once(tmp_path, read, syntax):
+    write_series(tmp_path / "a", PIXELS_HU)
+    write_series(tmp_path / "b", PIXELS_HU, syntax=syntax)
+    series, volume = only(read(tmp_path / "a", tmp_path / "b"))
+
+    assert np.array_equal(volume.pixels, PIXELS_HU)
+    assert codes(series) == [Code.DUPLICATE_SLICE]
+
+
 TWO_SCANS = {
     "acquisition": lambda scan, i: {"AcquisitionNumber": scan + 1},
     "acquisition time": lambda scan, i: {
