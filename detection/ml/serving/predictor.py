@@ -199,7 +199,8 @@ class Predictor:
         reading = self._read_slices(volume, pictures.slices(), tick)
         rule, operating_point = self._decides(volume)
         logit = series_logit(reading.logits, rule)
-        if logit is None:
+        # A few slices that pass among many that do not are no abdomen.
+        if logit is None or 2 * len(reading.refused) > total:
             return _refused(reading.reason or parts_reason(pictures.parts, volume))
         probability = float(sigmoid(np.array(logit)))
         notices = [Notice(ReadingCode.SERIES_RULE, rule.scope)]

@@ -256,6 +256,18 @@ def test_no_stone_is_said_of_what_was_read_without_a_gap(
         assert assessment.stone_map is not None
 
 
+def test_few_slices_that_pass_among_many_that_do_not_speak_for_nothing(predictor, phantom):
+    stone = round((STONE.centre_lps_mm[2] + 156 / 2) / 3)
+    pixels = phantom.volume.pixels[stone - 3 : stone + 3].copy()
+    noise = np.random.default_rng(5).integers(-400, 600, pixels.shape[1:], np.int16)
+    volume = replace(phantom.volume, pixels=pixels, plane="axial")
+
+    assert predictor.assess(volume).verdict == "stone"
+    pixels[[0, 1, 4, 5]] = noise
+    assessment = predictor.assess(volume)
+    assert (assessment.verdict, assessment.findings) == ("cannot_assess", ())
+
+
 def test_single_slice_of_several_is_no_answer_about_them(predictor, healthy):
     alone = replace(healthy, pixels=healthy.pixels[:1])
 
