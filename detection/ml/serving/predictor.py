@@ -141,16 +141,20 @@ class Predictor:
             assessment = _refused(reason)
         elif volume.pixels.shape[0] == 1:
             picture = image_picture(volume, preprocessing=self.preprocessing)
-            assessment = self.assess_read(volume, next(self.read([picture])))
+            assessment = self._assess_image(volume, next(self.read([picture])))
         else:
             assessment = self._assess_volume(volume, progress or (lambda done, total: None))
         return _within_extent(assessment, volume)
 
     def assess_read(self, volume: Volume, read: Read) -> Assessment:
         """Assess a single image whose picture has been read already."""
-        reason = _unreadable(volume) or read.reason
-        if reason:
-            return _refused(reason)
+        reason = _unreadable(volume)
+        return _refused(reason) if reason else self._assess_image(volume, read)
+
+    def _assess_image(self, volume: Volume, read: Read) -> Assessment:
+        """Assess a single image that is not refused before it is read."""
+        if read.reason:
+            return _refused(read.reason)
         marked = self._marked(read, Ground(volume) if volume.is_hu else None)
         probability = float(apply_platt(np.array(pool(marked.cells)), self.bundle.calibration))
         return Assessment(

@@ -1,7 +1,7 @@
 """From slices to a series: one score out of many."""
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -78,7 +78,7 @@ def checked_rule_of(bundle: Bundle) -> SeriesRule:
     """
     told = bundle.manifest.get("series", {}).get("checked", {})
     threshold = float(told.get("threshold", bundle.operating_point["threshold"]))
-    return SeriesRule(threshold=threshold, smooth=1, run=1, top=1, scope=SCOPE_OF_CHECKED)
+    return replace(rule_of_single_slices(threshold), scope=SCOPE_OF_CHECKED)
 
 
 def curve(logits: Sequence[float | None], rule: SeriesRule) -> NDArray[np.float64]:
