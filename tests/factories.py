@@ -26,7 +26,7 @@ from detection.models import (
     Study,
     Upload,
 )
-from detection.models.encryption import blind_index, name_stem
+from detection.models.encryption import file_name_index
 from detection.services.registry import model_version_register
 
 Status = Study.Status
@@ -133,14 +133,14 @@ def study_make(
     """A study in any state; a finding and a map if it was read."""
     series = series_make(uploaded_by=uploaded_by, volume=volume)
     study = series.study
-    study.name, study.name_index = name, blind_index(name_stem(name), field="name")
+    study.name, study.name_index = name, file_name_index(name)
     study.save(update_fields=["name", "name_index"])
     SourceFile.objects.create(
         upload=study.upload,
         study=study,
         series=series,
         display_name=name,
-        name_index=blind_index(name_stem(name), field="name"),
+        name_index=file_name_index(name),
         size_bytes=1234,
         sha256="0" * 64,
         status=SourceFile.Status.ACCEPTED,

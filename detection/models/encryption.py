@@ -71,6 +71,11 @@ def name_stem(name: str) -> str:
     return last
 
 
+def file_name_index(name: str) -> str:
+    """Return the keyed index of a file's name, without its folders and known ending."""
+    return blind_index(name_stem(name), field="name")
+
+
 class EncryptedTextField(models.TextField):
     """A text that the database holds encrypted; "" stays "". Only `isnull` can be asked of it."""
 

@@ -9,7 +9,7 @@ from django.db import transaction
 
 from accounts.models import User
 from detection.models import IdentifierAccess, SourceFile, Study, StudyIdentifiers
-from detection.models.encryption import Unreadable, blind_index, name_stem
+from detection.models.encryption import Unreadable, blind_index, file_name_index
 
 logger = logging.getLogger(__name__)
 
@@ -78,7 +78,7 @@ def _rotate(model: type[Any], fields: tuple[str, ...]) -> tuple[int, int]:
             for row in readable:
                 is_study = isinstance(row, Study)
                 name = row.name if is_study else row.archive_member or row.display_name
-                row.name_index = blind_index(name_stem(name), field="name")
+                row.name_index = file_name_index(name)
         model.objects.bulk_update(readable, changed)
         rotated += len(readable)
         unreadable += len(batch) - len(readable)

@@ -30,7 +30,7 @@ from detection.imaging.ingest import (
     ingest,
 )
 from detection.models import Series, SourceFile, Study, Upload
-from detection.models.encryption import blind_index, name_stem
+from detection.models.encryption import file_name_index
 from detection.selectors.studies import files_waiting
 from detection.services.claims import (
     Work,
@@ -362,7 +362,7 @@ def _report_store(
                 upload_id=source.upload_id,
                 display_name=source.display_name,
                 archive_member=row.member,
-                name_index=blind_index(name_stem(row.member), field="name"),
+                name_index=file_name_index(row.member),
                 size_bytes=0,
             )
             members.append(source_file)
@@ -395,7 +395,7 @@ def _report_store(
     ]
     names = dict(reversed(used))
     for pk, count in Counter(pk for pk, _ in used).items():
-        index = blind_index(name_stem(names[pk]), field="name")
+        index = file_name_index(names[pk])
         Study.objects.filter(pk=pk).update(file_count=count, name=names[pk], name_index=index)
 
 

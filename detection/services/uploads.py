@@ -15,7 +15,7 @@ from detection.imaging.errors import ImageError
 from detection.imaging.ingest import HEAD_BYTES, OF_NO_CONCERN, PICTURE_KINDS, sniff
 from detection.imaging.limits import LIMITS
 from detection.models import SourceFile, Upload
-from detection.models.encryption import blind_index, name_stem
+from detection.models.encryption import file_name_index
 from detection.selectors.registry import model_version_active
 from detection.services.faults import FAULTS, fault_name
 from detection.services.imports import upload_import
@@ -144,7 +144,7 @@ def _row(upload: Upload, item: _Received, has_series: bool) -> SourceFile:
     return SourceFile(
         upload=upload,
         display_name=item.display_name,
-        name_index=blind_index(name_stem(item.display_name), field="name"),
+        name_index=file_name_index(item.display_name),
         kind=item.kind,
         size_bytes=item.size_bytes,
         sha256=item.sha256,
