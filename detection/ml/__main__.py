@@ -53,6 +53,17 @@ def _parser() -> argparse.ArgumentParser:
         help="what is trained after the head: the two deepest stages, or every convolution",
     )
     verb.add_argument("--crop", metavar="HEIGHTxWIDTH", help="train on parts of this size")
+    verb.add_argument(
+        "--teacher",
+        type=Path,
+        metavar="BUNDLE",
+        help="learn the map of this model too: for a backbone without ImageNet weights",
+    )
+    verb.add_argument(
+        "--no-tight-boxes",
+        action="store_true",
+        help="pass over boxes_tight.csv, to see what it is worth",
+    )
     verb.add_argument("--per-group", type=int, default=12)
     verb.add_argument(
         "--per-source",
@@ -203,6 +214,8 @@ def _train(options: argparse.Namespace) -> int:
                 learning_rate=options.learning_rate,
                 unfreeze=options.unfreeze,
                 crop=crop_size(options.crop),
+                teacher=str(options.teacher or ""),
+                tight_boxes=not options.no_tight_boxes,
                 per_group=options.per_group,
                 per_source=numbers(options.per_source),
                 augmentation=augmentation(options.without),

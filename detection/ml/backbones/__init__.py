@@ -3,12 +3,18 @@
 Nothing here imports Keras, because the web process reads these records too.
 """
 
+from detection.ml.backbones.densenet169 import DENSENET169
+from detection.ml.backbones.googlenet import GOOGLENET
+from detection.ml.backbones.mobilenetv2 import MOBILENETV2
 from detection.ml.backbones.record import Arrays, Backbone, ImageNetWeights, Normalisation, Stage
 from detection.ml.backbones.resnet50 import RESNET50
 from detection.ml.errors import MLError
 
 BACKBONES: dict[str, Backbone] = {
     RESNET50.name: RESNET50,
+    DENSENET169.name: DENSENET169,
+    MOBILENETV2.name: MOBILENETV2,
+    GOOGLENET.name: GOOGLENET,
 }
 # The backbone that is trained unless another one is asked for.
 DEFAULT_BACKBONE = RESNET50.name

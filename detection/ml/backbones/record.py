@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -57,9 +56,9 @@ class ImageNetWeights:
         Name of the file in which an installation keeps them.
     lacks : tuple of str
         Stages that the file may lack: they start from random values.
-    read : callable, optional
-        From the path of the file to its weights. None: the file is an `.npz` archive with the keys
-        of `Arrays`.
+    tflite_layers : tuple of str
+        The layers of the convolutions of a TensorFlow Lite file, in its order, each with the layer
+        that normalises it. Empty: the file is an `.npz` archive with the keys of `Arrays`.
     download : callable, optional
         From the module `keras` to a model with the complete weights, whose layers have the names
         that `build` gives. None: the weights cannot be downloaded.
@@ -69,7 +68,7 @@ class ImageNetWeights:
     licence: str
     file: str
     lacks: tuple[str, ...] = ()
-    read: Callable[[Path], Arrays] | None = None
+    tflite_layers: tuple[tuple[str, str], ...] = ()
     download: Callable[[Any], Any] | None = None
 
 

@@ -18,6 +18,8 @@ STONE = "stone"
 NO_STONE = "no_stone"
 # Shares of the fixed split. The test part is read once, after everything else is fixed.
 PARTS = {"train": 0.7, "validation": 0.15, "test": 0.15}
+BOXES_NAME = "boxes.csv"
+TIGHT_NAME = "boxes_tight.csv"
 _REQUIRED_COLUMNS = frozenset({"image", "source", "label", "group"})
 
 
@@ -42,6 +44,8 @@ class Sample:
     finding: str
     group: str
     boxes: tuple[Box, ...] = ()
+    # Whether `boxes_tight.csv` names the image: its boxes are tight, whatever holds for its source.
+    is_tightly_boxed: bool = False
     # "axial", "coronal", or empty where the source does not say.
     view: str = ""
     # Those of its source.
@@ -49,7 +53,7 @@ class Sample:
 
     @property
     def has_loose_boxes(self) -> bool:
-        return self.facts.has_loose_boxes
+        return self.facts.has_loose_boxes and not self.is_tightly_boxed
 
     def read(self) -> np.ndarray:
         """Return the grey pixels, uint8 `(rows, columns)`."""
@@ -79,28 +83,37 @@ class Dataset:
         }
 
 
-def load_dataset(folder: Path) -> Dataset:
-    """Read `manifest.csv`, `boxes.csv` and, if it is there, `sources.csv` of a data folder.
+def load_dataset(folder: Path, *, with_tight_boxes: bool = True) -> Dataset:
+    """Read `manifest.csv`, `boxes.csv`, `boxes_tight.csv` and `sources.csv` of a data folder.
 
-    The fingerprint is a SHA-256 over the manifest rows, the boxes, the bytes of every image and
-    what `sources.csv` says.
+    The last three may be missing. On the images that `boxes_tight.csv` names, its boxes replace
+    those of `boxes.csv`. The fingerprint is a SHA-256 over the manifest rows, the boxes, the bytes
+    of every image and what `sources.csv` says.
+
+    Parameters
+    ----------
+    with_tight_boxes : bool
+        Whether `boxes_tight.csv` is read at all; without it, a comparison shows its worth.
 
     Raises
     ------
     DatasetError
-        If a file or column is missing, a label is unknown, a path leaves the folder, or
-        `sources.csv` cannot be used (`sources.read_sources`).
+        If a file or column is missing, a label is unknown, a path leaves the folder, an image that
+        is labelled stone-free or is unknown has a tight box, or `sources.csv` cannot be used
+        (`sources.read_sources`).
     """
     manifest = folder / "manifest.csv"
     if not manifest.is_file():
         raise DatasetError("The data folder holds no manifest.csv.")
-    boxes = _read_boxes(folder / "boxes.csv")
+    boxes = _read_boxes(folder / BOXES_NAME)
+    tight = _read_boxes(folder / TIGHT_NAME) if with_tight_boxes else {}
     table = read_table(manifest, required=_REQUIRED_COLUMNS)
     sources = {row["source"] for _, row in table}
     said: dict[str, SourceFacts] = {}
     if (folder / SOURCES_NAME).is_file():
         said = read_sources(folder / SOURCES_NAME, sources=sources)
     facts = {source: said.get(source, facts_of(source)) for source in sources}
+    _check_tight(tight, {row["image"]: row["label"] for _, row in table})
     root = folder.resolve()
     samples: list[Sample] = []
     digest = hashlib.sha256()
@@ -119,13 +132,16 @@ def load_dataset(folder: Path) -> Dataset:
             is_stone=row["label"] == STONE,
             finding=row.get("finding") or row["label"],
             group=row["group"],
-            boxes=tuple(boxes.get(row["image"], ())),
+            boxes=tuple(tight.get(row["image"], boxes.get(row["image"], ()))),
+            is_tightly_boxed=row["image"] in tight,
             view=row.get("view", ""),
             facts=facts[row["source"]],
         )
         samples.append(sample)
         digest.update(repr((sample.image, sample.is_stone, sample.group, sample.boxes)).encode())
         digest.update(path.read_bytes())
+        if sample.is_tightly_boxed:
+            digest.update(TIGHT_NAME.encode())
     # Without the file the fingerprint is what it was before there could be one.
     for source in sorted(said):
         digest.update(repr((source, said[source])).encode())
@@ -258,5 +274,13 @@ def _read_boxes(path: Path) -> dict[str, list[Box]]:
             box = Box(*(float(row[side]) for side in ("x0", "y0", "x1", "y1")))
             boxes[row["image"]].append(box)
         except (KeyError, ValueError) as error:
-            raise DatasetError(f"boxes.csv, line {line}: not a box in pixels.") from error
+            raise DatasetError(f"{path.name}, line {line}: not a box in pixels.") from error
     return boxes
+
+
+def _check_tight(tight: Mapping[str, list[Box]], labels: Mapping[str, str]) -> None:
+    """Refuse tight boxes of images that cannot have them."""
+    for image in tight:
+        if labels.get(image) != STONE:
+            told = f"labelled {NO_STONE}" if image in labels else "not an image of manifest.csv"
+            raise DatasetError(f"{TIGHT_NAME}: {image} is {told}, so that it has no stone to box.")

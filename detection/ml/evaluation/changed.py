@@ -29,16 +29,15 @@ def deletion_of(
     Returns
     -------
     list of dict
-        For each source, fill and place: the share of images that are still positive.
+        For each source, kind of box, fill and place: the share of images that are still positive.
     """
     rows = []
-    by_source: dict[str, list[Sample]] = defaultdict(list)
+    alike: dict[tuple[str, bool], list[Sample]] = defaultdict(list)
     for sample in samples:
         if sample.boxes and _is_stone(readings[sample.image], threshold):
-            by_source[sample.source].append(sample)
-    for source in sorted(by_source):
-        is_loose = by_source[source][0].has_loose_boxes
-        held = spread(by_source[source], limit)
+            alike[sample.source, sample.has_loose_boxes].append(sample)
+    for source, is_loose in sorted(alike):
+        held = spread(alike[source, is_loose], limit)
         for fill_name, fill in FILLS.items():
             if is_loose and fill_name != "inpainting":
                 continue

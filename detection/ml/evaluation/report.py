@@ -130,7 +130,10 @@ def write_report(
             for name, judged in levels.items()
             if "finding" not in name and "group" not in name
         },
-        "localisation": localisation_of(samples, readings),
+        # Of the sources whose every box is tight: the others have pages of their own.
+        "localisation": localisation_of(
+            [sample for sample in samples if not sample.is_tightly_boxed], readings
+        ),
         "subgroups": subgroups_of(items, readings, threshold=threshold),
         "failures": failures_of(items, readings, threshold=threshold),
         "brightness": brightness_of(samples, readings, feature=body_brightness),

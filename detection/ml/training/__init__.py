@@ -2,7 +2,7 @@
 
 from detection.ml.training.augmentation import OFF, Augmentation, augment, without
 from detection.ml.training.evaluate import measure, score
-from detection.ml.training.export import WEIGHTS_NAME, export_float32
+from detection.ml.training.export import export_float32
 from detection.ml.training.gate_fit import WRONG_WAYS
 from detection.ml.training.network import build_network
 from detection.ml.training.operating_points import (
@@ -10,7 +10,7 @@ from detection.ml.training.operating_points import (
     expected_calibration_error,
     operating_point,
 )
-from detection.ml.training.pretrained import RANDOM, initialise
+from detection.ml.training.pretrained import RANDOM, WEIGHTS_NAME, initialise
 from detection.ml.training.trainer import TrainingOptions, bundle_trained, train
 
 __all__ = [

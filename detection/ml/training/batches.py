@@ -10,6 +10,7 @@ from detection.ml.data import Sample, thin
 from detection.ml.preprocess import Letterbox, Preprocessing, letterbox, network_input
 from detection.ml.training.augmentation import Augmentation, augment, erase_stones
 from detection.ml.training.losses import cell_targets
+from detection.ml.training.teacher import Teacher
 
 Where = Literal["box", "middle", "anywhere"]
 # Share of the crops of tightly boxed images that may miss the stones.
@@ -72,7 +73,8 @@ def crop_canvas(
 class TrainingBatches(keras.utils.PyDataset):
     """Batches of inputs and targets; each epoch draws its slices of a group and their changes anew.
 
-    The draw depends on the seed, the epoch and the place in the epoch alone.
+    A teacher adds its map of each canvas to the targets. The draw depends on the seed, the epoch
+    and the place in the epoch alone.
     """
 
     def __init__(
@@ -87,6 +89,7 @@ class TrainingBatches(keras.utils.PyDataset):
         per_source: Mapping[str, int] | None = None,
         crop: tuple[int, int] | None = None,
         first_epoch: int = 0,
+        teacher: Teacher | None = None,
     ) -> None:
         super().__init__(workers=1)
         self._samples = samples
@@ -98,6 +101,7 @@ class TrainingBatches(keras.utils.PyDataset):
         self._per_source = per_source
         self._crop = crop
         self._epoch = first_epoch
+        self._teacher = teacher
         self._draw()
 
     def __len__(self) -> int:
@@ -112,7 +116,11 @@ class TrainingBatches(keras.utils.PyDataset):
             canvas, target = self._example(sample, generator)
             canvases.append(canvas)
             targets.append(target)
-        return network_input(np.stack(canvases)), np.stack(targets)
+        inputs, target = network_input(np.stack(canvases)), np.stack(targets)
+        if self._teacher:
+            # The teacher reads what the pupil reads, changes and all.
+            target = np.concatenate([target, self._teacher(inputs)[..., None]], axis=-1)
+        return inputs, target
 
     def _example(
         self, sample: Sample, generator: np.random.Generator

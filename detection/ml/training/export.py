@@ -41,10 +41,9 @@ from detection.ml.training.operating_points import (
     fit_platt,
     operating_point,
 )
-from detection.ml.training.pretrained import assign_weights, load_arrays
+from detection.ml.training.pretrained import WEIGHTS_NAME, assign_weights, load_arrays
 
 Report = Callable[[dict[str, Any]], None]
-WEIGHTS_NAME = "weights.npz"
 SERVING_NAME = "model.onnx"
 DEFAULT_OPERATING_POINT = "balanced"
 # int8 is served if, on the validation part, it costs no more than this against float32.

@@ -3,7 +3,8 @@
 One target array carries all three, so that plain `model.fit` trains the map on any Keras backend.
 It is `(rows, columns, 3)`. Channel 0 judges cells: 1 stone, 0 background, -1 not judged. Channel 1
 holds the number of the loose box (bag) in which a cell lies, from 1; 0 for none. Channel 2 holds
-the label of the image.
+the label of the image. With a teacher there is a channel 3: the probability that the teacher's map
+gives the cell.
 """
 
 from typing import Any
@@ -80,7 +81,9 @@ def stone_map_loss(target: Any, logits: Any) -> Any:
     """Add a focal loss over judged cells and the cross-entropies of bags and of the whole image.
 
     The focal term (Lin et al. 2017, arXiv:1708.02002, gamma 2) is summed over the cells and divided
-    by the image's number of stone cells, at least 1. The result is the mean over the batch.
+    by the image's number of stone cells, at least 1. A teacher adds the same term with its
+    probabilities as soft labels (Hinton et al. 2015, arXiv:1503.02531), weighted by the distance to
+    them instead of the distance to the label. The result is the mean over the batch.
     """
     logits = ops.cast(logits[..., 0], "float32")
     cell, bag, image = target[..., 0], target[..., 1], target[..., 2]
@@ -99,7 +102,17 @@ def stone_map_loss(target: Any, logits: Any) -> Any:
         bags += exists * _cross_entropy(1.0, held)
 
     whole = _cross_entropy(image[:, 0, 0], pooled_logit(logits))
-    return ops.mean(focal + bags + whole)
+    return ops.mean(focal + bags + whole + _taught(target, logits))
+
+
+def _taught(target: Any, logits: Any) -> Any:
+    """Return what the map loses by differing from the teacher's, `(batch,)`; 0 without one."""
+    if target.shape[-1] < 4:
+        return 0.0
+    soft = target[..., 3]
+    away = ops.abs(soft - ops.sigmoid(logits))
+    lost = ops.sum(away**2 * _cross_entropy(soft, logits), axis=(1, 2))
+    return lost / ops.maximum(ops.sum(soft, axis=(1, 2)), 1.0)
 
 
 def _cross_entropy(label: Any, logit: Any) -> Any:

@@ -108,10 +108,11 @@ def layers_by_stage(network: keras.Model, backbone: Backbone) -> dict[str, set[s
 def set_trainable(network: keras.Model, backbone: Backbone, *, stage: str) -> None:
     """Choose the layers that the next training stage may change.
 
-    "head" trains the backbone's last stage and the head, and freezes all else. "upper" trains the
-    last stage but one too, "all" every convolution. Batch normalisation below the last stage keeps
-    its ImageNet statistics throughout: batches of eight are too small to estimate them better.
-    "upper" freezes the batch normalisation of the last stage as well.
+    "head" trains the backbone's last stage and the head, and freezes all else; stages whose
+    ImageNet weights are lacking are trained from the first step. "upper" trains the last stage but
+    one too, "all" every convolution. Batch normalisation that comes with ImageNet statistics below
+    the last stage keeps them throughout: batches of eight are too small to estimate them better.
+    "upper" freezes the batch normalisation of every stage.
 
     Raises
     ------
@@ -122,8 +123,9 @@ def set_trainable(network: keras.Model, backbone: Backbone, *, stage: str) -> No
         raise ValueError(f"Unknown training stage {stage!r}.")
     held = layers_by_stage(network, backbone)
     upper, deepest = backbone.stages[-2:]
+    new = held[HEAD].union(held[deepest.name], *(held[name] for name in backbone.imagenet.lacks))
     for layer in network.layers:
-        is_new = layer.name in held[deepest.name] | held[HEAD]
+        is_new = layer.name in new
         is_norm = isinstance(layer, layers.BatchNormalization)
         if stage == "upper":
             layer.trainable = (is_new or layer.name in held[upper.name]) and not is_norm

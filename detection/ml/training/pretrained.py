@@ -10,7 +10,9 @@ import numpy as np
 from detection.ml.backbones import Arrays, Backbone, ImageNetWeights
 from detection.ml.errors import MLError
 from detection.ml.training.network import HEAD, MAP_LAYER, layers_by_stage
+from detection.ml.training.tflite import dequantised
 
+WEIGHTS_NAME = "weights.npz"
 IMAGENET = "imagenet"
 RANDOM = "random"
 
@@ -22,8 +24,8 @@ def initialise(network: keras.Model, backbone: Backbone, *, init: str) -> str:
     ----------
     init : str
         "random"; "imagenet", which downloads the complete ImageNet weights; or a path. The path
-        is that of an `.npz` archive with keys `<layer>/<variable>`, of another file that the
-        backbone's record reads, or of a bundle's folder.
+        is that of an `.npz` archive with keys `<layer>/<variable>`, of a TensorFlow Lite file, or
+        of a bundle's folder.
 
     Returns
     -------
@@ -45,14 +47,21 @@ def initialise(network: keras.Model, backbone: Backbone, *, init: str) -> str:
         return f"imagenet: {imagenet.source}"
     path = Path(init)
     if path.is_dir():
-        path = path / "weights.npz"
+        path = path / WEIGHTS_NAME
     if not path.is_file():
         raise MLError(f"There are no weights at {path}. Give a bundle's folder or an .npz file.")
-    read = load_arrays if imagenet.read is None or path.suffix == ".npz" else imagenet.read
-    arrays = read(path)
+    arrays = _read(path, imagenet)
     is_bundle = any(name.startswith(MAP_LAYER) for name in arrays)
     assign_weights(network, arrays, may_lack=() if is_bundle else new)
     return f"bundle {path.parent.name}" if is_bundle else f"archive {path.name}"
+
+
+def _read(path: Path, imagenet: ImageNetWeights) -> Arrays:
+    if path.suffix != ".tflite":
+        return load_arrays(path)
+    if not imagenet.tflite_layers:
+        raise MLError(f"{path.name}: the weights of {imagenet.source} are read from .npz alone.")
+    return dequantised(path, layers=imagenet.tflite_layers)
 
 
 def _downloaded(imagenet: ImageNetWeights) -> Arrays:

@@ -31,6 +31,7 @@ from detection.ml.training.export import export_bundle
 from detection.ml.training.losses import stone_map_loss
 from detection.ml.training.network import build_network, set_trainable
 from detection.ml.training.pretrained import assign_weights, initialise, load_arrays, save_weights
+from detection.ml.training.teacher import open_teacher
 
 Report = Callable[[dict[str, Any]], None]
 Logs = dict[str, float] | None
@@ -61,6 +62,10 @@ class TrainingOptions:
     # After the training: the same again with the validation part, and that is served. The first
     # one's logits of the validation part, whose patients it does not know, calibrate both.
     refit: bool = False
+    # Folder of a bundle whose map is learnt beside the labels; "": none.
+    teacher: str = ""
+    # Whether `boxes_tight.csv` of the data folder is used.
+    tight_boxes: bool = True
     # Height and width of the parts of a canvas that are trained on; None: whole canvases.
     crop: tuple[int, int] | None = None
     learning_rate: float = 2e-4
@@ -106,7 +111,7 @@ def train(
     """
     backbone = backbone_of(options.architecture)
     report({"stage": "prepare", "fraction": 0.0, "message": "Reading the data folder."})
-    dataset = load_dataset(data)
+    dataset = load_dataset(data, with_tight_boxes=options.tight_boxes)
     parts = split(dataset.samples, parts=PARTS)
     check_split_file(parts, SPLIT_FILE)
     check_near_copies(parts)
@@ -143,7 +148,7 @@ def train(
             dataset=dataset,
             backbone=backbone,
             preprocessing=options.preprocessing,
-            training={**asdict(options), "init": init},
+            training=_record(asdict(options), init=init),
             report=report,
         )
     return bundle, dataset
@@ -162,9 +167,9 @@ def bundle_trained(*, weights: Path, data: Path, out: Path, report: Report) -> P
         If the data or the weights cannot be used.
     """
     report({"stage": "prepare", "fraction": 0.0, "message": "Reading the data folder."})
-    dataset = load_dataset(data)
     state = _read_state(weights.parent)
     training = json.loads(state.get("run", "{}"))
+    dataset = load_dataset(data, with_tight_boxes=training.get("tight_boxes", True))
     trained_on = training.pop("data", dataset.fingerprint)
     is_refit = bool(training.get("refit")) and weights.parent.name == _REFIT
     if trained_on != dataset.fingerprint:
@@ -177,7 +182,7 @@ def bundle_trained(*, weights: Path, data: Path, out: Path, report: Report) -> P
         dataset=dataset,
         backbone=backbone_of(training.get("architecture", FIRST_BACKBONE)),
         preprocessing=Preprocessing(**training.get("preprocessing", {})),
-        training={**training, "init": state.get("init", "unknown")},
+        training=_record(training, init=state.get("init", "unknown")),
         report=report,
     )
 
@@ -203,6 +208,9 @@ def fit(
     height, width = options.crop or (options.preprocessing.height, options.preprocessing.width)
     backbone = backbone_of(options.architecture)
     network = build_network(backbone, height=height, width=width)
+    teacher = None
+    if options.teacher:
+        teacher = open_teacher(Path(options.teacher), height=height, width=width)
     state["init"] = state["init"] or initialise(network, backbone, init=options.init)
     is_new_head = not state["init"].startswith("bundle")
     head_epochs = options.head_epochs
@@ -231,6 +239,7 @@ def fit(
                 crop=options.crop,
                 seed=options.seed + (0 if stage == "head" else 1),
                 first_epoch=seen,
+                teacher=teacher,
             )
             if seen:
                 network = _restore(checkpoint)
@@ -259,6 +268,11 @@ def fit(
     _write_state(work, state)
     keras.config.set_dtype_policy("float32")
     return state["init"]
+
+
+def _record(training: dict[str, Any], *, init: str) -> dict[str, Any]:
+    """Return the options for `model.json`, without the folders of the machine that trained."""
+    return {**training, "init": init, "teacher": Path(training.get("teacher", "")).name}
 
 
 def _part(report: Report, start: float, share: float) -> Report:

@@ -4,7 +4,7 @@ import cv2
 import numpy as np
 import pytest
 
-from detection.ml.data import PARTS, Sample, load_dataset, split, split_units, thin
+from detection.ml.data import PARTS, Box, Sample, load_dataset, split, split_units, thin
 from detection.ml.data.dataset import check_split
 from detection.ml.data.sources import facts_of
 from detection.ml.errors import DatasetError
@@ -68,6 +68,44 @@ def test_fingerprint_changes_with_a_pixel(tmp_path):
 def test_a_broken_folder_is_refused_with_a_sentence(tmp_path, break_it, sentence):
     folder = write_folder(tmp_path / "data", ROWS)
     break_it(folder)
+
+    with pytest.raises(DatasetError, match=sentence):
+        load_dataset(folder)
+
+
+def write_tight(folder, *lines):
+    (folder / "boxes_tight.csv").write_text("\n".join(["image,x0,y0,x1,y1,area_px", *lines]) + "\n")
+
+
+def test_tight_boxes_replace_the_loose_ones_of_their_images_alone(tmp_path):
+    boxes = ("1.png,0,0,8,8", "1.png,1,1,8,8", "3.png,0,0,8,8")
+    folder = write_folder(tmp_path / "data", ROWS, boxes=boxes)
+    (folder / "sources.csv").write_text("source,boxes\nphantom,loose\n")
+    loose = load_dataset(folder)
+    write_tight(folder, "1.png,2,3,4,5,4")
+
+    tight = load_dataset(folder)
+
+    by_name = {sample.image: sample for sample in tight.samples}
+    assert by_name["1.png"].boxes == (Box(2, 3, 4, 5),)
+    assert not by_name["1.png"].has_loose_boxes
+    assert by_name["3.png"].has_loose_boxes
+    assert by_name["3.png"].boxes == (Box(0, 0, 8, 8),)
+    assert tight.fingerprint != loose.fingerprint
+    assert load_dataset(folder, with_tight_boxes=False) == loose
+
+
+@pytest.mark.parametrize(
+    ("line", "sentence"),
+    [
+        ("0.png,2,3,4,5,4", "boxes_tight.csv: 0.png is labelled no_stone"),
+        ("99.png,2,3,4,5,4", "boxes_tight.csv: 99.png is not an image of manifest.csv"),
+        ("1.png,2,3,4", "boxes_tight.csv, line 2: not a box"),
+    ],
+)
+def test_a_tight_box_that_cannot_be_is_refused(tmp_path, line, sentence):
+    folder = write_folder(tmp_path / "data", ROWS)
+    write_tight(folder, line)
 
     with pytest.raises(DatasetError, match=sentence):
         load_dataset(folder)

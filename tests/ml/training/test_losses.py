@@ -69,3 +69,19 @@ def test_loss_rises_when_background_of_a_stone_free_image_rises():
     loud[0, 5, 5, 0] = 5
 
     assert float(stone_map_loss(target, loud)) > float(stone_map_loss(target, quiet)) + 1
+
+
+def test_a_teacher_pulls_the_map_to_its_own():
+    target = cell_targets(boxes=NO_BOXES, is_stone=True, is_loose=True, **SIZE)
+    soft = np.full((48, 52, 1), 0.01, np.float32)
+    soft[13, 13] = 0.9
+    taught = np.concatenate([target, soft], axis=-1)[None]
+    alike = np.log(soft / (1 - soft))[None]
+    elsewhere = np.roll(alike, 9, axis=2)
+
+    def loss(logits):
+        return float(stone_map_loss(taught, logits) - stone_map_loss(target[None], logits))
+
+    # Both pool to the same logit of the image, so that the labels cannot tell them apart.
+    assert loss(alike) == pytest.approx(0, abs=1e-6)
+    assert loss(elsewhere) > 1

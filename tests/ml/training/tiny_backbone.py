@@ -1,11 +1,8 @@
 """A backbone of four convolutions: what it takes to add one, and a quick one to test with."""
 
-from pathlib import Path
 from typing import Any
 
-import numpy as np
-
-from detection.ml.backbones import Arrays, Backbone, ImageNetWeights, Normalisation, Stage
+from detection.ml.backbones import Backbone, ImageNetWeights, Normalisation, Stage
 
 
 def _build(keras: Any, image: Any) -> Any:
@@ -20,11 +17,6 @@ def _build(keras: Any, image: Any) -> Any:
     return convolution(x, "coarse", 32, 2)
 
 
-def _read(path: Path) -> Arrays:
-    """Read what is no .npz archive: the same arrays, pickled by NumPy as one."""
-    return np.load(path, allow_pickle=True).item()
-
-
 TINY = Backbone(
     name="tiny",
     title="Tiny",
@@ -36,7 +28,12 @@ TINY = Backbone(
     # From -1 to 1, unlike what is served.
     normalisation=Normalisation(mean=(127.5, 127.5, 127.5), scale=(1 / 127.5,) * 3),
     imagenet=ImageNetWeights(
-        source="nobody's tiny network", licence="CC0", file="tiny.npy", read=_read
+        source="nobody's tiny network",
+        licence="CC0",
+        file="tiny.tflite",
+        tflite_layers=tuple(
+            (f"{name}_conv", f"{name}_bn") for name in ("stem", "fine", "middle", "coarse")
+        ),
     ),
     build=_build,
 )
