@@ -49,10 +49,8 @@ def dequantised(path: Path, *, layers: tuple[tuple[str, str], ...]) -> Arrays:
         arrays: dict[str, np.ndarray] = {}
         for op, (convolution, normalisation) in zip(found, layers, strict=False):
             _, kernel, bias = (graph.tensors[index] for index in op.inputs)
-            is_depthwise = codes[op.opcodeIndex] == schema.BuiltinOperator.DEPTHWISE_CONV_2D
-            # (1, rows, columns, channels) against (filters, rows, columns, channels).
-            axes = (1, 2, 3, 0) if not is_depthwise else (1, 2, 3, 0)
-            arrays[f"{convolution}/kernel"] = _real(model, kernel).transpose(axes)
+            # The file has (filters, rows, columns, channels), and 1 filter if it is depthwise.
+            arrays[f"{convolution}/kernel"] = _real(model, kernel).transpose(1, 2, 3, 0)
             shift = _real(model, bias)
             arrays[f"{normalisation}/beta"] = shift
             arrays[f"{normalisation}/gamma"] = np.ones_like(shift)
