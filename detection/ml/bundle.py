@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import math
 import os
 import re
 import shutil
@@ -21,6 +22,22 @@ from detection.ml.preprocess import Preprocessing
 FORMAT = 1
 MANIFEST_NAME = "model.json"
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,98}")
+_ENSEMBLE = "ensemble"
+# The weights of an ensemble are written with few digits.
+_WEIGHT_TOLERANCE = 1e-4
+
+
+@dataclass(frozen=True)
+class Member:
+    """One network of an ensemble, as the ensemble's `model.json` names it.
+
+    `digest` is the SHA-256 of the member's own `model.json`. The weights of an ensemble are not
+    negative, and their sum is 1.
+    """
+
+    name: str
+    digest: str
+    weight: float
 
 
 @dataclass(frozen=True)
@@ -39,6 +56,16 @@ class Bundle:
     def backbone(self) -> str:
         """The name of its backbone, whether or not this version knows one of that name."""
         return backbone_name(self.manifest)
+
+    @property
+    def is_ensemble(self) -> bool:
+        """Whether it holds no network of its own, but names other bundles: its `members`."""
+        return self.manifest.get("kind") == _ENSEMBLE
+
+    @property
+    def members(self) -> tuple[Member, ...]:
+        """The members of an ensemble, in its order; empty for a single network."""
+        return tuple(members_told(self.manifest))
 
     @property
     def preprocessing(self) -> Preprocessing:
@@ -87,7 +114,8 @@ def load_bundle(path: Path, *, expected_digest: str | None = None) -> Bundle:
     """Verify a bundle and return it.
 
     Every file named in `model.json` is read and its SHA-256 compared. `expected_digest` is the
-    SHA-256 of `model.json` itself, as the registry or `ml_models/default` recorded it.
+    SHA-256 of `model.json` itself, as the registry or `ml_models/default` recorded it. The members
+    of an ensemble are verified with it.
 
     Raises
     ------
@@ -133,7 +161,99 @@ def load_bundle(path: Path, *, expected_digest: str | None = None) -> Bundle:
                 f"The model bundle {path.name} is damaged: the checksum of {file_name} is wrong. "
                 "Restore its folder, or put another model version into service."
             )
-    return Bundle(path=path, digest=digest, manifest=manifest)
+    bundle = Bundle(path=path, digest=digest, manifest=manifest)
+    members_of(bundle)
+    return bundle
+
+
+def members_told(manifest: Mapping[str, Any]) -> list[Member]:
+    """Return the members that a `model.json` names; an empty list for a single network.
+
+    Raises
+    ------
+    BundleError
+        If it is of an unknown kind, if its members are not at least two different bundles with
+        weights that are not negative and have the sum 1, or if its gate is that of no member.
+    """
+    name, kind = manifest.get("name"), manifest.get("kind")
+    if kind is None:
+        return []
+    if kind != _ENSEMBLE:
+        raise BundleError(f"The model bundle {name} is of a kind that this version does not read.")
+    try:
+        members = [
+            Member(name=str(one["name"]), digest=str(one["digest"]), weight=float(one["weight"]))
+            for one in manifest["members"]
+        ]
+    except (KeyError, TypeError, ValueError) as error:
+        raise BundleError(
+            f"The ensemble {name} does not say of each member its name, digest and weight."
+        ) from error
+    names = [member.name for member in members]
+    if len(set(names)) < 2 or len(set(names)) < len(names):
+        raise BundleError(f"The ensemble {name} does not name at least two different members.")
+    for one in names:
+        if not _NAME.fullmatch(one):
+            raise BundleError(f"The ensemble {name} names {one!r}, which is no bundle.")
+    weights = [member.weight for member in members]
+    if not min(weights) >= 0 or not math.isclose(sum(weights), 1, abs_tol=_WEIGHT_TOLERANCE):
+        raise BundleError(
+            f"The weights of the ensemble {name} are not convex: none may be negative, and their "
+            "sum must be 1."
+        )
+    gate = manifest.get("gate") or {}
+    if gate and gate.get("member") not in names:
+        raise BundleError(f"The ensemble {name} takes its input gate from none of its members.")
+    return members
+
+
+def members_of(bundle: Bundle) -> list[Bundle]:
+    """Verify the members of an ensemble, which stand beside it; an empty list for another bundle.
+
+    Raises
+    ------
+    BundleError
+        If a member is missing, damaged, changed, itself an ensemble, or of another preprocessing
+        than the ensemble. The sentence names it.
+    """
+    return [_member_of(bundle, member) for member in bundle.members]
+
+
+def gate_bundle(bundle: Bundle) -> Bundle:
+    """Return the bundle whose input gate judges: the bundle itself, or that member of an ensemble.
+
+    Raises
+    ------
+    BundleError
+        As `members_of`.
+    """
+    told = bundle.manifest.get("gate") or {}
+    named = [member for member in bundle.members if member.name == told.get("member")]
+    return _member_of(bundle, named[0]) if named else bundle
+
+
+def _member_of(bundle: Bundle, member: Member) -> Bundle:
+    path = bundle.path.resolve().parent / member.name
+    try:
+        # Before it is loaded: two ensembles that name each other would never end.
+        _refuse_nested(path)
+        found = load_bundle(path, expected_digest=member.digest)
+        if found.preprocessing != bundle.preprocessing:
+            raise BundleError(f"{member.name} reads images on another canvas or window.")
+    except BundleError as error:
+        raise BundleError(
+            f"A member of the ensemble {bundle.name} cannot be used. {error}"
+        ) from error
+    return found
+
+
+def _refuse_nested(path: Path) -> None:
+    try:
+        told = json.loads((path / MANIFEST_NAME).read_bytes())
+    except (OSError, ValueError):
+        return  # `load_bundle` says what is wrong.
+    if isinstance(told, dict) and told.get("kind") == _ENSEMBLE:
+        raise BundleError(f"{path.name} is itself an ensemble, and an ensemble has no ensembles.")
 
 
 def backbone_name(manifest: dict[str, Any]) -> str:

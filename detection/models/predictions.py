@@ -132,6 +132,9 @@ class Finding(models.Model):
     x_mm = models.FloatField(null=True, blank=True)
     y_mm = models.FloatField(null=True, blank=True)
     z_mm = models.FloatField(null=True, blank=True)
+    # How many members of an ensemble see it, and of how many; null for a single network.
+    members_seeing = models.PositiveSmallIntegerField(null=True, blank=True)
+    members = models.PositiveSmallIntegerField(null=True, blank=True)
 
     class Meta:
         ordering = ["rank"]
@@ -144,6 +147,15 @@ class Finding(models.Model):
             models.CheckConstraint(
                 condition=models.Q(x1__gt=models.F("x0"), y1__gt=models.F("y0")),
                 name="finding_box_not_empty",
+            ),
+            models.CheckConstraint(
+                condition=models.Q(members_seeing__isnull=True, members__isnull=True)
+                | models.Q(
+                    members_seeing__isnull=False,
+                    members__isnull=False,
+                    members_seeing__lte=models.F("members"),
+                ),
+                name="finding_seen_by_members",
             ),
         ]
 

@@ -3,11 +3,11 @@
 import pytest
 from django.contrib.auth.models import Group
 from django.core.management import call_command
-from django.db import connection
+from django.db import IntegrityError, connection, transaction
 from django.db.migrations.executor import MigrationExecutor
 
 from accounts.roles import ROLES
-from detection.models import Study
+from detection.models import Finding, Study
 from detection.models.encryption import blind_index
 from detection.selectors.answers import answer_sentence
 
@@ -262,3 +262,36 @@ def test_database_of_an_earlier_release_gets_the_roles_of_this_one(migrate):
 
     held = {group.name: group.permissions.count() for group in Group.objects.all()}
     assert held == {role.name: len(role.permissions) for role in ROLES.values()}
+
+
+def test_findings_of_an_earlier_release_count_no_members(migrate):
+    apps = migrate(("detection", "0012_pending_and_names"))
+    user = apps.get_model("accounts", "User").objects.create(username="ada")
+    upload = apps.get_model("detection", "Upload").objects.create(uploaded_by=user)
+    study = apps.get_model("detection", "Study").objects.create(upload=upload, uploaded_by=user)
+    series = apps.get_model("detection", "Series").objects.create(
+        study=study,
+        volume_path="x",
+        slices=1,
+        rows=2,
+        columns=2,
+        is_hu=False,
+        plane="unknown",
+    )
+    prediction = apps.get_model("detection", "Prediction").objects.create(
+        series=series,
+        model_version=apps.get_model("detection", "ModelVersion").objects.create(
+            name="m", origin="shipped", digest="d", operating_point={}
+        ),
+        operating_point={},
+    )
+    place = {"plane": "axial", "x0": 1, "y0": 1, "x1": 2, "y1": 2, "probability": 0.5}
+    apps.get_model("detection", "Finding").objects.create(prediction=prediction, rank=1, **place)
+
+    migrate(("detection", "0013_agreement"))
+
+    (row,) = Finding.objects.all()
+    assert (row.members_seeing, row.members) == (None, None)
+    for seeing, members in ((4, 3), (None, 3), (1, None)):
+        with pytest.raises(IntegrityError), transaction.atomic():
+            Finding.objects.filter(pk=row.pk).update(members_seeing=seeing, members=members)

@@ -24,6 +24,8 @@ STONE = Found(
     size_class="5-10 mm",
     side="left",
     centre_lps_mm=(-40.0, 20.0, 130.0),
+    members_seeing=3,
+    members=4,
 )
 PLACE = Found(plane="unknown", slice_index=0, box=(5.0, 6.0, 7.0, 8.0), probability=0.2)
 

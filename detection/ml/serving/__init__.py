@@ -10,6 +10,12 @@ from detection.ml.serving.answer import (
 )
 from detection.ml.serving.assessment import Assessment
 from detection.ml.serving.classify import classify_paths, open_predictor
+from detection.ml.serving.ensemble import (
+    EnsembleNetwork,
+    combine,
+    members_of,
+    open_served,
+)
 from detection.ml.serving.findings import Finding, Located, Rectangle
 from detection.ml.serving.gate import (
     GATE_NAME,
@@ -40,6 +46,7 @@ __all__ = [
     "Assessment",
     "CANNOT_ASSESS",
     "Depth",
+    "EnsembleNetwork",
     "Extent",
     "Features",
     "Finding",
@@ -61,12 +68,15 @@ __all__ = [
     "SeriesRule",
     "StudyAnswer",
     "classify_paths",
+    "combine",
     "image_picture",
     "in_batches",
     "joined",
     "load_stone_map",
+    "members_of",
     "open_network",
     "open_predictor",
+    "open_served",
     "pool",
     "save_stone_map",
     "series_logit",

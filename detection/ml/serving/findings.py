@@ -50,6 +50,9 @@ class Finding:
         As `size_class` and `side_of` in `detection.imaging.measure` name them.
     centre_lps_mm : tuple of float or None
         The centre in the patient's coordinates: x to the left, y to the back, z to the head.
+    members_seeing, members : int or None
+        How many members of an ensemble see the candidate (`agreement.seen_by`), and of how many;
+        None for a single network. In a volume a member sees a stone if it sees it on any slice.
     """
 
     plane: str
@@ -66,6 +69,8 @@ class Finding:
     size_class: str = UNKNOWN
     side: str = UNKNOWN
     centre_lps_mm: tuple[float, float, float] | None = None
+    members_seeing: int | None = None
+    members: int | None = None
 
     def to_json(self) -> dict[str, Any]:
         """Return every field as `classify` writes it: in tenths, the probability to six digits."""

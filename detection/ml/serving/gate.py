@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from detection.ml.bundle import Bundle
+from detection.ml.bundle import Bundle, gate_bundle
 from detection.ml.errors import BundleError
 from detection.ml.serving.network import Array, Features
 from detection.ml.serving.picture_checks import Refusal, refused
@@ -173,11 +173,14 @@ def joined(features: Features, names: Iterable[str]) -> Array:
 def load_gate(bundle: Bundle) -> Gate | None:
     """Read the gate of a bundle; None for a bundle without one.
 
+    The gate of an ensemble is that of the member it names: it judges that network's features.
+
     Raises
     ------
     BundleError
         If the file is not a gate. (`load_bundle` has compared its checksum already.)
     """
+    bundle = gate_bundle(bundle)
     told: dict[str, Any] = bundle.manifest.get("gate", {})
     if "file" not in told:
         return None

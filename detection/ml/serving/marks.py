@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from detection.ml.serving.agreement import SeenBy, seen_anywhere
 from detection.ml.serving.findings import Edges
 from detection.ml.serving.standing import Stone
 
@@ -18,13 +19,14 @@ class Mark:
 
     `edges` are column, row and slice where it begins, then where it ends; pixel i lies between i
     and i + 1. `step` is the number of the slice. `stone` is what the mark stands on; None where
-    the volume is not in Hounsfield units.
+    the volume is not in Hounsfield units. `seen_by` says which members of an ensemble see it.
     """
 
     edges: Edges
     probability: float
     step: int
     stone: Stone | None = None
+    seen_by: SeenBy = ()
 
 
 @dataclass(frozen=True)
@@ -44,6 +46,15 @@ class Cluster:
     @property
     def stone(self) -> Stone | None:
         return self.best.stone
+
+    @property
+    def seen_by(self) -> SeenBy:
+        """Which members see the place on at least one of its slices.
+
+        One member may see the lower end of a stone best and another one the upper end: both see
+        the stone.
+        """
+        return seen_anywhere(mark.seen_by for mark in self.marks)
 
     @property
     def edges(self) -> Edges:

@@ -62,9 +62,14 @@ def in_batches(
         yield batch, network(np.stack([canvas_of(item) for item in batch]))
 
 
-def open_network(path: Path, *, threads: int | None = None) -> NetworkOutputs:
-    """Open an ONNX file of `detection.ml.training.export` as a function of canvases."""
-    session = open_session(path, threads=threads)
+def open_network(
+    path: Path, *, threads: int | None = None, is_alone: bool = True
+) -> NetworkOutputs:
+    """Open an ONNX file of `detection.ml.training.export` as a function of canvases.
+
+    `threads` and `is_alone` are those of `open_session`.
+    """
+    session = open_session(path, threads=threads, is_alone=is_alone)
     name = session.get_inputs()[0].name
     outputs = [output.name for output in session.get_outputs()]
 
@@ -81,16 +86,24 @@ class Batch:
 
     `boxes` are the places of the pictures on their canvases. `cells` holds the logits of the
     canvases, float32 `(n, h / 8, w / 8)`. `features` is empty for a bundle without features.
+    `member_cells` are those of each member of an ensemble, `(members, n, h / 8, w / 8)`, calibrated
+    by the member's own calibration; None for a single network.
     """
 
     pictures: list[Picture]
     boxes: list[Letterbox]
     cells: Array
     features: Features
+    member_cells: Array | None = None
 
 
 class ServedNetwork:
     """The loaded network of a bundle. Loading takes about a second; keep one for each process.
+
+    Parameters
+    ----------
+    threads, is_alone
+        As for `open_session`; by default as many threads as processors, at most four.
 
     Raises
     ------
@@ -98,10 +111,15 @@ class ServedNetwork:
         If ONNX Runtime cannot load the bundle's model.
     """
 
-    def __init__(self, bundle: Bundle, *, threads: int | None = None) -> None:
+    # From which probability on each member of an ensemble sees a stone; a single network has none.
+    member_thresholds: tuple[float, ...] = ()
+
+    def __init__(
+        self, bundle: Bundle, *, threads: int | None = None, is_alone: bool = True
+    ) -> None:
         threads = threads or min(4, os.cpu_count() or 1)
         try:
-            self._outputs = open_network(bundle.serving_path, threads=threads)
+            self._outputs = open_network(bundle.serving_path, threads=threads, is_alone=is_alone)
         except Exception as error:
             raise BundleError(
                 f"The model of the bundle {bundle.name} could not be loaded. Restore its folder, "
@@ -129,6 +147,10 @@ class ServedNetwork:
             raise MLError("The model gave no usable numbers for this image.")
         return logits, features
 
+    def run_members(self, canvases: Canvases) -> tuple[Array, Features, Array | None]:
+        """Run as `run` does; return the cells of each member beside it, as `Batch` holds them."""
+        return (*self.run(canvases), None)
+
     def map_logits(self, canvases: Canvases) -> Array:
         """Return the logits of the map alone, float32 `(n, h / 8, w / 8)`; see `run`."""
         return self.run(canvases)[0]
@@ -142,14 +164,15 @@ class ServedNetwork:
             )
             for picture in pictures
         )
-        for batch, (cells, features) in in_batches(
-            self.run, fitted, canvas_of=attrgetter("canvas")
+        for batch, (cells, features, member_cells) in in_batches(
+            self.run_members, fitted, canvas_of=attrgetter("canvas")
         ):
             yield Batch(
                 pictures=[one.picture for one in batch],
                 boxes=[one.box for one in batch],
                 cells=cells,
                 features=features,
+                member_cells=member_cells,
             )
 
 

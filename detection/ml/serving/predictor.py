@@ -1,7 +1,7 @@
 """The served model, which assesses an image or a whole volume with a bundle."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -12,10 +12,9 @@ from detection.imaging.volume import Volume
 from detection.ml.bundle import Bundle
 from detection.ml.calibration import apply_platt, sigmoid
 from detection.ml.errors import ReadingCode
-from detection.ml.preprocess import Letterbox
+from detection.ml.serving.agreement import SeenBy, agreement, seen_by
 from detection.ml.serving.answer import (
     CANNOT_ASSESS,
-    NO_BODY,
     NO_STONE,
     NOT_ASSESSED,
     STONE,
@@ -26,10 +25,10 @@ from detection.ml.serving.answer import (
 )
 from detection.ml.serving.assessment import Assessment
 from detection.ml.serving.body_parts import body_part_reason, part_names, parts_reason
+from detection.ml.serving.ensemble import open_served
 from detection.ml.serving.findings import Finding, locate
 from detection.ml.serving.gate import Gate, load_gate
 from detection.ml.serving.marks import Mark, merge_marks
-from detection.ml.serving.network import ServedNetwork
 from detection.ml.serving.picture_checks import (
     MIN_KNOWN_CT_SIDE_PX,
     MIN_SIDE_PX,
@@ -39,6 +38,7 @@ from detection.ml.serving.picture_checks import (
 )
 from detection.ml.serving.pictures import Picture, image_picture, volume_pictures
 from detection.ml.serving.pooling import pool
+from detection.ml.serving.reads import Marked, Read, SliceReading
 from detection.ml.serving.series_rule import (
     SeriesRule,
     checked_rule_of,
@@ -47,8 +47,8 @@ from detection.ml.serving.series_rule import (
     rule_of_single_slices,
     series_logit,
 )
-from detection.ml.serving.standing import Ground, Stone, quieted
-from detection.ml.serving.stone_map import image_map
+from detection.ml.serving.standing import Ground, quieted
+from detection.ml.serving.stone_map import image_map, peak_of
 from detection.ml.serving.stones import find_stones
 from detection.ml.serving.turned import confirmed
 
@@ -64,33 +64,13 @@ _TOO_COARSE = (
     "The pixels are {mm:.1f} mm wide: too coarse to show a stone. Please send the original slices, "
     "not a reduced copy (at most 2 mm a pixel)."
 )
+# The logits of members come calibrated.
+_CALIBRATED = {"slope": 1.0, "intercept": 0.0}
 _UNFOUNDED = Notice(
     ReadingCode.MARKS_WITHOUT_OBJECT,
     "The map also marks places without a compact dense object, such as ribs or noise. They do not "
     "count.",
 )
-
-
-@dataclass(frozen=True, eq=False)
-class Read:
-    """One picture with the answers of the network and the gate.
-
-    `cells` holds the logits of its canvas, `(h / 8, w / 8)`, whatever the gate says. `box` is its
-    place on the canvas. `refusal` is None if the picture can be assessed.
-    """
-
-    picture: Picture
-    box: Letterbox
-    cells: NDArray[np.float32]
-    refusal: Refusal | None
-
-    @property
-    def logit(self) -> float:
-        return pool(self.cells)
-
-    @property
-    def reason(self) -> str:
-        return self.refusal.sentence if self.refusal else ""
 
 
 class Predictor:
@@ -112,7 +92,7 @@ class Predictor:
     def __init__(
         self, bundle: Bundle, *, threads: int | None = None, is_gated: bool = True
     ) -> None:
-        self.network = ServedNetwork(bundle, threads=threads)
+        self.network = open_served(bundle, threads=threads)
         self.gate: Gate | None = load_gate(bundle) if is_gated else None
         self.bundle = bundle
         self.preprocessing = bundle.preprocessing
@@ -181,8 +161,9 @@ class Predictor:
                     network=self.network,
                     gate=self.gate,
                 )
-            for picture, box, cells, seen in zip(
-                batch.pictures, batch.boxes, batch.cells, judged, strict=True
+            members = batch.member_cells
+            for index, (picture, box, cells, seen) in enumerate(
+                zip(batch.pictures, batch.boxes, batch.cells, judged, strict=True)
             ):
                 refusal = slice_refusal(
                     picture.grey,
@@ -190,7 +171,13 @@ class Predictor:
                     seen=seen,
                     min_side_px=MIN_KNOWN_CT_SIDE_PX if picture.is_known_ct else MIN_SIDE_PX,
                 )
-                yield Read(picture=picture, box=box, cells=cells, refusal=refusal)
+                yield Read(
+                    picture=picture,
+                    box=box,
+                    cells=cells,
+                    refusal=refusal,
+                    member_cells=None if members is None else members[:, index],
+                )
 
     def _assess_volume(self, volume: Volume, progress: Callable[[int, int], None]) -> Assessment:
         pictures = volume_pictures(volume, preprocessing=self.preprocessing)
@@ -241,9 +228,9 @@ class Predictor:
 
     def _read_slices(
         self, volume: Volume, pictures: Iterable[Picture], tick: Callable[[], None]
-    ) -> "_SliceReading":
+    ) -> SliceReading:
         slices = volume.pixels.shape[0]
-        reading = _SliceReading(logits=[None] * slices)
+        reading = SliceReading(logits=[None] * slices)
         ground = Ground(volume) if volume.is_hu else None
         for read in self.read(pictures):
             tick()
@@ -264,20 +251,27 @@ class Predictor:
                     probability=found.probability,
                     step=index,
                     stone=stone,
+                    seen_by=seen,
                 )
-                for found, stone in zip(marked.findings, marked.stones, strict=True)
+                for found, stone, seen in zip(
+                    marked.findings, marked.stones, marked.seen_by, strict=True
+                )
             ]
         return reading
 
-    def _marked(self, read: Read, ground: Ground | None) -> "_Marked":
+    def _marked(self, read: Read, ground: Ground | None) -> Marked:
         """Find the marks of a picture; in Hounsfield units, those that stand on a dense object."""
-        stone_map = self._image_map(read)
-        found = _located(stone_map, read.picture)
-        if ground is None:
-            return _Marked(stone_map, read.cells, tuple(found), (None,) * len(found))
         picture = read.picture
+        stone_map = self._image_map(read, read.cells, self.bundle.calibration)
+        found = _located(stone_map, picture)
+        seen = self._seen_by(read, found)
+        found = [replace(one, **agreement(who)) for one, who in zip(found, seen, strict=True)]
+        if ground is None:
+            return Marked(stone_map, read.cells, tuple(found), (None,) * len(found), seen)
         stones = [
-            ground.under(picture.to_volume(one.box), peak=_peak(stone_map, one, picture))
+            ground.under(
+                picture.to_volume(one.box), peak=peak_of(stone_map, one.box, size=picture.size)
+            )
             for one in found
         ]
         stands = [stone is not None for stone in stones]
@@ -289,11 +283,12 @@ class Predictor:
             stands=stands,
             calibration=self.bundle.calibration,
         )
-        return _Marked(
+        return Marked(
             stone_map=stone_map,
             cells=cells,
             findings=tuple(one for one, is_one in zip(found, stands, strict=True) if is_one),
             stones=tuple(stone for stone in stones if stone),
+            seen_by=tuple(who for who, is_one in zip(seen, stands, strict=True) if is_one),
             unfounded=max(
                 (one.probability for one, is_one in zip(found, stands, strict=True) if not is_one),
                 default=0.0,
@@ -304,71 +299,27 @@ class Predictor:
         calibration = self.bundle.calibration
         return calibration["slope"] * logit + calibration["intercept"]
 
-    def _image_map(self, read: Read) -> NDArray[np.float32]:
+    def _seen_by(self, read: Read, found: Sequence[Finding]) -> tuple[SeenBy, ...]:
+        """Say of each mark which members of an ensemble see it."""
+        if read.member_cells is None or not found:
+            return ((),) * len(found)
+        maps = [self._image_map(read, cells, _CALIBRATED) for cells in read.member_cells]
+        thresholds, size = self.network.member_thresholds, read.picture.size
+        return tuple(seen_by(one.box, maps=maps, thresholds=thresholds, size=size) for one in found)
+
+    def _image_map(
+        self, read: Read, cells: NDArray[np.float32], calibration: dict[str, float]
+    ) -> NDArray[np.float32]:
         rows, columns = read.picture.grey.shape
         return image_map(
-            read.cells,
+            cells,
             read.box,
             preprocessing=self.preprocessing,
-            calibration=self.bundle.calibration,
+            calibration=calibration,
             picture=(rows, columns),
             image=read.picture.size,
             origin=read.picture.origin,
         )
-
-
-@dataclass(frozen=True, eq=False)
-class _Marked:
-    """The marks of a picture that count.
-
-    `stone_map` is what the network said; `cells` are the logits without marks that do not stand, of
-    which `unfounded` is the highest probability. `stones` has what each finding stands on; None
-    without Hounsfield units.
-    """
-
-    stone_map: NDArray[np.float32]
-    cells: NDArray[np.float32]
-    findings: tuple[Finding, ...]
-    stones: tuple[Stone | None, ...]
-    unfounded: float = 0.0
-
-
-@dataclass(eq=False)
-class _SliceReading:
-    """The reading of a volume: calibrated logits of its slices (None: not read), marks and map."""
-
-    logits: list[float | None] = field(default_factory=list)
-    marks: list[Mark] = field(default_factory=list)
-    stone_map: NDArray[np.float16] | None = None
-    reason: str = ""
-    refused: set[int] = field(default_factory=set)
-    unfounded: float = 0.0
-
-    def unread_because(self, names: Sequence[str]) -> tuple[str, ...]:
-        """Say for each slice why it was not read; `names` are the other parts of the body."""
-        return tuple(
-            ""
-            if self.logits[index] is not None
-            else NOT_ASSESSED
-            if index in self.refused
-            else name or NO_BODY
-            for index, name in enumerate(names)
-        )
-
-    @property
-    def probabilities(self) -> tuple[float | None, ...]:
-        return tuple(None if z is None else float(sigmoid(np.array(z))) for z in self.logits)
-
-
-def _peak(stone_map: NDArray[np.float32], found: Finding, picture: Picture) -> tuple[float, float]:
-    """Return column and row, in pixels of the slice, of the highest place of the map in a box."""
-    rows, columns = picture.size
-    scale_y, scale_x = rows / stone_map.shape[0], columns / stone_map.shape[1]
-    x0, y0, x1, y1 = found.box
-    left, top = round(x0 / scale_x), round(y0 / scale_y)
-    part = stone_map[top : round(y1 / scale_y), left : round(x1 / scale_x)]
-    row, column = np.unravel_index(int(part.argmax()), part.shape)
-    return (left + float(column) + 0.5) * scale_x, (top + float(row) + 0.5) * scale_y
 
 
 def _located(stone_map: NDArray[np.float32], picture: Picture) -> list[Finding]:

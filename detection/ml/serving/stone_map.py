@@ -64,6 +64,40 @@ def image_map(
     return np.where(is_read, probabilities, np.float32(0))
 
 
+def part_of(
+    stone_map: NDArray[np.float32],
+    box: tuple[float, float, float, float],
+    *,
+    size: tuple[int, int],
+) -> tuple[NDArray[np.float32], int, int]:
+    """Return the part of a map that lies in a box, and the map's column and row where it begins.
+
+    Parameters
+    ----------
+    box : tuple of float
+        x0, y0, x1, y1 in pixels of the slice, as `findings.locate` makes them of such a map.
+    size : tuple of int
+        `(rows, columns)` of the slice, all of which the map covers.
+    """
+    scale_y, scale_x = size[0] / stone_map.shape[0], size[1] / stone_map.shape[1]
+    x0, y0, x1, y1 = box
+    left, top = round(x0 / scale_x), round(y0 / scale_y)
+    return stone_map[top : round(y1 / scale_y), left : round(x1 / scale_x)], left, top
+
+
+def peak_of(
+    stone_map: NDArray[np.float32],
+    box: tuple[float, float, float, float],
+    *,
+    size: tuple[int, int],
+) -> tuple[float, float]:
+    """Return column and row, in pixels of the slice, of the highest place of a map in a box."""
+    part, left, top = part_of(stone_map, box, size=size)
+    row, column = np.unravel_index(int(part.argmax()), part.shape)
+    scale_y, scale_x = size[0] / stone_map.shape[0], size[1] / stone_map.shape[1]
+    return (left + float(column) + 0.5) * scale_x, (top + float(row) + 0.5) * scale_y
+
+
 def save_stone_map(stone_map: NDArray[np.floating[Any]], path: Path) -> None:
     """Write a map as float16 under a temporary name and move it into place.
 

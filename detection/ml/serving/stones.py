@@ -6,6 +6,7 @@ from typing import Any
 
 from detection.imaging.measure import Measurement, side_of, size_class, to_lps
 from detection.imaging.volume import Volume
+from detection.ml.serving.agreement import agreement
 from detection.ml.serving.findings import MAX_CANDIDATES, Finding
 from detection.ml.serving.marks import Cluster
 
@@ -73,6 +74,7 @@ def _measured(
         size_class=size_class(measurement.diameter_mm),
         side=side_of(volume, measurement.centre, midline=midline(index)),
         centre_lps_mm=to_lps(volume, measurement.centre),
+        **agreement(cluster.seen_by),
         **measured,
     )
 
@@ -90,4 +92,5 @@ def _unmeasured(volume: Volume, cluster: Cluster, midline: Midline) -> Finding:
         probability=cluster.probability,
         side=side_of(volume, centre, midline=midline(int(first))),
         centre_lps_mm=to_lps(volume, centre),
+        **agreement(cluster.seen_by),
     )

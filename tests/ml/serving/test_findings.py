@@ -92,4 +92,6 @@ def test_json_rounds_numbers_and_keeps_what_is_not_known():
         "size_class": "unknown",
         "side": "unknown",
         "centre_lps_mm": None,
+        "members_seeing": None,
+        "members": None,
     }
