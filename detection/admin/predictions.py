@@ -21,6 +21,7 @@ class FindingInline(admin.TabularInline):
         "diameter_mm",
         "size_class",
         "side",
+        "seen_by",
     )
     readonly_fields = fields
     extra = 0
@@ -29,6 +30,10 @@ class FindingInline(admin.TabularInline):
     @admin.display(description="box in pixels")
     def box(self, finding):
         return f"{finding.x0:.0f}, {finding.y0:.0f} to {finding.x1:.0f}, {finding.y1:.0f}"
+
+    @admin.display(description="members that see it", empty_value="")
+    def seen_by(self, finding):
+        return f"{finding.members_seeing} of {finding.members}" if finding.members else ""
 
     @admin.display(description="probability")
     def probability_percent(self, finding):

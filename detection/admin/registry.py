@@ -10,6 +10,7 @@ from django.utils.html import format_html
 from detection.admin.permissions import never
 from detection.forms import ActivationForm
 from detection.models import ModelActivation, ModelVersion
+from detection.selectors.model_card import model_members
 from detection.selectors.registry import activation_list, model_version_active
 from detection.services.registry import model_version_activate
 from detection.templatetags.reading import percent, share
@@ -59,6 +60,7 @@ class ModelVersionAdmin(admin.ModelAdmin):
         "origin",
         "training_run",
         "digest",
+        "members_text",
         "threshold",
         "sensitivity",
         "specificity",
@@ -98,6 +100,19 @@ class ModelVersionAdmin(admin.ModelAdmin):
     @admin.display(description="operating point")
     def operating_point_text(self, model_version):
         return _readable(model_version.operating_point)
+
+    @admin.display(description="members")
+    def members_text(self, model_version):
+        members = model_members(model_version=model_version)
+        if not members:
+            return "none: a single network"
+        return _readable(
+            {
+                member.name: f"weight {member.weight:.3f}"
+                + ("" if member.manifest else ", missing or changed")
+                for member in members
+            }
+        )
 
     @admin.display(description="metrics")
     def metrics_text(self, model_version):

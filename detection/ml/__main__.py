@@ -31,7 +31,7 @@ def _parser() -> argparse.ArgumentParser:
     verb = verbs.add_parser("classify", help="read images: one JSON object for each")
     verb.add_argument("paths", nargs="+", metavar="PATH")
     verb.add_argument("--json", action="store_true", help="the default and only format")
-    verb.add_argument("--model", type=Path, metavar="BUNDLE", help="another bundle's folder")
+    _add_model_argument(verb)
     verb.set_defaults(run=_classify)
 
     verb = verbs.add_parser("train", help="train, calibrate, measure and export a model")
@@ -87,13 +87,13 @@ def _parser() -> argparse.ArgumentParser:
 
     verb = verbs.add_parser("evaluate", help="measure a bundle on one part of a data folder")
     verb.add_argument("data", type=Path, metavar="DATA_FOLDER")
-    verb.add_argument("--model", type=Path, metavar="BUNDLE")
+    _add_model_argument(verb)
     verb.add_argument("--part", choices=("train", "validation", "test"), default="validation")
     verb.set_defaults(run=_evaluate)
 
     verb = verbs.add_parser("gate", help="what the input gate of a bundle refuses: a table")
     verb.add_argument("data", type=Path, metavar="DATA_FOLDER")
-    verb.add_argument("--model", type=Path, metavar="BUNDLE")
+    _add_model_argument(verb)
     verb.add_argument("--part", choices=("validation", "test"), default="validation")
     verb.add_argument("--per-group", type=int, default=2, help="images of a group to change")
     verb.add_argument(
@@ -126,7 +126,7 @@ def _parser() -> argparse.ArgumentParser:
     verb = verbs.add_parser("report", help="measure a bundle on the test part: the model card")
     verb.add_argument("data", type=Path, metavar="DATA_FOLDER")
     verb.add_argument("--out", type=Path, required=True, help="where card and figures go")
-    verb.add_argument("--model", type=Path, metavar="BUNDLE")
+    _add_model_argument(verb)
     verb.add_argument("--not-ct", type=Path, metavar="FOLDER", help="files that are no CT")
     verb.add_argument("--baselines", type=Path, metavar="FILE", help="what `baselines` wrote")
     verb.add_argument("--ablation", type=Path, metavar="FILE", help="what `ablate` wrote")
@@ -148,7 +148,7 @@ def _parser() -> argparse.ArgumentParser:
     verb = verbs.add_parser("series", help="set the series rule on runs of slices and report it")
     verb.add_argument("data", type=Path, metavar="DATA_FOLDER")
     verb.add_argument("--out", type=Path, required=True, metavar="PAGE.md")
-    verb.add_argument("--model", type=Path, metavar="BUNDLE")
+    _add_model_argument(verb)
     verb.add_argument(
         "--write", action="store_true", help="make a new bundle with the rule, beside the old one"
     )
@@ -160,6 +160,14 @@ def _parser() -> argparse.ArgumentParser:
     )
     verb.set_defaults(run=_series)
     return parser
+
+
+def _add_model_argument(verb: argparse.ArgumentParser) -> None:
+    verb.add_argument(
+        "--model",
+        metavar="NAME_OR_FOLDER",
+        help="another bundle than the default one: its name below ml_models, or its folder",
+    )
 
 
 def _add_training_arguments(verb: argparse.ArgumentParser) -> None:
@@ -341,6 +349,7 @@ def _export(options: argparse.Namespace) -> int:
 
     try:
         bundle = load_bundle(options.bundle)
+        bundle.check_single()
         export_float32(
             bundle.path / WEIGHTS_NAME,
             options.out,

@@ -8,7 +8,7 @@ import re
 import shutil
 import tempfile
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -103,11 +103,21 @@ class Bundle:
 
     @property
     def serving_path(self) -> Path:
+        self.check_single()
         with _complete(self.path):
             name = self.manifest["serving"]["file"]
             # Only what is listed was verified.
             _ = self.manifest["files"][name]
         return self.path / name
+
+    def check_single(self) -> None:
+        """Raise a BundleError if it is an ensemble, which has no weights of its own."""
+        if self.is_ensemble:
+            names = ", ".join(member.name for member in self.members)
+            raise BundleError(
+                f"{self.name} is an ensemble, which has no weights of its own. Please name one of "
+                f"its members: {names}."
+            )
 
 
 def load_bundle(path: Path, *, expected_digest: str | None = None) -> Bundle:
@@ -320,6 +330,33 @@ def derive_bundle(parent: Bundle, *, name: str, changes: Mapping[str, Any]) -> B
     finally:
         shutil.rmtree(building, ignore_errors=True)
     return load_bundle(target)
+
+
+def open_bundle(model: str | Path | None, *, roots: Sequence[Path]) -> Bundle:
+    """Load the bundle that a person named.
+
+    Parameters
+    ----------
+    model : str or Path, optional
+        The folder of a bundle, or the name of one that lies below one of `roots`; by default the
+        default bundle of the first root.
+
+    Raises
+    ------
+    BundleError
+        If there is none; for an unknown name the sentence lists those that are there.
+    """
+    if model is None:
+        return load_default_bundle(roots[0])
+    path = Path(model)
+    if (path / MANIFEST_NAME).is_file() or not _NAME.fullmatch(str(model)):
+        return load_bundle(path)
+    for root in roots:
+        if (root / path).is_dir():
+            return load_bundle(root / path)
+    held = {found.parent.name for root in roots for found in root.glob(f"*/{MANIFEST_NAME}")}
+    names = ", ".join(sorted(name for name in held if _NAME.fullmatch(name))) or "none"
+    raise BundleError(f"There is no model bundle {model}. Those that are there: {names}.")
 
 
 def default_bundle_path(root: Path) -> Path:

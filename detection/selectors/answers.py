@@ -12,6 +12,8 @@ from detection.ml.serving import (
     Extent,
     SeriesAnswer,
     StudyAnswer,
+    agreement_words,
+    is_minority,
     study_answer,
     verdict_sentence,
 )
@@ -21,7 +23,9 @@ __all__ = [
     "KIDNEYS_ONLY",
     "SeriesState",
     "StudyState",
+    "agreement_words",
     "answer_sentence",
+    "is_minority",
     "is_read_by",
     "is_same_scan_read",
     "reading_that_speaks",

@@ -8,8 +8,10 @@ from typing import Any
 
 from django.conf import settings
 
-from detection.ml.bundle import MANIFEST_NAME
+from detection.ml.backbones import BACKBONES
+from detection.ml.bundle import MANIFEST_NAME, backbone_name, members_told
 from detection.ml.card import FOR, NOT_FOR, NOT_SEEN, Section, card_sections
+from detection.ml.errors import BundleError
 from detection.models import ModelVersion
 from detection.selectors.registry import model_version_path
 
@@ -28,13 +30,69 @@ class ModelCard:
         return self.metrics["model"]["digest"] == model_version.digest
 
 
+@dataclass(frozen=True)
+class MemberState:
+    """One member of an ensemble, as its own `model.json` tells of it.
+
+    `manifest` is None if the member is missing or not the one that the ensemble names.
+    """
+
+    name: str
+    digest: str
+    weight: float
+    path: Path
+    manifest: dict[str, Any] | None
+
+    @property
+    def backbone(self) -> str:
+        """The name of its backbone; "" if it cannot be told."""
+        return backbone_name(self.manifest) if self.manifest else ""
+
+    @property
+    def architecture(self) -> str:
+        """The title of its backbone, or the name of one that this release does not know."""
+        known = BACKBONES.get(self.backbone)
+        return known.title if known else self.backbone
+
+    @property
+    def served_bytes(self) -> int | None:
+        """The size of the file that is served."""
+        told = self.manifest or {}
+        file = told.get("serving", {}).get("file")
+        return told.get("files", {}).get(file, {}).get("bytes")
+
+
 def model_manifest(*, model_version: ModelVersion) -> dict[str, Any] | None:
     """Return the version's model.json; None if it is missing or not the registered one."""
+    return _manifest(model_version_path(model_version=model_version), model_version.digest)
+
+
+def model_members(*, model_version: ModelVersion) -> list[MemberState]:
+    """Return the members of an ensemble, those that are gone too; an empty list for a network."""
+    root = model_version_path(model_version=model_version).parent
     try:
-        content = (model_version_path(model_version=model_version) / MANIFEST_NAME).read_bytes()
+        named = members_told(model_manifest(model_version=model_version) or {})
+    except BundleError:
+        # It was registered by a newer release: the page then shows the version alone.
+        named = []
+    return [
+        MemberState(
+            name=member.name,
+            digest=member.digest,
+            weight=member.weight,
+            path=root / member.name,
+            manifest=_manifest(root / member.name, member.digest),
+        )
+        for member in named
+    ]
+
+
+def _manifest(folder: Path, digest: str) -> dict[str, Any] | None:
+    try:
+        content = (folder / MANIFEST_NAME).read_bytes()
     except OSError:
         return None
-    if hashlib.sha256(content).hexdigest() != model_version.digest:
+    if hashlib.sha256(content).hexdigest() != digest:
         return None
     return json.loads(content)
 

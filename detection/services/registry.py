@@ -11,6 +11,7 @@ from accounts.models import User
 from detection.ml.bundle import Bundle, load_bundle, load_default_bundle
 from detection.ml.errors import BundleError
 from detection.models import ModelActivation, ModelVersion, TrainingRun
+from detection.selectors.model_card import model_members
 from detection.selectors.registry import model_root, model_version_active, model_version_path
 
 logger = logging.getLogger(__name__)
@@ -37,8 +38,8 @@ def shipped_model_register() -> ModelVersion:
     """Record the default bundle of the project, and put it into service if none can serve.
 
     That is so at the start, and after an update that brought another bundle in the place of the
-    shipped one in service. Repeating it changes nothing. Raises ValidationError if the bundle is
-    missing or damaged.
+    shipped one in service, or of a member that it needs. Repeating it changes nothing. Raises
+    ValidationError if the bundle is missing or damaged.
     """
     try:
         bundle = load_default_bundle(Path(settings.SHIPPED_MODEL_ROOT))
@@ -48,18 +49,25 @@ def shipped_model_register() -> ModelVersion:
     active = model_version_active()
     if active is None:
         note = "The model this installation began with."
-    elif _is_retired(active) and active != model_version:
-        note = f"The update no longer brings {active.name}, which was in service."
+    elif (gone := _retired(active)) and active != model_version:
+        why = "was in service" if gone == active.name else f"{active.name} needs"
+        note = f"The update no longer brings {gone}, which {why}."
     else:
         return model_version
     model_version_activate(model_version=model_version, activated_by=None, note=note)
     return model_version
 
 
-def _is_retired(model_version: ModelVersion) -> bool:
-    """Say whether a bundle came with the project and has left its tree since."""
-    is_shipped = model_version.origin == ModelVersion.Origin.SHIPPED
-    return is_shipped and not model_version_path(model_version=model_version).exists()
+def _retired(model_version: ModelVersion) -> str:
+    """Name the bundle that came with the project and has left its tree since; "" if none has.
+
+    It is that of the version, or of a member without which an ensemble does not serve.
+    """
+    if model_version.origin != ModelVersion.Origin.SHIPPED:
+        return ""
+    path = model_version_path(model_version=model_version)
+    needed = [path, *(member.path for member in model_members(model_version=model_version))]
+    return next((one.name for one in needed if not one.exists()), "")
 
 
 def model_version_activate(
@@ -68,8 +76,8 @@ def model_version_activate(
     """Put a model version into service for new predictions.
 
     Every activation goes through here, and going back is one more. Each adds a row to the log.
-    Raises ValidationError, and changes nothing, if the bundle is missing or damaged, or if the
-    version is in service already.
+    Raises ValidationError, and changes nothing, if the bundle or a member of it is missing or
+    damaged, or if the version is in service already.
     """
     _verified(model_version_path(model_version=model_version), expected_digest=model_version.digest)
     with transaction.atomic():

@@ -7,7 +7,12 @@ from typing import Any
 from django import template
 
 from detection.models import Finding, Prediction, Study
-from detection.selectors.answers import KIDNEYS_ONLY, answer_sentence
+from detection.selectors.answers import (
+    KIDNEYS_ONLY,
+    agreement_words,
+    answer_sentence,
+    is_minority,
+)
 
 register = template.Library()
 
@@ -62,6 +67,19 @@ def stone_words(finding: Finding) -> str:
     if finding.volume_mm3 is not None:
         parts.append(f"{finding.volume_mm3:.0f} mm³")
     return ", ".join(parts)
+
+
+@register.filter
+def agreement(finding: Finding) -> dict[str, Any] | None:
+    """Return how many members of an ensemble see a finding; None for a single network.
+
+    `words` say it, and `is_minority` whether it is less than half of them.
+    """
+    seeing, members = finding.members_seeing, finding.members
+    if seeing is None or members is None:
+        return None
+    words = agreement_words(seeing, members)
+    return {"words": words, "is_minority": is_minority(seeing, members)}
 
 
 @register.filter

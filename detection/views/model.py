@@ -12,12 +12,20 @@ from detection.selectors.model_card import (
     model_card,
     model_card_figure,
     model_manifest,
+    model_members,
 )
 from detection.selectors.registry import activation_list
 
 Manifest = dict[str, Any]
 # The page shows these first, in this order; other points follow.
 POINTS = ("balanced", "rule_out", "rule_in")
+# How the weights of an ensemble came about.
+COMBINATIONS = {
+    "mean": "All members weigh the same.",
+    "stacking": "The weights were fitted by stacking.",
+    "pso": "The weights were found by particle swarm optimisation.",
+    "ga": "The weights were found by a genetic algorithm.",
+}
 
 
 @login_required
@@ -36,6 +44,8 @@ def model_page(request: HttpRequest) -> HttpResponse:
         "points": _points(manifest),
         "measured": _measured(manifest),
         "facts": _facts(manifest),
+        "members": model_members(model_version=model_version) if model_version else [],
+        "combination": _combination(manifest),
         "card": card if is_own_card else None,
         "other_card": card if card and not is_own_card else None,
         **intended_use(),
@@ -70,6 +80,12 @@ def _points(manifest: Manifest | None) -> list[dict[str, Any]]:
     ]
 
 
+def _combination(manifest: Manifest | None) -> str:
+    """Say how the weights of an ensemble came about; "" if it is none, or does not say."""
+    method = (manifest or {}).get("combination", {}).get("method", "")
+    return COMBINATIONS.get(method, method)
+
+
 def _measured(manifest: Manifest | None) -> list[dict[str, Any]]:
     """List what training measured: one row for each part and source."""
     rows = []
@@ -94,10 +110,14 @@ def _facts(manifest: Manifest | None) -> list[tuple[str, Any]]:
     facts = [
         ("Architecture", manifest.get("architecture")),
         ("Started from", training.get("init")),
-        ("Trained", f"{training.get('epochs')} epochs, seed {training.get('seed')}"),
+        (
+            "Trained",
+            training and f"{training.get('epochs')} epochs, seed {training.get('seed')}",
+        ),
         (
             "Training data",
-            f"{data.get('images')} images ({data.get('stone_images')} with a stone) of "
+            data
+            and f"{data.get('images')} images ({data.get('stone_images')} with a stone) of "
             f"{data.get('groups')} patient groups",
         ),
         ("Data fingerprint", str(data.get("fingerprint", ""))[:16]),

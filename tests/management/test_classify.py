@@ -1,3 +1,4 @@
+import io
 import json
 import os
 import subprocess
@@ -5,6 +6,12 @@ import sys
 from pathlib import Path
 
 import pytest
+from django.core.management import CommandError, call_command
+from PIL import Image
+
+from detection.ml.bundle import load_bundle, set_default_bundle
+from tests.networks import ensemble_bundle, network_bundle
+from tests.pictures import body
 
 ROOT = Path(__file__).resolve().parents[2]
 SLICE = ROOT / "tests/samples/ct_slices/A002304_02.dcm"
@@ -58,3 +65,36 @@ def test_missing_bundle_is_a_sentence(classify, tmp_path):
     assert finished.returncode == 1
     assert finished.stdout == ""
     assert "missing" in finished.stderr
+
+
+@pytest.fixture
+def roots(settings, tmp_path):
+    """Shipped networks and an ensemble of them, and one network that was trained here."""
+    settings.SHIPPED_MODEL_ROOT = tmp_path / "shipped"
+    held = [network_bundle(settings.SHIPPED_MODEL_ROOT, name) for name in ("alpha-1", "beta-1")]
+    ensemble_bundle(settings.SHIPPED_MODEL_ROOT, held)
+    set_default_bundle(settings.SHIPPED_MODEL_ROOT, load_bundle(held[0]))
+    network_bundle(settings.MODEL_ROOT, "own-1")
+
+
+@pytest.mark.parametrize(
+    ("model", "members"), [("alpha-1", None), ("ensemble-1", 2), ("own-1", None)]
+)
+def test_model_is_chosen_by_its_name(roots, tmp_path, model, members):
+    picture = tmp_path / "slice.png"
+    Image.fromarray(body(stone_at=(280, 150))).save(picture)
+    out = io.StringIO()
+
+    call_command("classify", str(picture), model=model, stdout=out)
+
+    told = json.loads(out.getvalue())
+    assert (told["status"], told["model_version"]) == ("stone", model)
+    assert {one["members"] for one in told["findings"]} == {members}
+    assert {one["members_seeing"] for one in told["findings"]} == {members}
+
+
+def test_unknown_name_lists_the_models_that_are_there(roots, tmp_path):
+    with pytest.raises(
+        CommandError, match="no model bundle other.*alpha-1, beta-1, ensemble-1, own-1"
+    ):
+        call_command("classify", "slice.png", model="other")

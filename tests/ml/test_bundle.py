@@ -8,6 +8,7 @@ from detection.ml.bundle import (
     default_bundle_path,
     load_bundle,
     load_default_bundle,
+    open_bundle,
     set_default_bundle,
     write_manifest,
 )
@@ -162,3 +163,24 @@ def test_a_bundle_of_another_backbone_says_so(tmp_path):
     write_manifest(folder, {"name": "tiny-1", "backbone": "tiny"})
 
     assert load_bundle(folder).backbone == "tiny"
+
+
+def test_bundle_is_opened_by_its_name_or_its_folder(folder, tmp_path):
+    set_default_bundle(folder.parent, load_bundle(folder))
+    roots = [folder.parent, tmp_path / "nowhere"]
+
+    for model in (None, "bundle-1", folder, str(folder)):
+        assert open_bundle(model, roots=roots).path == folder
+    assert open_bundle("bundle-1", roots=roots[::-1]).path == folder
+
+
+def test_unknown_name_lists_the_bundles_that_are_there(folder, tmp_path):
+    (folder.parent / ".building-x").mkdir()
+    (folder.parent / ".building-x" / "model.json").touch()
+
+    with pytest.raises(BundleError, match=r"no model bundle other\. .* are there: bundle-1\.$"):
+        open_bundle("other", roots=[folder.parent])
+    with pytest.raises(BundleError, match="none"):
+        open_bundle("other", roots=[tmp_path / "nowhere"])
+    with pytest.raises(BundleError, match="is missing"):
+        open_bundle("elsewhere/other", roots=[folder.parent])

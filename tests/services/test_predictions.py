@@ -9,9 +9,10 @@ from django.utils import timezone
 from django_tasks_db.models import DBTaskResult
 
 from detection.imaging.errors import Notice
+from detection.imaging.volume import Volume
 from detection.ml.errors import BundleError, MLError
 from detection.ml.serving import Assessment, Finding, load_stone_map
-from detection.models import Prediction, Study
+from detection.models import ModelActivation, ModelVersion, Prediction, Study
 from detection.services.predictions import (
     CRASHED,
     UNEXPECTED,
@@ -22,7 +23,10 @@ from detection.services.predictions import (
     prediction_run,
     prediction_sweep,
 )
+from detection.services.registry import model_version_register
 from tests.factories import model_version_make, series_make, volume_make
+from tests.networks import ensemble_bundle, network_bundle
+from tests.pictures import body
 from tests.services.reading import FakePredictor
 
 STONE = Assessment(
@@ -318,3 +322,36 @@ def test_bundle_with_another_manifest_is_not_loaded(model_version, settings):
 
     with pytest.raises(BundleError, match="not the one"):
         load_predictor(model_version)
+
+
+def test_reading_by_an_ensemble_waits_for_a_missing_member_and_stores_who_sees(
+    radiologist, settings, caplog
+):
+    root = Path(settings.MODEL_ROOT)
+    members = [
+        network_bundle(root, "alpha-1", offset=-9),
+        network_bundle(root, "beta-1", gain=0.12, offset=-9),
+        network_bundle(root, "blind-1", gain=0.0),
+    ]
+    version = model_version_register(
+        path=ensemble_bundle(root, members), origin=ModelVersion.Origin.SITE
+    )
+    ModelActivation.objects.create(model_version=version)
+    image = Volume(pixels=body(stone_at=(280, 150))[None], is_hu=False)
+    prediction = prediction_create(series=series_make(uploaded_by=radiologist, volume=image))
+    gone = members[1].rename(root / "elsewhere")
+
+    prediction_run(prediction=prediction)
+
+    prediction.refresh_from_db()
+    assert (prediction.status, prediction.faults) == (Prediction.Status.QUEUED, 1)
+    assert "ensemble-1 cannot be used. The model bundle beta-1 is missing" in caplog.text
+
+    gone.rename(members[1])
+    Prediction.objects.update(retry_at=None)
+    prediction_run(prediction=prediction)
+
+    prediction.refresh_from_db()
+    assert (prediction.status, prediction.verdict) == (Prediction.Status.SUCCEEDED, "stone")
+    held = {(row.members_seeing, row.members) for row in prediction.findings.all()}
+    assert held == {(2, 3)}

@@ -14,6 +14,7 @@ from detection.services.registry import (
     shipped_model_register,
 )
 from tests.factories import OPERATING_POINT, bundle_make, model_version_make
+from tests.networks import ensemble_bundle, network_bundle
 
 pytestmark = pytest.mark.django_db
 SITE = ModelVersion.Origin.SITE
@@ -160,3 +161,46 @@ def test_activate_command(administrator, radiologist):
         call_command("activate", "a", "--by", radiologist.username)
     with pytest.raises(CommandError, match="no model version"):
         call_command("activate", "b", "--by", administrator.username)
+
+
+def test_ensemble_is_registered_and_activated_with_its_members(administrator, settings):
+    root = Path(settings.MODEL_ROOT)
+    members = [network_bundle(root, name) for name in ("alpha-1", "beta-1")]
+    ensemble = ensemble_bundle(root, members)
+
+    version = model_version_register(path=ensemble, origin=SITE)
+    model_version_activate(model_version=version, activated_by=administrator)
+    assert model_version_active() == version
+
+    model_version_activate(
+        model_version=model_version_register(path=members[0], origin=SITE),
+        activated_by=administrator,
+    )
+    (members[1] / "model.onnx").write_bytes(b"other")
+    with pytest.raises(ValidationError, match="ensemble-1 cannot be used.*beta-1 is damaged"):
+        model_version_activate(model_version=version, activated_by=administrator)
+    shutil.rmtree(members[1])
+    with pytest.raises(ValidationError, match="beta-1 is missing"):
+        model_version_activate(model_version=version, activated_by=administrator)
+    with pytest.raises(CommandError, match="beta-1 is missing"):
+        call_command("register_model", ensemble)
+
+
+def test_update_that_takes_a_member_away_ends_the_service_of_its_ensemble(shipped, settings):
+    root = Path(settings.SHIPPED_MODEL_ROOT)
+    members = [network_bundle(root, name) for name in ("alpha-1", "beta-1")]
+    version = model_version_register(
+        path=ensemble_bundle(root, members), origin=ModelVersion.Origin.SHIPPED
+    )
+    model_version_activate(model_version=version, activated_by=None)
+    shipped_model_register()
+    assert model_version_active() == version
+
+    shutil.rmtree(members[0])
+
+    assert shipped_model_register() == model_version_active()
+    assert model_version_active().name == "shipped-1"
+    assert (
+        activation_list().first().note
+        == "The update no longer brings alpha-1, which ensemble-1 needs."
+    )

@@ -1,11 +1,16 @@
 import json
 import re
+import shutil
+from pathlib import Path
 
 import pytest
 from django.urls import reverse
 
-from detection.services.registry import shipped_model_register
+from detection.ml.bundle import load_bundle
+from detection.models import ModelActivation, ModelVersion
+from detection.services.registry import model_version_register, shipped_model_register
 from detection.templatetags.card import markup
+from tests.networks import ensemble_bundle, network_bundle
 
 
 @pytest.fixture
@@ -82,3 +87,55 @@ def test_markup_escapes_before_it_marks():
     assert markup("**<b>** `a&b` <script>") == (
         "<strong>&lt;b&gt;</strong> <code>a&amp;b</code> &lt;script&gt;"
     )
+
+
+@pytest.fixture
+def ensemble(db, settings):
+    root = Path(settings.MODEL_ROOT)
+    members = [network_bundle(root, name) for name in ("resnet50-1", "mobilenetv2-1")]
+    told = {"combination": {"method": "pso"}, "gate": {"member": "resnet50-1"}}
+    version = model_version_register(
+        path=ensemble_bundle(root, members, weights=(0.75, 0.25), **told),
+        origin=ModelVersion.Origin.SITE,
+    )
+    ModelActivation.objects.create(model_version=version)
+    return root
+
+
+def test_page_shows_the_members_of_an_ensemble(radiologist_client, ensemble, card_root):
+    page = page_of(radiologist_client)
+
+    cells = re.findall(r"<t[hd][^>]*>(.*?)</t[hd]>", page, re.DOTALL)
+    told = [" ".join(re.sub("<[^>]*>", " ", cell).split()) for cell in cells]
+    digest = load_bundle(ensemble / "resnet50-1").digest[:16]
+    first = told.index("resnet50-1 judges what may be read")
+    assert told[first + 1 : first + 5 : 2] == ["ResNet50", told[first + 3]]
+    assert told[first + 2] == "0.750"
+    assert told[first + 4] == digest
+    assert "bytes" in told[first + 3] or "KB" in told[first + 3]
+    assert "MobileNetV2" in told
+    assert "The weights were found by particle swarm optimisation." in page
+    assert "None epochs" not in page
+
+
+def test_page_names_a_member_that_is_gone(radiologist_client, ensemble, card_root):
+    shutil.rmtree(ensemble / "mobilenetv2-1")
+
+    page = page_of(radiologist_client)
+
+    assert "mobilenetv2-1" in page
+    assert "missing or changed, so that the ensemble" in page
+
+
+def test_page_of_a_single_network_has_no_members(radiologist_client, model_version, card_root):
+    assert "Members" not in page_of(radiologist_client)
+
+
+def test_administrator_sees_the_members_of_an_ensemble(administrator_client, ensemble):
+    version = ModelVersion.objects.get()
+
+    page = administrator_client.get(
+        reverse("admin:detection_modelversion_change", args=[version.pk])
+    ).content.decode()
+
+    assert "mobilenetv2-1: weight 0.250" in page

@@ -738,3 +738,30 @@ def test_every_notice_is_told_once_with_its_code(radiologist_client, radiologist
     # The list of the study's series says itself that there are several.
     assert re.findall(r'data-notice="(\w+)"', page) == ["thick_slices", "series_rule"]
     assert "The slices are 5.0 mm apart." in page
+
+
+@pytest.mark.parametrize(
+    ("seeing", "words", "css"),
+    [
+        (3, "Three of four members see this stone", "finding-place"),
+        (1, "Only one of four members sees this stone", "finding-doubt"),
+    ],
+)
+def test_page_says_how_many_members_see_a_stone(
+    radiologist_client, radiologist, seeing, words, css
+):
+    study = study_make(uploaded_by=radiologist)
+    Finding.objects.update(members_seeing=seeing, members=4)
+
+    page = text(radiologist_client.get(reverse("study-detail", args=[study.uuid])))
+
+    assert re.search(rf'<span class="{css}" data-members="{seeing}">{words}</span>', page)
+
+
+def test_page_of_a_reading_by_one_network_counts_no_members(radiologist_client, radiologist):
+    study = study_make(uploaded_by=radiologist)
+
+    page = text(radiologist_client.get(reverse("study-detail", args=[study.uuid])))
+
+    assert "data-finding" in page
+    assert "members" not in page

@@ -18,11 +18,20 @@ class Command(BaseCommand):
     def add_arguments(self, parser):
         parser.add_argument("paths", nargs="+", metavar="PATH")
         parser.add_argument("--json", action="store_true", help="the default and only format")
-        parser.add_argument("--model", type=Path, metavar="BUNDLE", help="another bundle's folder")
+        parser.add_argument(
+            "--model",
+            metavar="NAME_OR_FOLDER",
+            help="another bundle than the shipped one: its name below ml_models or MODEL_ROOT, or "
+            "its folder",
+        )
 
     def handle(self, *, paths, model, **options):
         try:
-            predictor = open_predictor(root=Path(settings.SHIPPED_MODEL_ROOT), model=model)
+            predictor = open_predictor(
+                root=Path(settings.SHIPPED_MODEL_ROOT),
+                model=model,
+                further=[Path(settings.MODEL_ROOT)],
+            )
         except MLError as error:
             raise CommandError(str(error)) from error
         if not classify_paths(paths, predictor=predictor, out=self.stdout):

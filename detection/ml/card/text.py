@@ -133,6 +133,11 @@ def _data(m: Metrics) -> Section:
 
 
 def _use_of_parts(m: Metrics) -> str:
+    if m["model"].get("members"):
+        return (
+            "The model is an ensemble: the bundle of each member says on which parts that network "
+            "was trained. The test part set neither a member nor the weights of the members."
+        )
     if m["model"].get("training", {}).get("refit"):
         return (
             "The weights were trained on the training and the validation part. Calibration, "
@@ -293,20 +298,17 @@ def _localisation(m: Metrics) -> Section:
 def _provenance(m: Metrics) -> Section:
     model, run = m["model"], m["run"]
     made = model.get("provenance", {})
-    training = ", ".join(
-        f"{name} {_plain(value)}" for name, value in model.get("training", {}).items()
-    )
     packages = ", ".join(f"{name} {held}" for name, held in made.get("packages", {}).items())
     return Section(
         "How it was made and measured",
         (
             Items(
                 (
-                    f"Training: {training}.",
+                    _origin(model),
                     f"Made {made.get('created', '')} from commit `{made.get('commit', '')}` with "
                     f"Python {made.get('python', '')}, {packages}. Digest of the bundle: "
                     f"`{model['digest']}`.",
-                    f"Served as {model.get('serving', {}).get('precision', 'float32')}: "
+                    f"Served as {_served(model)}: "
                     f"{run['seconds_an_image']} s from file to answer (median of eight images, "
                     f"{run['threads']} threads, {run['processor']}).",
                     f"This card: {run['images_read']} readings, {run['seconds']} s, Python "
@@ -315,6 +317,23 @@ def _provenance(m: Metrics) -> Section:
             ),
         ),
     )
+
+
+def _origin(model: Metrics) -> str:
+    """Say how a network was trained, or which networks an ensemble is made of."""
+    if members := model.get("members"):
+        held = ", ".join(f"{one['name']} (weight {one['weight']:.3f})" for one in members)
+        return f"Members: {held}. Combination: {_plain(model.get('combination', {}))}."
+    training = ", ".join(
+        f"{name} {_plain(value)}" for name, value in model.get("training", {}).items()
+    )
+    return f"Training: {training}."
+
+
+def _served(model: Metrics) -> str:
+    if members := model.get("members"):
+        return f"an ensemble of {len(members)} networks"
+    return model.get("serving", {}).get("precision", "float32")
 
 
 def _plain(value: Any) -> str:

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from detection.ml.backbones import backbone_of
-from detection.ml.bundle import load_bundle, load_default_bundle
+from detection.ml.bundle import open_bundle
 from detection.ml.card import PUBLISHED, bar_rows, card_text
 from detection.ml.data import (
     HASH_BITS,
@@ -74,7 +74,7 @@ def write_report(
     *,
     data: Path,
     out: Path,
-    model: Path | None,
+    model: str | Path | None,
     root: Path,
     store: Path,
     not_ct: Path | None,
@@ -88,7 +88,7 @@ def write_report(
     Parameters
     ----------
     model : Path, optional
-        The folder of a bundle; by default the default bundle of `root`.
+        The folder or the name of a bundle; by default the default bundle of `root`.
     store : Path
         A folder for readings, so that a repeated report reads no image twice.
     not_ct : Path, optional
@@ -107,7 +107,7 @@ def write_report(
         If the model or the data cannot be used.
     """
     started = time.monotonic()
-    bundle = load_bundle(model) if model else load_default_bundle(root)
+    bundle = open_bundle(model, roots=[root])
     dataset = load_dataset(data)
     parts = split(dataset.samples, parts=PARTS)
     samples = parts[options.part]
@@ -258,6 +258,7 @@ def _model(manifest: dict[str, Any], digest: str) -> dict[str, Any]:
     names = (
         "name", "architecture", "preprocessing", "calibration", "operating_points",
         "default_operating_point", "serving", "training", "split", "provenance", "data", "gate",
+        "kind", "members", "combination",
     )  # fmt: skip
     return {"digest": digest, **{n: manifest[n] for n in names if n in manifest}}
 
@@ -328,9 +329,12 @@ def _precision(
     options: ReportOptions,
     report: Report,
 ) -> dict[str, Any]:
-    """Compare the served network with its float32 weights on a draw of the same images."""
+    """Compare the served network with its float32 weights on a draw of the same images.
+
+    An ensemble has no precision of its own: the cards of its members tell theirs.
+    """
     bundle = reader.predictor.bundle
-    if bundle.manifest["serving"].get("precision") != "int8" or not options.float32_images:
+    if bundle.manifest.get("serving", {}).get("precision") != "int8" or not options.float32_images:
         return {}
     report("float32")
     store.mkdir(parents=True, exist_ok=True)

@@ -34,6 +34,7 @@ from detection.ml.serving import (
     Finding,
     Predictor,
     SeriesRule,
+    members_of,
     open_predictor,
 )
 
@@ -65,7 +66,7 @@ def make_report(
     data: Path,
     *,
     root: Path,
-    model: Path | None,
+    model: str | Path | None,
     samples: Sequence[Path],
     phantoms: int,
     is_written: bool,
@@ -76,7 +77,7 @@ def make_report(
     Parameters
     ----------
     root, model : Path
-        The folder of bundles, and one of them instead of its default.
+        The folder of bundles, and one of them by its folder or name instead of its default.
     samples : sequence of Path
         Files of volumes without a known diagnosis, to count on.
     phantoms : int
@@ -252,7 +253,8 @@ def page(
                 f"| {_proportion(*counted['sensitivity'])} "
                 f"| {_proportion(*counted['specificity'])} | {auc} |"
             )
-    is_refit = bool(predictor.bundle.manifest.get("training", {}).get("refit"))
+    networks = members_of(predictor.bundle) or [predictor.bundle]
+    is_refit = any(one.manifest.get("training", {}).get("refit") for one in networks)
     note = _RUNS_NOTE.format(
         trained="the training and the validation part" if is_refit else "the training part",
         whose="their" if is_refit else "its",

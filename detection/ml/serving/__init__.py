@@ -6,6 +6,8 @@ from detection.ml.serving.answer import (
     NO_STONE,
     STONE,
     Extent,
+    agreement_words,
+    is_minority,
     verdict_sentence,
 )
 from detection.ml.serving.assessment import Assessment
@@ -67,10 +69,12 @@ __all__ = [
     "SeriesAnswer",
     "SeriesRule",
     "StudyAnswer",
+    "agreement_words",
     "classify_paths",
     "combine",
     "image_picture",
     "in_batches",
+    "is_minority",
     "joined",
     "load_stone_map",
     "members_of",

@@ -16,6 +16,10 @@ NOT_ASSESSED, NO_BODY = "could not be assessed", "no body"
 _STRETCHES_AT_MOST = 8
 # It stands with every answer, whatever the answer is.
 KIDNEYS_ONLY = "Kidneys only: ureter and bladder are not judged."
+_NUMBERS = (
+    "none", "one", "two", "three", "four", "five", "six",
+    "seven", "eight", "nine", "ten", "eleven", "twelve",
+)  # fmt: skip
 _WORDS = {
     STONE: "Stone suspected",
     NO_STONE: "No stone suspected",
@@ -207,6 +211,29 @@ def verdict_sentence(
     if unread_series:
         sentence += f"; {unread_series} more series not read"
     return sentence
+
+
+def agreement_words(seeing: int, members: int) -> str:
+    """Return how many members of an ensemble see a stone: "three of four members see this stone".
+
+    A minority is told as one, "only one of four members sees this stone".
+    """
+    if seeing == members:
+        return f"{'both' if members == 2 else f'all {_number(members)}'} members see this stone"
+    see = "see" if seeing > 1 else "sees"
+    words = f"{_number(seeing)} of {_number(members)} members {see} this stone"
+    if not seeing:
+        return f"{words} by itself"
+    return f"only {words}" if is_minority(seeing, members) else words
+
+
+def is_minority(seeing: int, members: int) -> bool:
+    """Say whether less than half of the members of an ensemble see a stone."""
+    return 2 * seeing < members
+
+
+def _number(number: int) -> str:
+    return _NUMBERS[number] if number < len(_NUMBERS) else str(number)
 
 
 def _stretches(names: Sequence[str]) -> str:

@@ -17,7 +17,7 @@ from detection.imaging.errors import (
 )
 from detection.imaging.ingest import FileReport, IngestedSeries, IngestResult, Sandbox, ingest
 from detection.imaging.volume import load_volume
-from detection.ml.bundle import load_bundle, load_default_bundle
+from detection.ml.bundle import open_bundle
 from detection.ml.errors import MLError
 from detection.ml.serving.answer import CANNOT_ASSESS, KIDNEYS_ONLY, Extent, verdict_sentence
 from detection.ml.serving.predictor import Predictor
@@ -27,9 +27,17 @@ logger = logging.getLogger(__name__)
 ERROR = "error"
 
 
-def open_predictor(*, root: Path, model: Path | None = None) -> Predictor:
-    """Load the bundle at `model`, or the default one of `root`. Raises BundleError."""
-    return Predictor(load_bundle(model) if model else load_default_bundle(root))
+def open_predictor(
+    *, root: Path, model: str | Path | None = None, further: Sequence[Path] = ()
+) -> Predictor:
+    """Load a bundle by its folder or its name below `root` or `further`; else the default one.
+
+    Raises
+    ------
+    BundleError
+        As `open_bundle`.
+    """
+    return Predictor(open_bundle(model, roots=[root, *further]))
 
 
 def classify_paths(paths: Iterable[str], *, predictor: Predictor, out: TextIO) -> bool:

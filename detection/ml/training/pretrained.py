@@ -8,6 +8,7 @@ import keras
 import numpy as np
 
 from detection.ml.backbones import Arrays, Backbone, ImageNetWeights
+from detection.ml.bundle import MANIFEST_NAME, load_bundle
 from detection.ml.errors import MLError
 from detection.ml.training.network import HEAD, MAP_LAYER, layers_by_stage
 from detection.ml.training.tflite import dequantised
@@ -47,6 +48,8 @@ def initialise(network: keras.Model, backbone: Backbone, *, init: str) -> str:
         return f"imagenet: {imagenet.source}"
     path = Path(init)
     if path.is_dir():
+        if (path / MANIFEST_NAME).is_file():
+            load_bundle(path).check_single()
         path = path / WEIGHTS_NAME
     if not path.is_file():
         raise MLError(f"There are no weights at {path}. Give a bundle's folder or an .npz file.")

@@ -4,8 +4,10 @@ from detection.ml.serving.answer import (
     KIDNEYS_ONLY,
     NOT_ASSESSED,
     Extent,
+    agreement_words,
     extent_of,
     incomplete,
+    is_minority,
     may_exclude,
     unread_words,
     verdict_sentence,
@@ -196,3 +198,22 @@ def test_long_lists_of_unread_slices_end_somewhere():
     scores, names = [UNREAD, READ] * 12, ["the chest", ""] * 12
 
     assert unread_words(extent_of(scores, slices=24), names).endswith("and 4 more stretches.")
+
+
+@pytest.mark.parametrize(
+    ("seeing", "members", "words"),
+    [
+        (4, 4, "all four members see this stone"),
+        (3, 4, "three of four members see this stone"),
+        (2, 4, "two of four members see this stone"),
+        (1, 4, "only one of four members sees this stone"),
+        (0, 4, "none of four members sees this stone by itself"),
+        (2, 2, "both members see this stone"),
+        (1, 2, "one of two members sees this stone"),
+        (5, 12, "only five of twelve members see this stone"),
+        (13, 14, "13 of 14 members see this stone"),
+    ],
+)
+def test_agreement_of_members_is_told_in_words(seeing, members, words):
+    assert agreement_words(seeing, members) == words
+    assert is_minority(seeing, members) == (2 * seeing < members)

@@ -3,10 +3,12 @@ import numpy as np
 import pytest
 
 from detection.ml.backbones import BACKBONES
+from detection.ml.bundle import load_bundle
 from detection.ml.errors import MLError
 from detection.ml.training import build_network, initialise
 from detection.ml.training.network import set_trainable
 from detection.ml.training.pretrained import save_weights
+from tests.networks import ensemble_bundle, network_bundle
 
 RESNET50 = BACKBONES["resnet50"]
 
@@ -77,3 +79,13 @@ def test_damaged_weights_are_refused(network, tmp_path, content):
 def test_missing_weights_are_refused(network, tmp_path):
     with pytest.raises(MLError, match="no weights"):
         initialise(network, RESNET50, init=str(tmp_path / "absent"))
+
+
+def test_an_ensemble_is_no_start_and_its_members_are_named(network, tmp_path):
+    held = [network_bundle(tmp_path, name) for name in ("alpha-1", "beta-1")]
+    ensemble = ensemble_bundle(tmp_path, held)
+
+    with pytest.raises(MLError, match="has no weights of its own.*members: alpha-1, beta-1"):
+        initialise(network, RESNET50, init=str(ensemble))
+    with pytest.raises(MLError, match="has no weights of its own"):
+        _ = load_bundle(ensemble).serving_path
