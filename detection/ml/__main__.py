@@ -115,6 +115,18 @@ def _parser() -> argparse.ArgumentParser:
     verb.add_argument("--out", type=Path, required=True, help="where the new bundle goes")
     verb.set_defaults(run=_bundle)
 
+    verb = verbs.add_parser("quantise", help="make a bundle of the same weights, served in int8")
+    verb.add_argument("bundle", type=Path, metavar="BUNDLE")
+    verb.add_argument("data", type=Path, metavar="DATA_FOLDER")
+    verb.add_argument("--out", type=Path, required=True, help="where the new bundle goes")
+    verb.add_argument(
+        "--held-out",
+        type=Path,
+        metavar="BUNDLE",
+        help="decides where the first bundle has seen the validation part",
+    )
+    verb.set_defaults(run=_quantise)
+
     verb = verbs.add_parser("baselines", help="train and score the baselines of the model card")
     _add_training_arguments(verb)
     verb.set_defaults(run=_baselines)
@@ -288,6 +300,25 @@ def _bundle(options: argparse.Namespace) -> int:
     except MLError as error:
         return _fail(error)
     print(bundle)
+    return 0
+
+
+def _quantise(options: argparse.Namespace) -> int:
+    from detection.ml.bundle import load_bundle
+    from detection.ml.training import quantise_bundle
+
+    try:
+        made = quantise_bundle(
+            load_bundle(options.bundle),
+            data=options.data,
+            out=options.out,
+            held_out=load_bundle(options.held_out) if options.held_out else None,
+            report=_progress_line,
+        )
+    except MLError as error:
+        return _fail(error)
+    print(made)
+    _say(f"The new bundle has no series rule yet: `series --write --model {made}` sets it.")
     return 0
 
 

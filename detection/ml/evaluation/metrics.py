@@ -8,7 +8,9 @@ from numpy.typing import NDArray
 
 from detection.ml.data import LEFT, Item, Sample
 from detection.ml.evaluation.levels import judge
-from detection.ml.evaluation.localisation import (
+from detection.ml.evaluation.readings import Reading
+from detection.ml.evaluation.statistics import Figure, auc, proportion, rank_correlation
+from detection.ml.training import (
     FALSE_FINDINGS,
     Stones,
     froc_curve,
@@ -17,8 +19,6 @@ from detection.ml.evaluation.localisation import (
     size_classes,
     threshold_at,
 )
-from detection.ml.evaluation.readings import Reading
-from detection.ml.evaluation.statistics import Figure, auc, proportion, rank_correlation
 
 SIZE_NAMES = ("small", "middle", "large")
 
@@ -28,8 +28,8 @@ def localisation_of(samples: Sequence[Sample], readings: dict[str, Reading]) -> 
     boxed = [s for s in samples if s.boxes and not s.has_loose_boxes]
     if not boxed:
         return {}
-    held = [readings[sample.image] for sample in boxed]
-    hits = np.array([points_at_stone(s, r) for s, r in zip(boxed, held, strict=True)], bool)
+    held = [readings[sample.image].findings for sample in boxed]
+    hits = np.array([points_at_stone(s, f) for s, f in zip(boxed, held, strict=True)], bool)
     groups = np.array([sample.group for sample in boxed], str)
     stones = match_stones(boxed, held)
     classes, limits = size_classes(stones.sides)

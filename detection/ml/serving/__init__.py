@@ -18,7 +18,7 @@ from detection.ml.serving.ensemble import (
     members_of,
     open_served,
 )
-from detection.ml.serving.findings import Finding, Located, Rectangle
+from detection.ml.serving.findings import Finding, Located, Rectangle, locate
 from detection.ml.serving.gate import (
     GATE_NAME,
     ORIENTATIONS,
@@ -40,7 +40,7 @@ from detection.ml.serving.pictures import Picture, image_picture
 from detection.ml.serving.pooling import SHARPNESS, pool
 from detection.ml.serving.predictor import Predictor
 from detection.ml.serving.series_rule import SCOPE, SeriesRule, series_logit
-from detection.ml.serving.stone_map import load_stone_map, save_stone_map
+from detection.ml.serving.stone_map import image_map, load_stone_map, save_stone_map
 from detection.ml.serving.study_rule import SeriesAnswer, StudyAnswer, study_answer
 
 __all__ = [
@@ -72,11 +72,13 @@ __all__ = [
     "agreement_words",
     "classify_paths",
     "combine",
+    "image_map",
     "image_picture",
     "in_batches",
     "is_minority",
     "joined",
     "load_stone_map",
+    "locate",
     "members_of",
     "open_network",
     "open_predictor",

@@ -1,6 +1,6 @@
 """Judging a model on labelled samples: scores by image and half image, and where it points."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from operator import itemgetter
 from typing import Any
@@ -12,10 +12,36 @@ from sklearn.metrics import roc_auc_score
 from detection.ml.calibration import apply_platt, wilson_interval
 from detection.ml.data import LEFT, RIGHT, Item, Sample, is_near_box, judged_items
 from detection.ml.preprocess import Letterbox, Preprocessing, letterbox
-from detection.ml.serving import in_batches, pool
+from detection.ml.serving import Located, image_map, in_batches, locate, pool
+from detection.ml.training.localisation import match_stones, threshold_at
 from detection.ml.training.operating_points import expected_calibration_error
 
 MapLogits = Callable[[NDArray[np.uint8]], NDArray[np.float32]]
+
+
+@dataclass(frozen=True, eq=False)
+class BoxedMap:
+    """An image with tight boxes, the logits of its canvas `(h / 8, w / 8)`, and its place there."""
+
+    sample: Sample
+    cells: NDArray[np.float32]
+    box: Letterbox
+    size: tuple[int, int]
+
+    def findings(
+        self, calibration: dict[str, float], preprocessing: Preprocessing
+    ) -> list[Located]:
+        """Return what is found in the image, as `classify` finds it."""
+        rows, columns = self.size
+        stone_map = image_map(
+            self.cells,
+            self.box,
+            preprocessing=preprocessing,
+            calibration=calibration,
+            picture=self.size,
+        )
+        found = locate(stone_map, width=columns, height=rows)
+        return [(one.box, one.probability) for one in found]
 
 
 @dataclass(frozen=True)
@@ -23,7 +49,8 @@ class Scores:
     """One score for each judged item; an item is an image or a half of one.
 
     `logits` float64 `(n,)`, `labels` bool `(n,)`, `groups` and `sources` str `(n,)`.
-    `pointing` holds, for each image with tight boxes, whether the map's peak lies on one.
+    `pointing` holds, for each image with tight boxes, whether the map's peak lies on one; `maps`
+    holds the maps of these images.
     """
 
     logits: NDArray[np.float64]
@@ -31,6 +58,7 @@ class Scores:
     groups: NDArray[np.str_]
     sources: NDArray[np.str_]
     pointing: NDArray[np.bool_]
+    maps: tuple[BoxedMap, ...] = ()
 
 
 def score(
@@ -52,12 +80,19 @@ def score(
     groups: list[str] = []
     sources: list[str] = []
     pointing: list[bool] = []
-    fitted = ((sample, *letterbox(sample.read(), preprocessing)) for sample in samples)
+    maps: list[BoxedMap] = []
+
+    def fitted() -> Iterator[tuple[Sample, NDArray[np.uint8], Letterbox, tuple[int, int]]]:
+        for sample in samples:
+            grey = sample.read()
+            yield sample, *letterbox(grey, preprocessing), (grey.shape[0], grey.shape[1])
+
     # One at a time: the last bits of a logit depend on how many are computed together.
-    for (picture,), (cells,) in in_batches(map_logits, fitted, canvas_of=itemgetter(1), size=1):
-        sample, _, box = picture
+    for (picture,), (cells,) in in_batches(map_logits, fitted(), canvas_of=itemgetter(1), size=1):
+        sample, _, box, size = picture
         if sample.boxes and not sample.has_loose_boxes:
             pointing.append(_points_at_box(cells, box, sample))
+            maps.append(BoxedMap(sample, cells, box, size))
         for item in judged_items([sample], halved=halved):
             logits.append(pool(_cells_of(item, cells, box)))
             labels.append(item.is_stone)
@@ -69,7 +104,29 @@ def score(
         groups=np.array(groups, str),
         sources=np.array(sources, str),
         pointing=np.array(pointing, bool),
+        maps=tuple(maps),
     )
+
+
+def stones_found(
+    scores: Scores,
+    *,
+    calibration: dict[str, float],
+    preprocessing: Preprocessing,
+    false_per_image: float,
+) -> dict[str, Any] | None:
+    """Measure a point of the FROC curve: the share of boxed stones that are found.
+
+    None without images that have tight boxes.
+    """
+    if not scores.maps:
+        return None
+    stones = match_stones(
+        [held.sample for held in scores.maps],
+        [held.findings(calibration, preprocessing) for held in scores.maps],
+    )
+    found = stones.found(threshold_at(stones, false_per_image=false_per_image))
+    return _proportion(int(found.sum()), len(found))
 
 
 def measure(scores: Scores, *, calibration: dict[str, float], threshold: float) -> dict[str, Any]:

@@ -1,7 +1,6 @@
 """From trained weights to a model bundle: calibrated, measured, and exported to ONNX."""
 
 import importlib.metadata
-import math
 import multiprocessing
 import os
 import platform
@@ -9,24 +8,30 @@ import shutil
 import subprocess
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import keras
 import numpy as np
 import onnx
-from numpy.typing import NDArray
-from onnx import TensorProto, helper, numpy_helper
-from onnxruntime import quantization
-from onnxruntime.quantization.shape_inference import quant_pre_process
+from onnx import helper
 
-from detection.ml.backbones import Backbone
-from detection.ml.bundle import load_bundle, write_manifest
+from detection.ml.backbones import Backbone, backbone_of
+from detection.ml.bundle import Bundle, load_bundle, write_manifest
 from detection.ml.calibration import apply_platt
-from detection.ml.data import UNIT, Dataset, Sample, halved_sources, thin
+from detection.ml.data import (
+    PARTS,
+    UNIT,
+    Dataset,
+    Sample,
+    halved_sources,
+    load_dataset,
+    split,
+    thin,
+)
 from detection.ml.errors import MLError
-from detection.ml.preprocess import Preprocessing, letterbox, network_input
+from detection.ml.preprocess import Preprocessing
 from detection.ml.serving import open_network
 from detection.ml.training.evaluate import MapLogits, Scores, measure, score
 from detection.ml.training.gate_fit import fit_gate
@@ -36,21 +41,14 @@ from detection.ml.training.network import (
     feature_outputs,
     serving_network,
 )
-from detection.ml.training.operating_points import (
-    choose_operating_points,
-    fit_platt,
-    operating_point,
-)
+from detection.ml.training.operating_points import choose_operating_points, fit_platt
 from detection.ml.training.pretrained import WEIGHTS_NAME, assign_weights, load_arrays
+from detection.ml.training.quantisation import MAX_LOSS, compare, quantise, store_as_float16
 
 Report = Callable[[dict[str, Any]], None]
 SERVING_NAME = "model.onnx"
 DEFAULT_OPERATING_POINT = "balanced"
-# int8 is served if, on the validation part, it costs no more than this against float32.
-_MAX_AUC_LOSS = 0.002
-_MAX_POINT_SHIFT = 0.005
 _CALIBRATION_IMAGES = 64
-_CALIBRATION_STRIDE = 8
 
 
 def export_bundle(
@@ -64,6 +62,7 @@ def export_bundle(
     training: dict[str, Any],
     report: Report,
     held_out_weights: Path | None = None,
+    parent: Bundle | None = None,
 ) -> Path:
     """Make a bundle of trained weights; its folder appears below `out` when it is complete.
 
@@ -83,42 +82,35 @@ def export_bundle(
         "train", "validation" and "test" samples.
     training : dict
         How the weights were trained, for the record.
+    parent : Bundle, optional
+        The bundle whose weights these are, if the new one is made to serve them in int8.
 
     Returns
     -------
     Path
         The bundle's folder.
+
+    Raises
+    ------
+    MLError
+        If the network cannot be exported, or if int8 loses too much for a bundle with a parent.
     """
     out.mkdir(parents=True, exist_ok=True)
     building = Path(tempfile.mkdtemp(prefix=".building-", dir=out))
     try:
         shutil.copyfile(weights, building / WEIGHTS_NAME)
-        report({"stage": "export", "fraction": 0.9, "message": "Exporting the network to ONNX."})
-        chosen = thin(parts["train"], per_group=1, seed=0)[:_CALIBRATION_IMAGES]
-        judged = held_out_weights or building / WEIGHTS_NAME
-        float32, int8 = building / "float32.onnx", building / "int8.onnx"
-        _export_apart(judged, float32, backbone=backbone, preprocessing=preprocessing)
-        report({"stage": "calibrate", "fraction": 0.92, "message": "Calibrating."})
         halved = halved_sources(dataset.samples)
-        reference = _score(float32, parts["validation"], preprocessing, halved)
-        report({"stage": "export", "fraction": 0.95, "message": "Quantising to int8."})
-        quantise(float32, int8, samples=chosen, preprocessing=preprocessing)
-        quantised = _score(int8, parts["validation"], preprocessing, halved)
-        comparison = _compare(reference, quantised)
-        if held_out_weights:
-            _export_apart(
-                building / WEIGHTS_NAME, float32, backbone=backbone, preprocessing=preprocessing
-            )
-        if comparison["accepted"]:
-            precision, served = "int8", quantised
-            if held_out_weights:
-                quantise(float32, int8, samples=chosen, preprocessing=preprocessing)
-            os.replace(int8, building / SERVING_NAME)
-        else:
-            precision, served = "float16", reference
-            int8.unlink()
-            store_as_float16(float32, building / SERVING_NAME)
-        float32.unlink()
+        precision, served, comparison = _choose_precision(
+            building,
+            held_out_weights=held_out_weights,
+            parts=parts,
+            halved=halved,
+            backbone=backbone,
+            preprocessing=preprocessing,
+            report=report,
+        )
+        if parent and precision != "int8":
+            raise MLError(_refused(comparison))
         calibration = fit_platt(served.logits, served.labels)
         probabilities = apply_platt(served.logits, calibration)
         points = choose_operating_points(
@@ -140,7 +132,11 @@ def export_bundle(
             folder=building,
         )
         made = time.strftime("%Y%m%d-%H%M%S")
-        name = f"{backbone.name}-{made}-{dataset.fingerprint[:6]}"
+        data: dict[str, Any] = parent.manifest["data"] if parent else dataset.snapshot()
+        provenance = _provenance()
+        if parent:
+            provenance["parent"] = {"name": parent.name, "digest": parent.digest}
+        name = f"{backbone.name}-{made}-{data['fingerprint'][:6]}"
         write_manifest(
             building,
             {
@@ -155,9 +151,9 @@ def export_bundle(
                 "serving": {"file": SERVING_NAME, "precision": precision, "int8": comparison},
                 "gate": gate,
                 "training": training,
-                "data": dataset.snapshot(),
+                "data": data,
                 "split": {part: len(held) for part, held in parts.items()},
-                "provenance": _provenance(),
+                "provenance": provenance,
             },
         )
         os.chmod(building, 0o755)
@@ -166,6 +162,59 @@ def export_bundle(
         shutil.rmtree(building, ignore_errors=True)
     load_bundle(out / name)
     return out / name
+
+
+def quantise_bundle(
+    bundle: Bundle, *, data: Path, out: Path, report: Report, held_out: Bundle | None = None
+) -> Path:
+    """Make a new bundle of the same weights that is served in int8.
+
+    Calibration, operating points, metrics and input gate are those of its own outputs. It has no
+    series rule: that of the old bundle was set on other logits.
+
+    Parameters
+    ----------
+    data : Path
+        The folder of the data that the bundle was trained on.
+    held_out : Bundle, optional
+        A bundle of the same architecture that was trained on the training part alone. It decides
+        where `bundle` has seen the validation part.
+
+    Raises
+    ------
+    MLError
+        If int8 loses too much, the parts of the folder are not those that the bundle was trained
+        with, or the validation part is known to all the weights that are given.
+    """
+    report({"stage": "prepare", "fraction": 0.0, "message": "Reading the data folder."})
+    dataset = load_dataset(data)
+    parts = split(dataset.samples, parts=PARTS)
+    for one in filter(None, (bundle, held_out)):
+        if one.manifest.get("split") != {part: len(held) for part, held in parts.items()}:
+            raise MLError(f"The parts of this data folder are not those that {one.name} had.")
+    judge = held_out or bundle
+    if judge.manifest.get("training", {}).get("refit"):
+        raise MLError(
+            f"The weights of {judge.name} have seen the validation part. "
+            "Give a bundle that was trained without it with --held-out."
+        )
+    if (judge.backbone, judge.preprocessing) != (bundle.backbone, bundle.preprocessing):
+        raise MLError(f"{judge.name} is of another architecture or input than {bundle.name}.")
+    training = {**bundle.manifest.get("training", {})}
+    if held_out:
+        training["calibrated_by"] = held_out.name
+    return export_bundle(
+        weights=bundle.path / WEIGHTS_NAME,
+        held_out_weights=held_out.path / WEIGHTS_NAME if held_out else None,
+        out=out,
+        parts=parts,
+        dataset=dataset,
+        backbone=backbone_of(bundle.backbone),
+        preprocessing=bundle.preprocessing,
+        training=training,
+        report=report,
+        parent=bundle,
+    )
 
 
 def architecture_text(backbone: Backbone) -> str:
@@ -232,113 +281,77 @@ def map_logits(path: Path) -> MapLogits:
     return lambda canvases: outputs(canvases)[0]
 
 
-def quantise(
-    source: Path, target: Path, *, samples: list[Sample], preprocessing: Preprocessing
-) -> None:
-    """Quantise to int8: static, per channel, ranges from training images.
+def _choose_precision(
+    building: Path,
+    *,
+    held_out_weights: Path | None,
+    parts: dict[str, list[Sample]],
+    halved: frozenset[str],
+    backbone: Backbone,
+    preprocessing: Preprocessing,
+    report: Report,
+) -> tuple[str, Scores, dict[str, Any]]:
+    """Write the file that is served to a folder that holds the weights.
 
-    The last convolutions of the head stay float32: the logits of small stones hang on them. So
-    do the averages that are the gate's features: 256 levels are too few for a distance.
+    Returns
+    -------
+    precision : str
+        "int8" or "float16".
+    scores : Scores
+        The validation part as the held-out weights, or else these, read it in this precision.
+    comparison : dict
+        As `quantisation.compare` makes it.
     """
+    report({"stage": "export", "fraction": 0.9, "message": "Exporting the network to ONNX."})
+    float32, int8 = building / "float32.onnx", building / "int8.onnx"
+    weights = building / WEIGHTS_NAME
+    chosen = thin(parts["train"], per_group=1, seed=0)[:_CALIBRATION_IMAGES]
 
-    class Canvases(quantization.CalibrationDataReader):
-        def __init__(self) -> None:
-            self._inputs = self._read(samples)
+    def export(source: Path) -> None:
+        _export_apart(source, float32, backbone=backbone, preprocessing=preprocessing)
 
-        def __len__(self) -> int:
-            return len(samples)
+    export(held_out_weights or weights)
+    report({"stage": "calibrate", "fraction": 0.92, "message": "Calibrating."})
+    reference = _score(float32, parts["validation"], preprocessing, halved)
+    report({"stage": "export", "fraction": 0.95, "message": "Quantising to int8."})
+    quantise(float32, int8, samples=chosen, preprocessing=preprocessing)
+    quantised = _score(int8, parts["validation"], preprocessing, halved)
+    comparison = compare(reference, quantised, preprocessing=preprocessing)
+    if held_out_weights:
+        export(weights)
+    if comparison["accepted"]:
+        if held_out_weights:
+            quantise(float32, int8, samples=chosen, preprocessing=preprocessing)
+        os.replace(int8, building / SERVING_NAME)
+    else:
+        int8.unlink()
+        store_as_float16(float32, building / SERVING_NAME)
+    float32.unlink()
+    if comparison["accepted"]:
+        return "int8", quantised, comparison
+    return "float16", reference, comparison
 
-        def set_range(self, start_index: int, end_index: int) -> None:
-            self._inputs = self._read(samples[start_index:end_index])
 
-        def _read(self, chosen: list[Sample]) -> Iterator[dict[str, NDArray[np.float32]]]:
-            for sample in chosen:
-                canvas, _ = letterbox(sample.read(), preprocessing)
-                yield {name: network_input(canvas[None])}
-
-        def get_next(self) -> dict[str, NDArray[np.float32]] | None:
-            return next(self._inputs, None)
-
-    prepared = target.with_suffix(".prepared.onnx")
-    quant_pre_process(str(source), str(prepared), skip_symbolic_shape=True)
-    model = onnx.load(str(prepared))
-    name = model.graph.input[0].name
-    exact = [node.name for node in model.graph.node if node.op_type == "Conv"][-2:]
-    averages = ("GlobalAveragePool", "ReduceMean", "Squeeze", "Identity")
-    exact += [node.name for node in model.graph.node if node.op_type in averages]
-    try:
-        quantization.quantize_static(
-            str(prepared),
-            str(target),
-            Canvases(),
-            quant_format=quantization.QuantFormat.QDQ,
-            per_channel=True,
-            activation_type=quantization.QuantType.QUInt8,
-            weight_type=quantization.QuantType.QInt8,
-            # Seven bits for a weight: processors without VNNI add the products of eight in 16
-            # bits and saturate, so that the same file would read otherwise there.
-            reduce_range=True,
-            nodes_to_exclude=exact,
-            # What is collected of a few images at a time; of all of them it is gigabytes.
-            extra_options={"CalibStridedMinMax": math.gcd(_CALIBRATION_STRIDE, len(samples))},
+def _refused(comparison: dict[str, Any]) -> str:
+    told = [
+        f"AUC of {name} {figures['auc_float32']:.4f} to {figures['auc_int8']:.4f}"
+        for name, figures in {"all": comparison, **comparison["sources"]}.items()
+        if "auc_int8" in figures
+    ]
+    if comparison["froc_float32"] is not None:
+        told.append(
+            f"boxed stones found {comparison['froc_float32']:.4f} to {comparison['froc_int8']:.4f}"
         )
-    finally:
-        prepared.unlink(missing_ok=True)
-
-
-def store_as_float16(source: Path, target: Path) -> None:
-    """Store large weights as float16 with a cast in front: half the file, float32 arithmetic."""
-    model = onnx.load(str(source))
-    graph = model.graph
-    casts = []
-    for initializer in list(graph.initializer):
-        if initializer.data_type != TensorProto.FLOAT or len(initializer.raw_data) < 4096:
-            continue
-        array = numpy_helper.to_array(initializer)
-        name = initializer.name
-        graph.initializer.remove(initializer)
-        graph.initializer.append(numpy_helper.from_array(array.astype(np.float16), f"{name}_f16"))
-        casts.append(helper.make_node("Cast", [f"{name}_f16"], [name], to=TensorProto.FLOAT))
-    for cast in reversed(casts):
-        graph.node.insert(0, cast)
-    onnx.save(model, str(target))
+    return (
+        f"int8 is not accepted, for it may lose {MAX_LOSS} of each: {'; '.join(told)}. "
+        "No bundle was made."
+    )
 
 
 def _score(
     path: Path, samples: list[Sample], preprocessing: Preprocessing, halved: frozenset[str]
 ) -> Scores:
     return score(samples, map_logits=map_logits(path), preprocessing=preprocessing, halved=halved)
-
-
-def _compare(reference: Scores, quantised: Scores) -> dict[str, Any]:
-    """Say what int8 costs against float32, each read with the float32 calibration."""
-    calibration = fit_platt(reference.logits, reference.labels)
-    labels = reference.labels
-    points = choose_operating_points(
-        apply_platt(reference.logits, calibration), labels, unit=UNIT, groups=reference.groups
-    )
-    shift = 0.0
-    for point in points.values():
-        moved = operating_point(
-            apply_platt(quantised.logits, calibration),
-            labels,
-            name=point["name"],
-            threshold=point["threshold"],
-            unit=UNIT,
-        )
-        for side in ("sensitivity", "specificity"):
-            shift = max(shift, abs(moved[side] - point[side]))
-    aucs = [
-        measure(scores, calibration=calibration, threshold=0.5)["all"]["auc"]
-        for scores in (reference, quantised)
-    ]
-    loss = aucs[0] - aucs[1]
-    return {
-        "auc_float32": aucs[0],
-        "auc_int8": aucs[1],
-        "largest_operating_point_shift": shift,
-        "accepted": bool(loss <= _MAX_AUC_LOSS and shift <= _MAX_POINT_SHIFT),
-    }
 
 
 def _provenance() -> dict[str, Any]:

@@ -1,8 +1,10 @@
 import cv2
 import keras
 import numpy as np
+import onnx
 import onnxruntime
 import pytest
+from onnx import numpy_helper
 
 import detection.ml.training.export as export_module
 from detection.imaging.phantoms import write_phantoms
@@ -12,15 +14,11 @@ from detection.ml.data import PARTS, Sample, load_dataset, split
 from detection.ml.preprocess import Preprocessing, network_input
 from detection.ml.serving import open_network
 from detection.ml.training import build_network, export_float32, score
-from detection.ml.training.export import (
-    export_bundle,
-    map_logits,
-    quantise,
-    store_as_float16,
-)
+from detection.ml.training.export import export_bundle, map_logits
 from detection.ml.training.network import serving_network
 from detection.ml.training.operating_points import fit_platt
 from detection.ml.training.pretrained import assign_weights, load_arrays, save_weights
+from detection.ml.training.quantisation import quantise, store_as_float16
 
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("export")]
 RESNET50 = BACKBONES["resnet50"]
@@ -89,22 +87,49 @@ def test_float16_file_is_half_as_large_and_answers_the_same(exported, canvases):
     assert np.abs(difference).max() < 0.05
 
 
-def test_int8_file_loads_and_is_a_quarter(exported, canvases, tmp_path):
-    cv2.imwrite(str(tmp_path / "slice.png"), canvases[0])
+@pytest.fixture(scope="module")
+def int8(exported, canvases):
+    cv2.imwrite(str(exported / "slice.png"), canvases[0])
     sample = Sample(
-        path=tmp_path / "slice.png", image="slice.png", source="phantom",
+        path=exported / "slice.png", image="slice.png", source="phantom",
         is_stone=False, finding="normal", group="p1",
     )  # fmt: skip
-    target = exported / "int8.onnx"
+    quantise(
+        exported / "float32.onnx", exported / "int8.onnx", samples=[sample], preprocessing=SMALL
+    )
+    return exported / "int8.onnx"
 
-    quantise(exported / "float32.onnx", target, samples=[sample], preprocessing=SMALL)
 
-    assert target.stat().st_size < 0.3 * (exported / "float32.onnx").stat().st_size
-    onnxruntime.InferenceSession(str(target), providers=["CPUExecutionProvider"])
-    logits, features = open_network(target)(canvases)
+def test_int8_file_loads_and_is_a_quarter(exported, canvases, int8):
+    assert int8.stat().st_size < 0.3 * (exported / "float32.onnx").stat().st_size
+    onnxruntime.InferenceSession(str(int8), providers=["CPUExecutionProvider"])
+    logits, features = open_network(int8)(canvases)
     assert np.isfinite(logits).all()
     # Averages that were quantised themselves would take at most 256 values.
     assert len(np.unique(features["features_conv4"])) > 256
+
+
+def test_no_sum_of_two_products_of_the_int8_file_overflows_sixteen_bits(int8):
+    """Without VNNI a kernel adds u8 x s8 in pairs of 16 bits, and saturates at 32767."""
+    graph = onnx.load(str(int8)).graph
+    arrays = {tensor.name: numpy_helper.to_array(tensor) for tensor in graph.initializer}
+    dequantised = {
+        node.output[0]: node.input for node in graph.node if node.op_type == "DequantizeLinear"
+    }
+    seen = 0
+    for node in graph.node:
+        if node.op_type != "Conv" or node.input[1] not in dequantised:
+            continue
+        weights, _, weights_zero = (arrays[name] for name in dequantised[node.input[1]])
+        activations_zero = arrays[dequantised[node.input[0]][2]]
+        assert (weights.dtype, activations_zero.dtype) == (np.int8, np.uint8)
+        assert not weights_zero.any()
+        highest = int(np.abs(weights.astype(np.int64)).max())
+        assert highest <= 64
+        assert 2 * 255 * highest <= np.iinfo(np.int16).max
+        seen += 1
+    # All of ResNet50 and of the head, but the last two convolutions of the head.
+    assert seen == sum(node.op_type == "Conv" for node in graph.node) - 2
 
 
 def test_a_bundle_is_calibrated_by_the_weights_that_do_not_know_the_validation_part(

@@ -7,8 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from detection.ml.data import Box, Sample, is_near_box
-from detection.ml.evaluation.readings import Reading
-from detection.ml.serving import Rectangle
+from detection.ml.serving import Located, Rectangle
 
 FALSE_FINDINGS = (0.25, 0.5, 1.0, 2.0)
 
@@ -43,23 +42,23 @@ class Stones:
         return (self.scores >= threshold) & (self.scores > 0)
 
 
-def match_stones(samples: Sequence[Sample], readings: Sequence[Reading]) -> Stones:
-    """Match findings with the boxes of each image by any overlap."""
+def match_stones(samples: Sequence[Sample], findings: Sequence[Sequence[Located]]) -> Stones:
+    """Match the findings of each image with its boxes by any overlap."""
     scores: list[float] = []
     sides: list[float] = []
     groups: list[str] = []
     places: list[int] = []
     false_scores: list[float] = []
-    for index, (sample, reading) in enumerate(zip(samples, readings, strict=True)):
+    for index, (sample, located) in enumerate(zip(samples, findings, strict=True)):
         for box in sample.boxes:
-            hits = [p for place, p in reading.findings if overlaps(place, box)]
+            hits = [p for place, p in located if overlaps(place, box)]
             scores.append(max(hits, default=0.0))
             sides.append(max(box.x1 - box.x0, box.y1 - box.y0))
             groups.append(sample.group)
             places.append(index)
         false_scores += [
             probability
-            for place, probability in reading.findings
+            for place, probability in located
             if not any(overlaps(place, box) for box in sample.boxes)
         ]
     return Stones(
@@ -93,11 +92,11 @@ def froc_curve(stones: Stones) -> tuple[NDArray[np.float64], NDArray[np.float64]
     return false / max(1, stones.images), found
 
 
-def points_at_stone(sample: Sample, reading: Reading) -> bool:
+def points_at_stone(sample: Sample, findings: Sequence[Located]) -> bool:
     """Say whether the centre of the best finding lies within 12 px of a boxed stone."""
-    if not reading.findings:
+    if not findings:
         return False
-    (x0, y0, x1, y1), _ = max(reading.findings, key=lambda finding: finding[1])
+    (x0, y0, x1, y1), _ = max(findings, key=lambda finding: finding[1])
     x, y = (x0 + x1) / 2, (y0 + y1) / 2
     return is_near_box(sample, x, y)
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from detection.ml.data import Box, Sample
-from detection.ml.evaluation.localisation import (
+from detection.ml.training.localisation import (
     froc_curve,
     match_stones,
     overlaps,
@@ -12,7 +12,6 @@ from detection.ml.evaluation.localisation import (
     size_classes,
     threshold_at,
 )
-from detection.ml.evaluation.readings import Reading
 
 
 def sample(*boxes, name="a.jpg"):
@@ -27,17 +26,6 @@ def sample(*boxes, name="a.jpg"):
     )
 
 
-def reading(*findings):
-    return Reading(
-        probability=0.9,
-        half_probabilities=(0.9, 0.1),
-        refusal="",
-        findings=tuple(findings),
-        width=100,
-        height=100,
-    )
-
-
 def test_touching_rectangles_do_not_overlap():
     box = Box(10, 10, 20, 20)
 
@@ -49,9 +37,9 @@ def test_best_finding_decides_the_pointing_game():
     one = sample((10, 10, 20, 20))
     on, off = (12, 12, 18, 18), (60, 60, 70, 70)
 
-    assert points_at_stone(one, reading((on, 0.9), (off, 0.3)))
-    assert not points_at_stone(one, reading((off, 0.9), (on, 0.3)))
-    assert not points_at_stone(one, reading())
+    assert points_at_stone(one, [(on, 0.9), (off, 0.3)])
+    assert not points_at_stone(one, [(off, 0.9), (on, 0.3)])
+    assert not points_at_stone(one, [])
 
 
 @pytest.mark.parametrize(("gap", "hits"), [(12.0, True), (12.1, False)])
@@ -59,13 +47,13 @@ def test_pointing_tolerates_twelve_pixels_from_the_box(gap, hits):
     x = 20 + gap
     finding = ((x - 1, 14, x + 1, 16), 0.9)
 
-    assert points_at_stone(sample((10, 10, 20, 20)), reading(finding)) == hits
+    assert points_at_stone(sample((10, 10, 20, 20)), [finding]) == hits
 
 
 def test_stone_has_the_score_of_the_highest_finding_on_it():
     stones = match_stones(
         [sample((10, 10, 20, 20), (50, 50, 80, 60))],
-        [reading(((5, 5, 15, 15), 0.4), ((12, 12, 30, 30), 0.7), ((90, 90, 95, 95), 0.2))],
+        [[((5, 5, 15, 15), 0.4), ((12, 12, 30, 30), 0.7), ((90, 90, 95, 95), 0.2)]],
     )
 
     assert stones.scores.tolist() == [0.7, 0.0]
@@ -77,10 +65,10 @@ def test_threshold_allows_no_more_false_findings_than_asked():
     images = [sample((0, 0, 5, 5), name=f"{i}.jpg") for i in range(4)]
     wrong = (80, 80, 90, 90)
     answers = [
-        reading(((0, 0, 5, 5), 0.6), (wrong, 0.5)),
-        reading(((0, 0, 5, 5), 0.4), (wrong, 0.3)),
-        reading(((0, 0, 5, 5), 0.2), (wrong, 0.1)),
-        reading(),
+        [((0, 0, 5, 5), 0.6), (wrong, 0.5)],
+        [((0, 0, 5, 5), 0.4), (wrong, 0.3)],
+        [((0, 0, 5, 5), 0.2), (wrong, 0.1)],
+        [],
     ]
     stones = match_stones(images, answers)
 
@@ -96,7 +84,7 @@ def test_threshold_allows_no_more_false_findings_than_asked():
 def test_froc_rises_to_all_stones_that_have_a_finding():
     stones = match_stones(
         [sample((0, 0, 5, 5)), sample((0, 0, 5, 5), name="b.jpg")],
-        [reading(((0, 0, 5, 5), 0.6), ((80, 80, 90, 90), 0.7)), reading()],
+        [[((0, 0, 5, 5), 0.6), ((80, 80, 90, 90), 0.7)], []],
     )
 
     false, found = froc_curve(stones)
