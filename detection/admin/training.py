@@ -8,9 +8,9 @@ from django.views.decorators.http import require_POST
 
 from detection.admin.permissions import never
 from detection.forms import TrainingStartForm
-from detection.ml.backbones import BACKBONES, DEFAULT_BACKBONE
+from detection.ml.backbones import BACKBONES, RECIPES, TRAINED
 from detection.models import ModelVersion, TrainingRun
-from detection.selectors.training import training_start
+from detection.selectors.training import STARTS, training_facts, training_plan
 from detection.services.training import (
     training_log_path,
     training_run_cancel,
@@ -71,7 +71,11 @@ class TrainingRunAdmin(admin.ModelAdmin):
         context = self.admin_site.each_context(request) | self._progress_context(
             request, training_run
         )
-        context |= {"title": str(training_run), "opts": self.opts}
+        context |= {
+            "title": str(training_run),
+            "opts": self.opts,
+            "facts": training_facts(training_run.options),
+        }
         return render(request, "admin/detection/trainingrun/detail.html", context)
 
     def progress_view(self, request, pk):
@@ -115,11 +119,17 @@ class TrainingRunAdmin(admin.ModelAdmin):
             "is_confirming": is_confirming,
         }
         if is_confirming:
-            architecture = form.cleaned_data.get("architecture", DEFAULT_BACKBONE)
+            asked = {k: v for k, v in form.cleaned_data.items() if k not in ("data_folder", "seed")}
+            plan = training_plan(**asked)
             context |= {
-                "architecture": BACKBONES[architecture],
-                "start": training_start(architecture=architecture),
+                "architecture": BACKBONES[plan.architecture],
+                "plan": plan,
+                "facts": training_facts(plan.options),
             }
+        else:
+            context["advised"] = [
+                (STARTS[kind], recipe, TRAINED[recipe.trained]) for kind, recipe in RECIPES.items()
+            ]
         return render(request, "admin/detection/trainingrun/start.html", context)
 
     def _progress_context(self, request, training_run):

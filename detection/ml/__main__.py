@@ -11,7 +11,14 @@ from pathlib import Path
 from typing import Any
 
 from detection.ml.arguments import augmentation, crop_size, numbers
-from detection.ml.backbones import BACKBONES, DEFAULT_BACKBONE, backbone_of
+from detection.ml.backbones import (
+    BACKBONES,
+    DEFAULT_BACKBONE,
+    MAX_EPOCHS,
+    TRAINED,
+    backbone_of,
+    check_bounds,
+)
 from detection.ml.errors import MLError
 
 _ROOT = Path(__file__).resolve().parents[2] / "ml_models"
@@ -38,7 +45,7 @@ def _parser() -> argparse.ArgumentParser:
     verb.add_argument("data", type=Path, metavar="DATA_FOLDER")
     verb.add_argument("--out", type=Path, required=True, help="where the new bundle goes")
     _add_start_arguments(verb)
-    verb.add_argument("--epochs", type=int, default=4)
+    verb.add_argument("--epochs", type=int, default=4, help=f"1 to {MAX_EPOCHS}")
     verb.add_argument("--stop-after", type=int, help="leave the schedule after so many epochs")
     verb.add_argument("--learning-rate", type=float, default=2e-4)
     verb.add_argument(
@@ -48,9 +55,9 @@ def _parser() -> argparse.ArgumentParser:
     )
     verb.add_argument(
         "--unfreeze",
-        choices=("upper", "all"),
+        choices=TRAINED,
         default="all",
-        help="what is trained after the head: the two deepest stages, or every convolution",
+        help="; ".join(f"{name}: {told}" for name, told in TRAINED.items()),
     )
     verb.add_argument("--crop", metavar="HEIGHTxWIDTH", help="train on parts of this size")
     verb.add_argument(
@@ -221,6 +228,7 @@ def _train(options: argparse.Namespace) -> int:
     from detection.ml.training import TrainingOptions, train
 
     try:
+        check_bounds(epochs=options.epochs, learning_rate=options.learning_rate)
         bundle, dataset = train(
             data=options.data,
             out=options.out,

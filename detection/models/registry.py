@@ -44,6 +44,8 @@ class TrainingRun(models.Model):
     architecture = models.CharField(max_length=40, default="resnet50")
     seed = models.PositiveIntegerField(default=1)
     epochs = models.PositiveSmallIntegerField(default=2)
+    # `selectors.training.TrainingPlan.options`; {} in a run that is older than the choice.
+    options = models.JSONField(default=dict, blank=True, editable=False)
     snapshot = models.ForeignKey(
         DatasetSnapshot, on_delete=models.PROTECT, null=True, blank=True, editable=False
     )

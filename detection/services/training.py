@@ -17,10 +17,21 @@ from django.utils.text import Truncator
 from django_tasks import task
 
 from accounts.models import User
-from detection.ml.backbones import BACKBONES, DEFAULT_BACKBONE
+from detection.ml.backbones import (
+    BACKBONES,
+    BUNDLE,
+    CROP,
+    DEFAULT_BACKBONE,
+    MAX_EPOCHS,
+    MAX_LEARNING_RATE,
+    MIN_LEARNING_RATE,
+    TRAINED,
+    WRONG_EPOCHS,
+    WRONG_LEARNING_RATE,
+)
 from detection.models import DatasetSnapshot, ModelVersion, TrainingRun
 from detection.selectors.registry import model_version_active, training_data_folders
-from detection.selectors.training import training_start
+from detection.selectors.training import STARTS, bundle_path, training_plan, training_start
 from detection.services.claims import Work, row_claim, rows_claimed, rows_sweep
 from detection.services.heartbeat import heartbeat
 from detection.services.queue import task_enqueue
@@ -29,7 +40,6 @@ from detection.services.training_process import child_run
 
 logger = logging.getLogger(__name__)
 
-MAX_EPOCHS = 20
 MAX_SEED = 2**31 - 1
 # What the form says too: it and the service must refuse the same.
 WRONG_FOLDER = (
@@ -39,8 +49,9 @@ WRONG_FOLDER = (
 WRONG_ARCHITECTURE = (
     "This is not an architecture that can be trained. Please choose one of those offered."
 )
-WRONG_EPOCHS = f"The number of epochs must be between 1 and {MAX_EPOCHS}."
 WRONG_SEED = f"The seed must be between 0 and {MAX_SEED}."
+WRONG_START = "This is not a start of a training. Please choose one of those offered."
+WRONG_TRAINED = "This is not a part that can be trained. Please choose one of those offered."
 _UNEXPECTED = "The training ended with an unexpected error. Its log may say why."
 _STOPPED = "The training worker was stopped before the training ended. Please start it again."
 Status = TrainingRun.Status
@@ -66,19 +77,33 @@ def training_run_create(
     data_folder: str,
     architecture: str = DEFAULT_BACKBONE,
     seed: int = 1,
-    epochs: int = 2,
+    epochs: int | None = None,
+    start: str = "",
+    learning_rate: float | None = None,
+    trained: str = "",
+    crop: bool = False,
+    refit: bool = False,
+    teacher: bool = True,
 ) -> TrainingRun:
     """Queue a training on one of the folders below TRAINING_DATA_ROOT.
 
+    An empty value stands for the advised one (`training_plan`); the run keeps what it became.
+
     Raises ValidationError, and queues nothing, if the folder is not one of those, if there is no
-    such architecture, if a number is out of range, or if no model is in service whose weights the
-    training could start from.
+    such architecture, start or part to train, if a number is out of range, or if no model is in
+    service.
     """
     if data_folder not in training_data_folders():
         raise ValidationError(WRONG_FOLDER)
     _check_architecture(architecture)
-    if not 1 <= epochs <= MAX_EPOCHS:
+    if start not in ("", *STARTS):
+        raise ValidationError(WRONG_START)
+    if trained not in ("", *TRAINED):
+        raise ValidationError(WRONG_TRAINED)
+    if epochs is not None and not 1 <= epochs <= MAX_EPOCHS:
         raise ValidationError(WRONG_EPOCHS)
+    if learning_rate is not None and not MIN_LEARNING_RATE <= learning_rate <= MAX_LEARNING_RATE:
+        raise ValidationError(WRONG_LEARNING_RATE)
     if not 0 <= seed <= MAX_SEED:
         raise ValidationError(WRONG_SEED)
     if model_version_active() is None:
@@ -86,12 +111,23 @@ def training_run_create(
             "No model is in service whose weights the training could start from. "
             "Please put one into service first."
         )
+    plan = training_plan(
+        architecture=architecture,
+        start=start,
+        epochs=epochs,
+        learning_rate=learning_rate,
+        trained=trained,
+        crop=crop,
+        refit=refit,
+        teacher=teacher,
+    )
     training_run = TrainingRun.objects.create(
         requested_by=requested_by,
         data_folder=data_folder,
         architecture=architecture,
         seed=seed,
-        epochs=epochs,
+        epochs=plan.epochs,
+        options=plan.options,
     )
     task_enqueue(task=training_task, pk=training_run.pk)
     return training_run
@@ -135,16 +171,33 @@ def training_command(training_run: TrainingRun, out: Path) -> list[str]:
     _check_architecture(training_run.architecture)
     if model_version_active() is None:
         raise ValidationError("No model is in service whose weights the training could start from.")
-    return [
+    architecture = training_run.architecture
+    # A run that waited while the choice came has none.
+    options = training_run.options or training_plan(architecture=architecture).options
+    # What people confirmed holds, whatever went into service while the run waited.
+    if options["start"] == BUNDLE:
+        init = str(bundle_path(name=options["bundle"]))
+    else:
+        init = training_start(architecture=architecture, wanted=options["start"]).init
+    command = [
         *(sys.executable, "-m", "detection.ml", "train"),
         str(Path(settings.TRAINING_DATA_ROOT) / training_run.data_folder),
         *("--out", str(out)),
-        *("--architecture", training_run.architecture),
-        *("--init", training_start(architecture=training_run.architecture).init),
+        *("--architecture", architecture),
+        *("--init", init),
         *("--seed", str(training_run.seed)),
         *("--epochs", str(training_run.epochs)),
+        *("--learning-rate", str(options["learning_rate"])),
+        *("--unfreeze", options["trained"]),
         "--json-progress",
     ]
+    if options["crop"]:
+        command += ["--crop", "{}x{}".format(*CROP)]
+    if options["refit"]:
+        command += ["--refit"]
+    if options["teacher"]:
+        command += ["--teacher", str(bundle_path(name=options["teacher"]))]
+    return command
 
 
 def training_run_execute(

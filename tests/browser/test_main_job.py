@@ -116,6 +116,7 @@ def test_administrator_retrains_activates_and_goes_back(
     page.get_by_role("link", name="Training runs").first.click()
     page.get_by_role("link", name="Start a retraining").click()
     page.get_by_label("Training data").select_option(phantoms)
+    page.get_by_text("Options", exact=True).click()
     page.get_by_label("Epochs").fill("1")
     page.get_by_role("button", name="Continue").click()
     page.get_by_role("button", name="Start the retraining").click()

@@ -3,13 +3,18 @@
 from pathlib import Path
 
 import pytest
+from django.core.exceptions import ValidationError
 
-from detection.ml.bundle import MANIFEST_NAME
+from detection.ml.backbones import RECIPES
+from detection.ml.bundle import MANIFEST_NAME, sha256_of
 from detection.models import ModelActivation, ModelVersion
-from detection.selectors.training import architecture_in_service, training_start
+from detection.selectors.training import (
+    architecture_in_service,
+    training_plan,
+    training_start,
+)
 from detection.services.registry import model_version_register
 from tests.factories import bundle_make, model_version_make
-from tests.networks import ensemble_bundle, network_bundle
 
 pytestmark = pytest.mark.django_db
 
@@ -56,8 +61,8 @@ def test_without_weights_it_starts_from_random_ones_and_says_so(second):
     start = training_start(architecture="second")
 
     assert start.init == "random"
-    assert start.text == "random weights"
-    assert "not a Second" in start.warning
+    assert start.text == "random values"
+    assert "is no Second" in start.warning
     assert "second.npz" in start.warning
 
 
@@ -74,33 +79,82 @@ def test_a_bundle_that_is_gone_is_still_named_as_the_start(settings):
     assert training_start(architecture="resnet50").text == "first"
 
 
-def ensemble_in_service(settings, *members, weights):
+def test_a_start_can_be_asked_for(second, settings):
+    model_version_make("first", is_active=True)
+    version_of_second(settings)
+    file = Path(settings.IMAGENET_ROOT) / "second.npz"
+
+    assert training_start(architecture="second", wanted="bundle").text == "second-1"
+    start = training_start(architecture="second", wanted="random")
+    assert (start.init, "is no Second" in start.warning) == ("random", False)
+    with pytest.raises(ValidationError, match=r"second\.npz is not in imagenet/"):
+        training_start(architecture="second", wanted="imagenet")
+    with pytest.raises(ValidationError, match="no ResNet50, nor has it one as a member"):
+        training_start(architecture="resnet50", wanted="bundle")
+
+    file.parent.mkdir(parents=True)
+    file.touch()
+    assert training_start(architecture="second", wanted="imagenet").init == str(file)
+
+
+def test_a_folder_is_no_file_of_weights(settings):
+    """An architecture without ImageNet weights names no file."""
+    model_version_make("first", is_active=True)
+    Path(settings.IMAGENET_ROOT).mkdir(parents=True)
+
+    start = training_start(architecture="googlenet")
+
+    assert start.kind == "random"
+    assert "There are no ImageNet weights of GoogLeNet." in start.warning
+
+
+def test_each_start_has_its_recipe(settings):
+    model_version_make("first", is_active=True)
+    weights = Path(settings.IMAGENET_ROOT) / "mobilenet_v2_imagenet_int8.tflite"
+    weights.parent.mkdir(parents=True)
+    weights.touch()
+
+    for architecture, kind in (
+        ("resnet50", "bundle"),
+        ("mobilenetv2", "imagenet"),
+        ("googlenet", "random"),
+    ):
+        plan, recipe = training_plan(architecture=architecture), RECIPES[kind]
+        assert plan.start.kind == kind
+        assert (plan.epochs, plan.learning_rate) == (recipe.epochs, recipe.learning_rate)
+        assert plan.trained == recipe.trained
+        assert plan.teacher == ("first" if kind == "random" else "")
+
+    plan = training_plan(architecture="resnet50", epochs=9, learning_rate=0.005, trained="head")
+    assert (plan.epochs, plan.learning_rate, plan.trained) == (9, 0.005, "head")
+
+
+def test_only_a_training_from_random_values_has_a_teacher_of_another_architecture():
+    model_version_make("first", is_active=True)
+
+    assert training_plan(architecture="googlenet").teacher == "first"
+    assert training_plan(architecture="googlenet", teacher=False).teacher == ""
+    assert training_plan(architecture="resnet50", start="random").teacher == ""
+
+
+def test_a_member_of_an_ensemble_is_a_start_and_a_teacher(settings):
     root = Path(settings.MODEL_ROOT)
-    held = [network_bundle(root, name) for name in members]
-    version = model_version_register(
-        path=ensemble_bundle(root, held, weights=weights), origin=ModelVersion.Origin.SITE
-    )
+    weights = {"mobilenetv2": 0.2, "resnet50": 0.5, "densenet169": 0.3}
+    members = []
+    for name, weight in weights.items():
+        path = bundle_make(root, f"{name}-1", backbone=name)
+        digest = sha256_of(path / MANIFEST_NAME)
+        members.append({"name": path.name, "digest": digest, "weight": weight})
+    path = bundle_make(root, "ensemble-1", kind="ensemble", backbone="ensemble", members=members)
+    version = model_version_register(path=path, origin=ModelVersion.Origin.SITE)
     ModelActivation.objects.create(model_version=version)
-    return root
-
-
-def test_a_training_starts_from_the_member_of_its_architecture(second, settings):
-    root = ensemble_in_service(
-        settings, "second-1", "resnet50-1", "second-2", weights=(0.2, 0.5, 0.3)
-    )
-
-    start = training_start(architecture="second")
 
     assert architecture_in_service() == "resnet50"
-    assert start.init == str(root / "second-2")
-    assert start.text == "second-2, a member of the model in service"
-    assert training_start(architecture="resnet50").init == str(root / "resnet50-1")
+    assert training_start(architecture="mobilenetv2").init == str(root / "mobilenetv2-1")
+    assert training_plan(architecture="googlenet").teacher == "resnet50-1"
+    assert training_plan(architecture="resnet50", start="random").teacher == "densenet169-1"
 
-
-def test_without_such_a_member_it_starts_as_without_a_model(second, settings):
-    ensemble_in_service(settings, "resnet50-1", "resnet50-2", weights=(0.5, 0.5))
-
-    start = training_start(architecture="second")
-
-    assert start.init == "random"
-    assert "has no Second" in start.warning
+    # A member that is no longer what the ensemble names is none.
+    (root / "resnet50-1" / MANIFEST_NAME).write_text("{}")
+    assert architecture_in_service() == "densenet169"
+    assert training_start(architecture="resnet50").kind == "random"

@@ -21,7 +21,7 @@ from detection.services.training import (
     training_run_execute,
     training_run_sweep,
 )
-from tests.factories import bundle_make
+from tests.factories import bundle_make, model_version_make
 
 SNAPSHOT = {"fingerprint": "f" * 64, "images": 10, "stone_images": 4, "groups": 5}
 # Each stands in for `python -m detection.ml train`: a real child process with its protocol.
@@ -109,7 +109,17 @@ def test_only_listed_folders_can_be_trained_on(
     assert not TrainingRun.objects.exists()
 
 
-@pytest.mark.parametrize("numbers", [{"epochs": 0}, {"epochs": 1000}, {"seed": -1}])
+@pytest.mark.parametrize(
+    "numbers",
+    [
+        {"epochs": 0},
+        {"epochs": 1000},
+        {"seed": -1},
+        {"learning_rate": 0.0},
+        {"learning_rate": 0.011},
+        {"learning_rate": float("nan")},
+    ],
+)
 def test_numbers_have_bounds(administrator, model_version, data_folder, numbers):
     with pytest.raises(ValidationError, match="must be between"):
         training_run_create(requested_by=administrator, data_folder="phantoms", **numbers)
@@ -128,6 +138,84 @@ def test_command_is_the_methods_own(training_run, model_version, settings, data_
     assert command[command.index("--architecture") + 1] == "resnet50"
     assert command[command.index("--init") + 1] == str(settings.MODEL_ROOT / model_version.name)
     assert command[command.index("--seed") + 1] == "7"
+    assert command[command.index("--epochs") + 1] == "2"
+    assert command[command.index("--learning-rate") + 1] == "0.0001"
+    assert command[command.index("--unfreeze") + 1] == "upper"
+    assert not {"--crop", "--refit", "--teacher"} & set(command)
+
+
+def test_options_go_to_the_command(administrator, model_version, data_folder, settings):
+    run = training_run_create(
+        requested_by=administrator,
+        data_folder="phantoms",
+        architecture="googlenet",
+        start="random",
+        epochs=3,
+        learning_rate=0.002,
+        trained="head",
+        crop=True,
+        refit=True,
+    )
+
+    command = training_command(TrainingRun.objects.get(), Path("/out"))
+
+    assert run.options == {
+        "start": "random",
+        "bundle": "",
+        "learning_rate": 0.002,
+        "trained": "head",
+        "crop": True,
+        "refit": True,
+        "teacher": model_version.name,
+    }
+    for name, value in {
+        "--init": "random",
+        "--epochs": "3",
+        "--learning-rate": "0.002",
+        "--unfreeze": "head",
+        "--crop": "288x352",
+        "--teacher": str(settings.MODEL_ROOT / model_version.name),
+    }.items():
+        assert command[command.index(name) + 1] == value
+    assert "--refit" in command
+
+
+def test_a_waiting_run_keeps_its_start_when_another_model_goes_into_service(
+    training_run, model_version, settings
+):
+    model_version_make("newer", is_active=True)
+
+    command = training_command(training_run, Path("/out"))
+
+    assert command[command.index("--init") + 1] == str(settings.MODEL_ROOT / model_version.name)
+
+
+def test_a_run_that_waited_while_the_choice_came_takes_what_is_advised(training_run):
+    command = training_command(training_run, Path("/out"))
+    TrainingRun.objects.update(options={})
+    training_run.refresh_from_db()
+
+    assert training_command(training_run, Path("/out")) == command
+
+
+@pytest.mark.parametrize(
+    ("told", "sentence"),
+    [
+        ({"start": "bundle"}, "is no GoogLeNet"),
+        ({"start": "imagenet"}, "no ImageNet weights of GoogLeNet"),
+        ({"start": "elsewhere"}, "not a start"),
+        ({"trained": "none"}, "not a part"),
+    ],
+)
+def test_only_what_there_is_can_be_chosen(
+    administrator, model_version, data_folder, told, sentence
+):
+    with pytest.raises(ValidationError, match=sentence):
+        training_run_create(
+            requested_by=administrator, data_folder="phantoms", architecture="googlenet", **told
+        )
+
+    assert not TrainingRun.objects.exists()
 
 
 def test_the_chosen_architecture_is_trained(administrator, model_version, data_folder, second):

@@ -3,6 +3,7 @@ from django.core.exceptions import ValidationError
 from django.urls import reverse
 
 from detection.forms import TrainingStartForm
+from detection.ml.backbones import BACKBONES
 from detection.models import ModelActivation, Prediction, TrainingRun
 from detection.selectors.registry import model_version_active
 from detection.services.training import training_log_path, training_run_create
@@ -96,7 +97,7 @@ def test_registry_shows_what_is_in_service(administrator_client, auditor_client,
 def test_retraining_is_chosen_confirmed_and_queued(
     administrator_client, administrator, versions, data_folder
 ):
-    chosen = {"data_folder": data_folder, "seed": 7, "epochs": 2}
+    chosen = {"data_folder": data_folder, "architecture": "resnet50", "seed": 7, "epochs": 2}
 
     assert data_folder in administrator_client.get(reverse(START)).content.decode()
     page = administrator_client.post(reverse(START), chosen).content.decode()
@@ -114,28 +115,17 @@ def test_retraining_is_chosen_confirmed_and_queued(
     )
 
 
-def test_with_one_architecture_nothing_is_asked(administrator_client, versions, data_folder):
-    chosen = {"data_folder": data_folder, "seed": 7, "epochs": 2}
-
-    assert "architecture" not in administrator_client.get(reverse(START)).context["form"].fields
-    page = administrator_client.post(reverse(START), chosen).content.decode()
-    assert "<dd>ResNet50</dd>" in page
-    assert "will be trained from <strong>first</strong>" in page
-
-
-def test_with_two_architectures_one_is_chosen_and_shown(
-    administrator_client, versions, data_folder, second
-):
+def test_an_architecture_is_chosen_and_shown(administrator_client, versions, data_folder, second):
     chosen = {"data_folder": data_folder, "architecture": "second", "seed": 7, "epochs": 2}
 
     form = administrator_client.get(reverse(START)).context["form"]
     assert form["architecture"].value() == "resnet50"
-    assert [name for name, _ in form.fields["architecture"].choices] == ["resnet50", "second"]
+    assert [name for name, _ in form.fields["architecture"].choices] == [*BACKBONES]
     wrong = administrator_client.post(reverse(START), chosen | {"architecture": "third"})
     assert "architecture" in wrong.context["form"].errors
     page = administrator_client.post(reverse(START), chosen).content.decode()
     assert "<dd>Second &lt;network&gt;</dd>" in page
-    assert "will be trained from <strong>random weights</strong>" in page
+    assert "will be trained from <strong>random values</strong>" in page
     assert "needs many more images" in page
 
     administrator_client.post(reverse(START), chosen | {"confirmed": "yes"})
@@ -154,6 +144,11 @@ def test_with_two_architectures_one_is_chosen_and_shown(
         {"data_folder": "/etc"},
         {"epochs": 0},
         {"epochs": 21},
+        {"learning_rate": 0.02},
+        {"learning_rate": "fast"},
+        {"trained": "none"},
+        {"start": "/etc"},
+        {"start": "imagenet"},
         {"seed": -1},
         {"seed": 2**31},
         {"seed": "x"},
@@ -162,7 +157,8 @@ def test_with_two_architectures_one_is_chosen_and_shown(
 def test_retraining_with_a_wrong_choice_is_not_started(
     administrator_client, versions, data_folder, wrong
 ):
-    chosen = {"data_folder": data_folder, "seed": 7, "epochs": 2, "confirmed": "yes"} | wrong
+    chosen = {"data_folder": data_folder, "architecture": "resnet50", "seed": 7} | wrong
+    chosen["confirmed"] = "yes"
 
     response = administrator_client.post(reverse(START), chosen)
     assert response.context["form"].errors
@@ -176,6 +172,12 @@ def test_retraining_with_a_wrong_choice_is_not_started(
         {"architecture": "third"},
         {"epochs": 0},
         {"epochs": 21},
+        {"learning_rate": 0},
+        {"learning_rate": 0.02},
+        {"trained": "none"},
+        {"start": "elsewhere"},
+        {"start": "bundle"},
+        {"start": "imagenet"},
         {"seed": -1},
         {"seed": 2**31},
     ],
@@ -191,12 +193,76 @@ def test_form_and_service_refuse_a_retraining_with_the_same_sentence(
     assert TrainingStartForm(chosen).errors == dict.fromkeys(wrong, refused.value.messages)
 
 
-@pytest.mark.parametrize("numbers", [{"epochs": 1, "seed": 0}, {"epochs": 20, "seed": 2**31 - 1}])
+@pytest.mark.parametrize(
+    "numbers",
+    [
+        {"epochs": 1, "seed": 0, "learning_rate": 1e-6},
+        {"epochs": 20, "seed": 2**31 - 1, "learning_rate": 0.01},
+    ],
+)
 def test_form_and_service_take_the_same_numbers(administrator, versions, data_folder, numbers):
-    chosen = {"data_folder": data_folder} | numbers
+    chosen = {"data_folder": data_folder, "architecture": "resnet50"} | numbers
 
     assert TrainingStartForm(chosen).is_valid()
-    assert training_run_create(requested_by=administrator, **chosen).epochs == numbers["epochs"]
+    run = training_run_create(requested_by=administrator, **chosen)
+    assert run.epochs == numbers["epochs"]
+    assert run.options["learning_rate"] == numbers["learning_rate"]
+
+
+def test_options_lie_folded_until_one_is_chosen(administrator_client, versions, data_folder):
+    chosen = {"data_folder": data_folder, "architecture": "resnet50", "seed": 1, "teacher": "on"}
+
+    def is_open(**more):
+        if not more:
+            page = administrator_client.get(reverse(START))
+        else:
+            page = administrator_client.post(reverse(START), chosen | more | {"change": "yes"})
+        return '<details class="room-options" open>' in page.content.decode()
+
+    assert not is_open()
+    assert not is_open(epochs="")
+    assert is_open(epochs="3")
+    assert is_open(crop="on")
+    assert is_open(learning_rate="fast")
+
+
+def test_what_is_advised_is_shown_before_and_after(administrator_client, versions, data_folder):
+    chosen = {"data_folder": data_folder, "architecture": "googlenet", "seed": 1, "teacher": "on"}
+    form = administrator_client.get(reverse(START)).content.decode()
+    for words in ("As advised", "<td>0.001</td>", "<td>Every convolution</td>"):
+        assert words in form
+
+    told = (
+        "<dt>Epochs</dt><dd>12</dd>",
+        "<dt>Starts from</dt><dd>random values</dd>",
+        "<dt>Learns from</dt><dd>first</dd>",
+        "<dt>Learning rate</dt><dd>0.001</dd>",
+        "<dt>Trained</dt><dd>every convolution</dd>",
+        "<dt>Pictures</dt><dd>parts of them</dd>",
+    )
+    page = administrator_client.post(reverse(START), chosen | {"crop": "on"})
+    for words in (*told, "There are no ImageNet weights of GoogLeNet."):
+        assert words in page.content.decode()
+    assert not TrainingRun.objects.exists()
+
+    # The page sends what it was asked, a ticked box as a word.
+    hidden = {field.name: field.value() or "" for field in page.context["form"]}
+    administrator_client.post(reverse(START), hidden | {"confirmed": "yes"})
+
+    run = TrainingRun.objects.get()
+    assert run.options["teacher"] == "first"
+    assert run.options["crop"]
+    assert not run.options["refit"]
+    page = administrator_client.get(reverse(RUN, args=[run.pk])).content.decode()
+    for words in told:
+        assert words in page
+
+
+def test_a_run_of_before_the_choice_shows_what_it_has(administrator_client, training_run):
+    page = administrator_client.get(reverse(RUN, args=[training_run.pk])).content.decode()
+
+    assert "<dt>Epochs</dt><dd>3</dd>" in page
+    assert "Learns from" not in page
 
 
 def test_retraining_without_data_says_what_to_do(administrator_client, versions):

@@ -6,6 +6,21 @@ Nothing here imports Keras, because the web process reads these records too.
 from detection.ml.backbones.densenet169 import DENSENET169
 from detection.ml.backbones.googlenet import GOOGLENET
 from detection.ml.backbones.mobilenetv2 import MOBILENETV2
+from detection.ml.backbones.recipe import (
+    BUNDLE,
+    CROP,
+    IMAGENET,
+    MAX_EPOCHS,
+    MAX_LEARNING_RATE,
+    MIN_LEARNING_RATE,
+    RANDOM,
+    RECIPES,
+    TRAINED,
+    WRONG_EPOCHS,
+    WRONG_LEARNING_RATE,
+    Recipe,
+    check_bounds,
+)
 from detection.ml.backbones.record import Arrays, Backbone, ImageNetWeights, Normalisation, Stage
 from detection.ml.backbones.resnet50 import RESNET50
 from detection.ml.errors import MLError
@@ -24,13 +39,26 @@ FIRST_BACKBONE = RESNET50.name
 __all__ = [
     "Arrays",
     "BACKBONES",
+    "BUNDLE",
     "Backbone",
+    "CROP",
     "DEFAULT_BACKBONE",
     "FIRST_BACKBONE",
+    "IMAGENET",
     "ImageNetWeights",
+    "MAX_EPOCHS",
+    "MAX_LEARNING_RATE",
+    "MIN_LEARNING_RATE",
     "Normalisation",
+    "RANDOM",
+    "RECIPES",
+    "Recipe",
     "Stage",
+    "TRAINED",
+    "WRONG_EPOCHS",
+    "WRONG_LEARNING_RATE",
     "backbone_of",
+    "check_bounds",
 ]
 
 

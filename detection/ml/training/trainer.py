@@ -57,7 +57,7 @@ class TrainingOptions:
     per_source: dict[str, int] = field(default_factory=dict)
     # The schedule of the last stage is made for `epochs` and may be left after so many of them.
     stop_after: int | None = None
-    # What the last stage trains: "upper" (the two deepest stages of the backbone) or "all".
+    # What the last stage trains: a name of `backbones.TRAINED`.
     unfreeze: str = "all"
     # After the training: the same again with the validation part, and that is served. The first
     # one's logits of the validation part, whose patients it does not know, calibrate both.
@@ -216,6 +216,9 @@ def fit(
     head_epochs = options.head_epochs
     if head_epochs is None:
         head_epochs = 1 if is_new_head else 0
+    if options.unfreeze == "head":
+        # The last stage is that of the head itself.
+        head_epochs = 0
     stages = [("head", head_epochs, options.head_learning_rate)] * bool(head_epochs)
     stages.append((options.unfreeze, options.epochs, options.learning_rate))
     last = min(options.stop_after or options.epochs, options.epochs)

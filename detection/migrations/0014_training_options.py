@@ -1,0 +1,13 @@
+from django.db import migrations, models
+
+
+class Migration(migrations.Migration):
+    dependencies = [("detection", "0012_pending_and_names")]
+
+    operations = [
+        migrations.AddField(
+            model_name="trainingrun",
+            name="options",
+            field=models.JSONField(blank=True, default=dict, editable=False),
+        ),
+    ]
