@@ -2,7 +2,7 @@ from django.db import migrations, models
 
 
 class Migration(migrations.Migration):
-    dependencies = [("detection", "0012_pending_and_names")]
+    dependencies = [("detection", "0013_agreement")]
 
     operations = [
         migrations.AddField(

@@ -19,7 +19,7 @@ from detection.ml.backbones import (
 from detection.ml.bundle import backbone_name
 from detection.models import ModelVersion
 from detection.selectors.model_card import model_manifest, model_members
-from detection.selectors.registry import model_root, model_version_active, model_version_path
+from detection.selectors.registry import model_root, model_version_active
 
 # For a form: the kinds of start in words.
 STARTS = {
