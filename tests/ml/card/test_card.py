@@ -1,4 +1,7 @@
-from detection.ml.card import Section, bar_rows
+import json
+from pathlib import Path
+
+from detection.ml.card import Section, bar_rows, card_text
 from detection.ml.card.form import (
     Items,
     Picture,
@@ -11,6 +14,7 @@ from detection.ml.card.form import (
     table,
 )
 
+METRICS = Path(__file__).resolve().parents[3] / "docs/model-card/metrics.json"
 SHARE = {"value": 0.975, "hits": 195, "n": 200, "low": 0.942, "high": 0.991}
 
 
@@ -140,3 +144,23 @@ def test_limit_itself_is_enough():
 
     assert row_of(rows, "CT images refused")["met"] is True
     assert row_of(rows, "Images that are no CT")["met"] is True
+
+
+def test_card_of_an_ensemble_names_its_members_and_claims_no_training():
+    metrics = json.loads(METRICS.read_text(encoding="utf-8"))
+    for key in ("training", "serving"):
+        metrics["model"].pop(key)
+    metrics["model"]["members"] = [
+        {"name": "alpha-1", "digest": "a", "weight": 0.25},
+        {"name": "beta-1", "digest": "b", "weight": 0.75},
+    ]
+    metrics["model"]["combination"] = {"method": "pso"}
+
+    text = " ".join(card_text(metrics).split())
+
+    assert (
+        "Members: alpha-1 (weight 0.250), beta-1 (weight 0.750). Combination: (method pso)" in text
+    )
+    assert "Served as an ensemble of 2 networks" in text
+    assert "The model is an ensemble: the bundle of each member says" in text
+    assert "weights were trained on the training" not in text
