@@ -7,6 +7,8 @@ from pathlib import Path
 import pytest
 
 from detection.imaging.phantoms import write_phantoms
+from detection.ml.__main__ import main
+from detection.ml.backbones import WRONG_EPOCHS, WRONG_LEARNING_RATE
 from detection.ml.bundle import default_bundle_path
 
 pytestmark = pytest.mark.slow
@@ -45,11 +47,33 @@ def test_a_training_that_cannot_start_ends_with_one_sentence(tmp_path, images, i
     assert sentence in last["message"]
 
 
+@pytest.mark.parametrize(
+    ("number", "sentence"),
+    [
+        (("--epochs", "0"), WRONG_EPOCHS),
+        (("--epochs", "21"), WRONG_EPOCHS),
+        (("--learning-rate", "0.02"), WRONG_LEARNING_RATE),
+        (("--learning-rate", "nan"), WRONG_LEARNING_RATE),
+    ],
+)
+def test_numbers_have_the_bounds_of_the_administration(
+    tmp_path, capsys, monkeypatch, number, sentence
+):
+    # The verb would leave its handler to the other tests.
+    monkeypatch.setattr(signal, "signal", lambda *_: None)
+    out = tmp_path / "out"
+
+    assert main(["train", str(tmp_path), "--out", str(out), "--init", "random", *number]) == 1
+
+    assert capsys.readouterr().err == f"{sentence}\n"
+    assert not out.exists()
+
+
 def test_a_stopped_training_leaves_no_bundle(tmp_path):
     write_phantoms(tmp_path / "data", images=24, seed=1)
     # A new head is trained alone first: its steps come soonest.
     process = start_training(
-        tmp_path / "data", tmp_path / "out", "--epochs", "50", "--crop", "64x64", init="random"
+        tmp_path / "data", tmp_path / "out", "--epochs", "20", "--crop", "64x64", init="random"
     )
 
     for line in process.stdout:

@@ -56,6 +56,28 @@ def test_an_interrupted_training_goes_on_after_its_last_epoch(tmp_path, tiny):
     assert reports == []
 
 
+def test_the_head_alone_is_trained_in_one_stage(tmp_path, tiny):
+    write_phantoms(tmp_path / "data", images=8, seed=1)
+    reports = []
+
+    fit(
+        samples=list(load_dataset(tmp_path / "data").samples),
+        options=TrainingOptions(
+            init="random", architecture=tiny.name, epochs=1, batch_size=4, unfreeze="head",
+            crop=(64, 64), seed=1,
+        ),
+        fingerprint="x",
+        work=tmp_path / "work",
+        report=reports.append,
+    )  # fmt: skip
+
+    assert {progress["epochs"] for progress in reports} == {1}
+    weights = load_arrays(tmp_path / "work" / "trained.npz")
+    # The deepest stage is part of it; what lies below keeps its values, which begin with ones.
+    assert (weights["middle_bn/gamma"] == 1).all()
+    assert (weights["coarse_bn/gamma"] != 1).any()
+
+
 def test_a_refit_trains_with_the_validation_part_and_is_calibrated_without_it(
     tmp_path, monkeypatch, tiny
 ):
