@@ -15,7 +15,7 @@ from django.urls import get_resolver
 # Reading the patterns imports every view; the admin has been discovered by then.
 assert get_resolver().reverse_dict
 assert admin.site._registry
-heavy = {"keras", "matplotlib", "onnx", "sklearn", "tensorflow", "tf2onnx"}
+heavy = {"keras", "matplotlib", "onnx", "optuna", "sklearn", "tensorflow", "tf2onnx"}
 print(" ".join(sorted(heavy & {name.partition(".")[0] for name in sys.modules})))
 """
 WORKER_IMPORTS = """
@@ -24,7 +24,7 @@ import django
 django.setup()
 import detection.ml.serving
 import detection.services.predictions, detection.services.training
-heavy = {"keras", "matplotlib", "onnx", "sklearn", "tensorflow", "tf2onnx"}
+heavy = {"keras", "matplotlib", "onnx", "optuna", "sklearn", "tensorflow", "tf2onnx"}
 print(" ".join(sorted(heavy & {name.partition(".")[0] for name in sys.modules})))
 """
 

@@ -33,9 +33,11 @@ def own_commands() -> list[str]:
 
 def command_line_verbs() -> list[str]:
     # Read, not imported: the verbs are the first arguments of add_parser("...").
-    tree = ast.parse((ROOT / "detection/ml/__main__.py").read_text(encoding="utf-8"))
+    files = ("__main__", "ensemble_verbs", "search_verb")
+    trees = [ast.parse((ROOT / f"detection/ml/{one}.py").read_text("utf-8")) for one in files]
     return sorted(
         node.args[0].value
+        for tree in trees
         for node in ast.walk(tree)
         if isinstance(node, ast.Call)
         and isinstance(node.func, ast.Attribute)

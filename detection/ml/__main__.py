@@ -6,20 +6,20 @@ import os
 import signal
 import sys
 import tempfile
-import time
 from pathlib import Path
-from typing import Any
 
-from detection.ml.arguments import augmentation, crop_size, numbers
-from detection.ml.backbones import (
-    BACKBONES,
-    DEFAULT_BACKBONE,
-    MAX_EPOCHS,
-    TRAINED,
-    backbone_of,
-    check_bounds,
+from detection.ml.arguments import (
+    add_start_arguments,
+    add_training_arguments,
+    training_options,
 )
+from detection.ml.backbones import (
+    backbone_of,
+)
+from detection.ml.ensemble_verbs import add_verbs
 from detection.ml.errors import MLError
+from detection.ml.progress_lines import json_line, progress_line
+from detection.ml.search_verb import add_search_verb
 
 _ROOT = Path(__file__).resolve().parents[2] / "ml_models"
 
@@ -44,47 +44,11 @@ def _parser() -> argparse.ArgumentParser:
     verb = verbs.add_parser("train", help="train, calibrate, measure and export a model")
     verb.add_argument("data", type=Path, metavar="DATA_FOLDER")
     verb.add_argument("--out", type=Path, required=True, help="where the new bundle goes")
-    _add_start_arguments(verb)
-    verb.add_argument("--epochs", type=int, default=4, help=f"1 to {MAX_EPOCHS}")
-    verb.add_argument("--stop-after", type=int, help="leave the schedule after so many epochs")
-    verb.add_argument("--learning-rate", type=float, default=2e-4)
+    add_training_arguments(verb)
     verb.add_argument(
         "--refit",
         action="store_true",
         help="then train again with the validation part, calibrated by the first training",
-    )
-    verb.add_argument(
-        "--unfreeze",
-        choices=TRAINED,
-        default="all",
-        help="; ".join(f"{name}: {told}" for name, told in TRAINED.items()),
-    )
-    verb.add_argument("--crop", metavar="HEIGHTxWIDTH", help="train on parts of this size")
-    verb.add_argument(
-        "--teacher",
-        type=Path,
-        metavar="BUNDLE",
-        help="learn the map of this model too: for a backbone without ImageNet weights",
-    )
-    verb.add_argument(
-        "--no-tight-boxes",
-        action="store_true",
-        help="pass over boxes_tight.csv, to see what it is worth",
-    )
-    verb.add_argument("--per-group", type=int, default=12)
-    verb.add_argument(
-        "--per-source",
-        action="append",
-        default=[],
-        metavar="SOURCE=N",
-        help="another number of images per group for one source; repeatable",
-    )
-    verb.add_argument(
-        "--without",
-        action="append",
-        default=[],
-        metavar="CHANGE",
-        help="switch an augmentation off (mirror, flip, rotation_degrees, salt, ...); repeatable",
     )
     verb.add_argument(
         "--work", type=Path, help="keep the weights of each stage here, and go on from them"
@@ -134,6 +98,8 @@ def _parser() -> argparse.ArgumentParser:
     )
     verb.set_defaults(run=_quantise)
 
+    add_search_verb(verbs)
+
     verb = verbs.add_parser("baselines", help="train and score the baselines of the model card")
     _add_training_arguments(verb)
     verb.set_defaults(run=_baselines)
@@ -178,6 +144,8 @@ def _parser() -> argparse.ArgumentParser:
         "--phantoms", type=int, default=24, help="bodies to read without stones, and with stones"
     )
     verb.set_defaults(run=_series)
+
+    add_verbs(verbs)
     return parser
 
 
@@ -192,22 +160,7 @@ def _add_model_argument(verb: argparse.ArgumentParser) -> None:
 def _add_training_arguments(verb: argparse.ArgumentParser) -> None:
     verb.add_argument("data", type=Path, metavar="DATA_FOLDER")
     verb.add_argument("--out", type=Path, required=True, metavar="FILE")
-    _add_start_arguments(verb)
-
-
-def _add_start_arguments(verb: argparse.ArgumentParser) -> None:
-    verb.add_argument(
-        "--architecture",
-        default=DEFAULT_BACKBONE,
-        metavar="NAME",
-        help=f"{', '.join(BACKBONES)} (default: {DEFAULT_BACKBONE})",
-    )
-    verb.add_argument(
-        "--init",
-        required=True,
-        help="imagenet, random, a file of weights or a bundle's folder, of that architecture",
-    )
-    verb.add_argument("--seed", type=int, default=1)
+    add_start_arguments(verb)
 
 
 def _classify(options: argparse.Namespace) -> int:
@@ -223,37 +176,21 @@ def _classify(options: argparse.Namespace) -> int:
 def _train(options: argparse.Namespace) -> int:
     # A stop by SIGTERM unwinds like Ctrl-C, so that no half-made bundle stays behind.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
-    report = _json_line if options.json_progress else _progress_line
+    report = json_line if options.json_progress else progress_line
     # TensorFlow takes seconds to import, so only the verbs that need it import it.
-    from detection.ml.training import TrainingOptions, train
+    from detection.ml.training import train
 
     try:
-        check_bounds(epochs=options.epochs, learning_rate=options.learning_rate)
         bundle, dataset = train(
             data=options.data,
             out=options.out,
-            options=TrainingOptions(
-                init=options.init,
-                architecture=options.architecture,
-                seed=options.seed,
-                epochs=options.epochs,
-                stop_after=options.stop_after,
-                refit=options.refit,
-                learning_rate=options.learning_rate,
-                unfreeze=options.unfreeze,
-                crop=crop_size(options.crop),
-                teacher=str(options.teacher or ""),
-                tight_boxes=not options.no_tight_boxes,
-                per_group=options.per_group,
-                per_source=numbers(options.per_source),
-                augmentation=augmentation(options.without),
-            ),
+            options=training_options(options, refit=options.refit),
             report=report,
             work=options.work,
         )
     except MLError as error:
         if options.json_progress:
-            _json_line({"stage": "error", "message": str(error)})
+            json_line({"stage": "error", "message": str(error)})
             return 1
         return _fail(error)
     report({"stage": "done", "bundle": str(bundle), "snapshot": dataset.snapshot()})
@@ -303,7 +240,7 @@ def _bundle(options: argparse.Namespace) -> int:
 
     try:
         bundle = bundle_trained(
-            weights=options.weights, data=options.data, out=options.out, report=_progress_line
+            weights=options.weights, data=options.data, out=options.out, report=progress_line
         )
     except MLError as error:
         return _fail(error)
@@ -321,7 +258,7 @@ def _quantise(options: argparse.Namespace) -> int:
             data=options.data,
             out=options.out,
             held_out=load_bundle(options.held_out) if options.held_out else None,
-            report=_progress_line,
+            report=progress_line,
         )
     except MLError as error:
         return _fail(error)
@@ -443,27 +380,6 @@ def _say(message: str) -> None:
 def _fail(error: MLError) -> int:
     print(error, file=sys.stderr)
     return 1
-
-
-def _json_line(progress: dict[str, Any]) -> None:
-    print(json.dumps(progress), flush=True)
-
-
-def _progress_line(progress: dict[str, Any]) -> None:
-    percent = f"{100 * progress.get('fraction', 1):5.1f} %"
-    if progress["stage"] == "train":
-        left = time.strftime("%H:%M:%S", time.gmtime(progress["seconds_left"]))
-        text = (
-            f"epoch {progress['epoch']}/{progress['epochs']} step {progress['step']}/"
-            f"{progress['steps']} loss {progress['loss']} left {left}"
-        )
-        # A terminal gets one line that is overwritten, a log one line an epoch.
-        is_last = progress["step"] == progress["steps"]
-        if sys.stderr.isatty() or is_last:
-            end = "\n" if is_last else ""
-            print(f"\r{percent} {text}", end=end, file=sys.stderr, flush=True)
-        return
-    print(f"{percent} {progress.get('message') or json.dumps(progress)}", file=sys.stderr)
 
 
 if __name__ == "__main__":

@@ -18,7 +18,7 @@ def apply_platt(logits: Floats, calibration: dict[str, float]) -> Floats:
     return sigmoid(calibration["slope"] * np.asarray(logits, np.float64) + calibration["intercept"])
 
 
-def wilson_interval(hits: int, total: int, z: float = 1.959964) -> tuple[float, float]:
+def wilson_interval(hits: float, total: int, z: float = 1.959964) -> tuple[float, float]:
     """Return the interval of a proportion (Wilson 1927), by default 95 %; (0, 1) of no items."""
     if total == 0:
         return 0.0, 1.0

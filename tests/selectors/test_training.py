@@ -6,7 +6,7 @@ import pytest
 from django.core.exceptions import ValidationError
 
 from detection.ml.backbones import RECIPES
-from detection.ml.bundle import MANIFEST_NAME, sha256_of
+from detection.ml.bundle import MANIFEST_NAME
 from detection.models import ModelActivation, ModelVersion
 from detection.selectors.training import (
     architecture_in_service,
@@ -15,6 +15,7 @@ from detection.selectors.training import (
 )
 from detection.services.registry import model_version_register
 from tests.factories import bundle_make, model_version_make
+from tests.networks import ensemble_bundle, network_bundle
 
 pytestmark = pytest.mark.django_db
 
@@ -140,12 +141,8 @@ def test_only_a_training_from_random_values_has_a_teacher_of_another_architectur
 def test_a_member_of_an_ensemble_is_a_start_and_a_teacher(settings):
     root = Path(settings.MODEL_ROOT)
     weights = {"mobilenetv2": 0.2, "resnet50": 0.5, "densenet169": 0.3}
-    members = []
-    for name, weight in weights.items():
-        path = bundle_make(root, f"{name}-1", backbone=name)
-        digest = sha256_of(path / MANIFEST_NAME)
-        members.append({"name": path.name, "digest": digest, "weight": weight})
-    path = bundle_make(root, "ensemble-1", kind="ensemble", backbone="ensemble", members=members)
+    members = [network_bundle(root, f"{name}-1", backbone=name) for name in weights]
+    path = ensemble_bundle(root, members, weights=list(weights.values()))
     version = model_version_register(path=path, origin=ModelVersion.Origin.SITE)
     ModelActivation.objects.create(model_version=version)
 

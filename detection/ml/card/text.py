@@ -323,7 +323,7 @@ def _origin(model: Metrics) -> str:
     """Say how a network was trained, or which networks an ensemble is made of."""
     if members := model.get("members"):
         held = ", ".join(f"{one['name']} (weight {one['weight']:.3f})" for one in members)
-        return f"Members: {held}. Combination: {_plain(model.get('combination', {}))}."
+        return f"Members: {held}. Weights by: {model['combination']['method']}."
     training = ", ".join(
         f"{name} {_plain(value)}" for name, value in model.get("training", {}).items()
     )

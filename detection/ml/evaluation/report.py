@@ -201,7 +201,7 @@ def write_report(
         "images_read": reader.images_read,
         "seconds_an_image": _speed(reader, samples),
         "threads": options.threads,
-        "processor": _processor(),
+        "processor": processor(),
         "python": platform.python_version(),
         "bootstrap_resamples": RESAMPLES,
         "bootstrap_seed": SEED,
@@ -221,7 +221,7 @@ def write_report(
             f"{shown} images with a miss, a false alarm or a refusal: boxes of the reference in "
             f"green, findings in orange. {gallery_credits(samples)}"
         )
-    (out / METRICS_NAME).write_text(json.dumps(_rounded(metrics), indent=1) + "\n", "utf-8")
+    (out / METRICS_NAME).write_text(json.dumps(rounded(metrics), indent=1) + "\n", "utf-8")
     (out / "README.md").write_text(card_text(metrics), "utf-8")
     return metrics
 
@@ -397,7 +397,8 @@ def _classified(paths: list[str], *, predictor: Predictor) -> list[dict[str, Any
     return [json.loads(line) for line in printed.getvalue().splitlines()]
 
 
-def _processor() -> str:
+def processor() -> str:
+    """Name the processor of this machine, as far as it is known."""
     try:
         lines = Path("/proc/cpuinfo").read_text("utf-8").splitlines()
     except OSError:
@@ -405,12 +406,12 @@ def _processor() -> str:
     return next((line.split(":", 1)[1].strip() for line in lines if "model name" in line), "")
 
 
-def _rounded(value: Any) -> Any:
+def rounded(value: Any) -> Any:
     """Round numbers to six significant digits, which keeps the file small."""
     if isinstance(value, dict):
-        return {name: _rounded(held) for name, held in value.items()}
+        return {name: rounded(held) for name, held in value.items()}
     if isinstance(value, list | tuple):
-        return [_rounded(held) for held in value]
+        return [rounded(held) for held in value]
     if isinstance(value, float):
         return float(f"{value:.6g}") if math.isfinite(value) else None
     return value

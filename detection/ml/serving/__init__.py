@@ -32,6 +32,7 @@ from detection.ml.serving.network import (
     Array,
     Features,
     NetworkOutputs,
+    ServedNetwork,
     in_batches,
     open_network,
 )
@@ -68,6 +69,7 @@ __all__ = [
     "STONE",
     "SeriesAnswer",
     "SeriesRule",
+    "ServedNetwork",
     "StudyAnswer",
     "agreement_words",
     "classify_paths",

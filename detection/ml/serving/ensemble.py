@@ -58,17 +58,28 @@ class EnsembleNetwork(ServedNetwork):
     Each member is loaded once. One computes at a time, on the threads that a single network has.
     A member that fails takes the whole ensemble with it.
 
+    Parameters
+    ----------
+    networks : sequence of ServedNetwork, optional
+        The networks of the members in their order, if they are open already.
+
     Raises
     ------
     BundleError
         If a member is missing, changed or cannot be loaded.
     """
 
-    def __init__(self, bundle: Bundle, *, threads: int | None = None) -> None:
+    def __init__(
+        self,
+        bundle: Bundle,
+        *,
+        threads: int | None = None,
+        networks: Sequence[ServedNetwork] | None = None,
+    ) -> None:
         threads = threads or min(4, os.cpu_count() or 1)
         self.members = members_of(bundle)
         try:
-            self._networks = [
+            self._networks = networks or [
                 ServedNetwork(member, threads=threads, is_alone=False) for member in self.members
             ]
         except BundleError as error:

@@ -88,6 +88,7 @@ def locate(
     plane: str = UNKNOWN,
     slice_index: int = 0,
     spacing_mm: tuple[float, float] | None = None,
+    lowest: float = MIN_PROBABILITY,
 ) -> list[Finding]:
     """Find the candidates of one slice.
 
@@ -101,22 +102,24 @@ def locate(
         Plane and index of the slice.
     spacing_mm : tuple of float, optional
         Distance between its rows and between its columns.
+    lowest : float
+        The probability below which nothing is a candidate.
 
     Returns
     -------
     list of Finding
-        The most probable first, at most `MAX_CANDIDATES`, none below `MIN_PROBABILITY`. Boxes are
-        in pixels of the slice; overlapping boxes are merged.
+        The most probable first, at most `MAX_CANDIDATES`, none below `lowest`. Boxes are in
+        pixels of the slice; overlapping boxes are merged.
     """
     rows, columns = stone_map.shape
-    peaks = _peaks(stone_map)
+    peaks = _peaks(stone_map, lowest)
     boxes: list[Located] = []
     claimed = np.zeros((rows, columns), bool)
     for row, column in peaks:
         if claimed[row, column]:
             continue
         probability = float(stone_map[row, column])
-        above = (stone_map >= max(MIN_PROBABILITY * RIM, probability * RIM)).astype(np.uint8)
+        above = (stone_map >= probability * RIM).astype(np.uint8)
         _, labels, stats, _ = cv2.connectedComponentsWithStats(above, connectivity=8)
         label = labels[row, column]
         claimed |= labels == label
@@ -139,10 +142,10 @@ def locate(
     ]
 
 
-def _peaks(stone_map: NDArray[np.float32]) -> list[tuple[int, int]]:
+def _peaks(stone_map: NDArray[np.float32], lowest: float) -> list[tuple[int, int]]:
     # A peak is the highest cell of a neighbourhood of about the size of a stone.
     highest = cv2.dilate(stone_map, np.ones((5, 5), np.uint8))
-    found = np.argwhere((stone_map >= highest) & (stone_map >= MIN_PROBABILITY))
+    found = np.argwhere((stone_map >= highest) & (stone_map >= lowest))
     order = np.argsort([-stone_map[row, column] for row, column in found], kind="stable")
     return [(int(found[i][0]), int(found[i][1])) for i in order]
 

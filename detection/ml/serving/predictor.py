@@ -29,6 +29,7 @@ from detection.ml.serving.ensemble import open_served
 from detection.ml.serving.findings import Finding, locate
 from detection.ml.serving.gate import Gate, load_gate
 from detection.ml.serving.marks import Mark, merge_marks
+from detection.ml.serving.network import ServedNetwork
 from detection.ml.serving.picture_checks import (
     MIN_KNOWN_CT_SIDE_PX,
     MIN_SIDE_PX,
@@ -82,6 +83,8 @@ class Predictor:
         Threads of ONNX Runtime; by default as many as processors, at most four.
     is_gated : bool
         Whether the bundle's own gate judges pictures; the cheap checks always do.
+    network : ServedNetwork, optional
+        The network of the bundle, if it is open already.
 
     Raises
     ------
@@ -90,9 +93,14 @@ class Predictor:
     """
 
     def __init__(
-        self, bundle: Bundle, *, threads: int | None = None, is_gated: bool = True
+        self,
+        bundle: Bundle,
+        *,
+        threads: int | None = None,
+        is_gated: bool = True,
+        network: ServedNetwork | None = None,
     ) -> None:
-        self.network = open_served(bundle, threads=threads)
+        self.network = network or open_served(bundle, threads=threads)
         self.gate: Gate | None = load_gate(bundle) if is_gated else None
         self.bundle = bundle
         self.preprocessing = bundle.preprocessing

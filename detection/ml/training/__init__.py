@@ -1,8 +1,9 @@
 """Trains a network on a data folder and makes a bundle of it; importing it imports Keras."""
 
-from detection.ml.training.augmentation import OFF, Augmentation, augment, without
+from detection.ml.training.augmentation import OFF, Augmentation, augment, strengthened, without
+from detection.ml.training.batches import TrainingBatches, canvas_boxes, crop_canvas
 from detection.ml.training.evaluate import measure, score
-from detection.ml.training.export import export_float32, quantise_bundle
+from detection.ml.training.export import export_float32, provenance, quantise_bundle
 from detection.ml.training.gate_fit import WRONG_WAYS
 from detection.ml.training.localisation import (
     FALSE_FINDINGS,
@@ -13,39 +14,67 @@ from detection.ml.training.localisation import (
     size_classes,
     threshold_at,
 )
-from detection.ml.training.network import build_network
+from detection.ml.training.network import build_network, set_trainable
 from detection.ml.training.operating_points import (
     choose_operating_points,
     expected_calibration_error,
+    fit_platt,
     operating_point,
 )
-from detection.ml.training.pretrained import RANDOM, WEIGHTS_NAME, initialise
-from detection.ml.training.trainer import TrainingOptions, bundle_trained, train
+from detection.ml.training.pretrained import (
+    RANDOM,
+    WEIGHTS_NAME,
+    assign_weights,
+    initialise,
+    load_arrays,
+)
+from detection.ml.training.trainer import (
+    Report,
+    TrainingOptions,
+    bundle_trained,
+    compile_network,
+    fit,
+    network_of,
+    train,
+)
 
 __all__ = [
     "Augmentation",
     "FALSE_FINDINGS",
     "OFF",
     "RANDOM",
+    "Report",
     "Stones",
+    "TrainingBatches",
     "TrainingOptions",
     "WEIGHTS_NAME",
     "WRONG_WAYS",
+    "assign_weights",
     "augment",
     "build_network",
     "bundle_trained",
+    "canvas_boxes",
     "choose_operating_points",
+    "compile_network",
+    "crop_canvas",
     "expected_calibration_error",
     "export_float32",
+    "fit",
+    "fit_platt",
     "froc_curve",
     "initialise",
+    "load_arrays",
     "match_stones",
     "measure",
+    "network_of",
     "operating_point",
     "points_at_stone",
+    "provenance",
     "quantise_bundle",
     "score",
+    "set_trainable",
     "size_classes",
+    "strengthened",
     "threshold_at",
     "train",
     "without",

@@ -35,6 +35,8 @@ class Augmentation:
     erase: float = 0.3
 
 
+_MIRRORS = ("mirror", "flip")
+_CHANCES = (*_MIRRORS, "salt", "blur", "jpeg", "downsample", "erase")
 OFF = Augmentation(**dict.fromkeys((field.name for field in fields(Augmentation)), 0.0))
 
 
@@ -44,6 +46,18 @@ def without(spec: Augmentation, names: Iterable[str]) -> Augmentation:
     if unknown:
         raise ValueError(f"There is no augmentation {', '.join(sorted(unknown))}.")
     return replace(spec, **dict.fromkeys(names, 0.0))
+
+
+def strengthened(spec: Augmentation, factor: float) -> Augmentation:
+    """Multiply every strength by a factor of 0 or more.
+
+    A chance stays a chance: it ends at 1, those of mirror and flip at 0.5, where they change most.
+    """
+    strengths = {field.name: getattr(spec, field.name) * factor for field in fields(Augmentation)}
+    for name in _CHANCES:
+        highest = 0.5 if name in _MIRRORS else 1.0
+        strengths[name] = min(strengths[name], max(highest, getattr(spec, name)))
+    return Augmentation(**strengths)
 
 
 def augment(

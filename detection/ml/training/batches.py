@@ -1,6 +1,6 @@
 """Makes batches for training: reads and augments canvases and sets their cell targets."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Literal
 
 import keras
@@ -90,6 +90,7 @@ class TrainingBatches(keras.utils.PyDataset):
         crop: tuple[int, int] | None = None,
         first_epoch: int = 0,
         teacher: Teacher | None = None,
+        canvas_of: Callable[[Sample], tuple[np.ndarray, Letterbox]] | None = None,
     ) -> None:
         super().__init__(workers=1)
         self._samples = samples
@@ -102,6 +103,8 @@ class TrainingBatches(keras.utils.PyDataset):
         self._crop = crop
         self._epoch = first_epoch
         self._teacher = teacher
+        # Whoever trains often on few images keeps their canvases.
+        self._canvas_of = canvas_of or self._read
         self._draw()
 
     def __len__(self) -> int:
@@ -125,7 +128,7 @@ class TrainingBatches(keras.utils.PyDataset):
     def _example(
         self, sample: Sample, generator: np.random.Generator
     ) -> tuple[np.ndarray, np.ndarray]:
-        canvas, box = letterbox(sample.read(), self._preprocessing)
+        canvas, box = self._canvas_of(sample)
         boxes, is_stone = canvas_boxes(sample, box), sample.is_stone
         is_tight = len(boxes) > 0 and not sample.has_loose_boxes
         if is_tight and generator.random() < self._augmentation.erase:
@@ -154,6 +157,9 @@ class TrainingBatches(keras.utils.PyDataset):
             width=width,
         )
         return canvas, target
+
+    def _read(self, sample: Sample) -> tuple[np.ndarray, Letterbox]:
+        return letterbox(sample.read(), self._preprocessing)
 
     def on_epoch_end(self) -> None:
         self._epoch += 1

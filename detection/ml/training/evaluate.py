@@ -16,6 +16,10 @@ from detection.ml.serving import Located, image_map, in_batches, locate, pool
 from detection.ml.training.localisation import match_stones, threshold_at
 from detection.ml.training.operating_points import expected_calibration_error
 
+# Far below what `classify` shows: a point of the FROC curve is set by its false findings alone, and
+# where the list of findings ends would hang on the calibration.
+_LOWEST = 0.001
+
 MapLogits = Callable[[NDArray[np.uint8]], NDArray[np.float32]]
 
 
@@ -31,7 +35,7 @@ class BoxedMap:
     def findings(
         self, calibration: dict[str, float], preprocessing: Preprocessing
     ) -> list[Located]:
-        """Return what is found in the image, as `classify` finds it."""
+        """Return what is found in the image, down to `_LOWEST`."""
         rows, columns = self.size
         stone_map = image_map(
             self.cells,
@@ -40,7 +44,7 @@ class BoxedMap:
             calibration=calibration,
             picture=self.size,
         )
-        found = locate(stone_map, width=columns, height=rows)
+        found = locate(stone_map, width=columns, height=rows, lowest=_LOWEST)
         return [(one.box, one.probability) for one in found]
 
 

@@ -42,7 +42,7 @@ from detection.ml.training.network import (
     serving_network,
 )
 from detection.ml.training.operating_points import choose_operating_points, fit_platt
-from detection.ml.training.pretrained import WEIGHTS_NAME, assign_weights, load_arrays
+from detection.ml.training.pretrained import WEIGHTS_NAME, assign_weights, head_of, load_arrays
 from detection.ml.training.quantisation import MAX_LOSS, compare, quantise, store_as_float16
 
 Report = Callable[[dict[str, Any]], None]
@@ -133,9 +133,9 @@ def export_bundle(
         )
         made = time.strftime("%Y%m%d-%H%M%S")
         data: dict[str, Any] = parent.manifest["data"] if parent else dataset.snapshot()
-        provenance = _provenance()
+        made_with = provenance()
         if parent:
-            provenance["parent"] = {"name": parent.name, "digest": parent.digest}
+            made_with["parent"] = {"name": parent.name, "digest": parent.digest}
         name = f"{backbone.name}-{made}-{data['fingerprint'][:6]}"
         write_manifest(
             building,
@@ -150,10 +150,10 @@ def export_bundle(
                 "metrics": metrics,
                 "serving": {"file": SERVING_NAME, "precision": precision, "int8": comparison},
                 "gate": gate,
-                "training": training,
+                "training": {**training, **head_of(building / WEIGHTS_NAME)},
                 "data": data,
                 "split": {part: len(held) for part, held in parts.items()},
-                "provenance": provenance,
+                "provenance": made_with,
             },
         )
         os.chmod(building, 0o755)
@@ -230,7 +230,9 @@ def export_float32(
     weights: Path, target: Path, *, backbone: Backbone, preprocessing: Preprocessing
 ) -> None:
     """Rebuild the float32 ONNX file from a bundle's float16 weights."""
-    network = build_network(backbone, height=preprocessing.height, width=preprocessing.width)
+    network = build_network(
+        backbone, height=preprocessing.height, width=preprocessing.width, **head_of(weights)
+    )
     assign_weights(network, load_arrays(weights))
     # Keras exports only a model that has been called.
     served = serving_network(network, backbone)
@@ -354,7 +356,8 @@ def _score(
     return score(samples, map_logits=map_logits(path), preprocessing=preprocessing, halved=halved)
 
 
-def _provenance() -> dict[str, Any]:
+def provenance() -> dict[str, Any]:
+    """Return what a bundle is made with: commit, time, Python, packages and backend."""
     try:
         commit = subprocess.run(
             ["git", "rev-parse", "HEAD"],

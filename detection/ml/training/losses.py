@@ -9,6 +9,7 @@ gives the cell.
 
 from typing import Any
 
+import keras
 import numpy as np
 from keras import ops
 
@@ -68,29 +69,38 @@ def cell_targets(
     return np.stack([cell, bag, image], axis=-1)
 
 
-def pooled_logit(logits: Any) -> Any:
+def pooled_logit(logits: Any, *, sharpness: float = SHARPNESS) -> Any:
     """Pool a map to the image's logit by a sharp log-sum-exp over the cells.
 
     It takes `(batch, rows, columns, 1)` or `(batch, rows, columns)` and returns `(batch,)`.
     """
     flat = ops.reshape(logits, (ops.shape(logits)[0], -1))
-    return ops.logsumexp(flat * SHARPNESS, axis=1) / SHARPNESS
+    return ops.logsumexp(flat * sharpness, axis=1) / sharpness
 
 
-def stone_map_loss(target: Any, logits: Any) -> Any:
+def stone_map_loss(
+    target: Any, logits: Any, *, sharpness: float = SHARPNESS, positive_weight: float = 1.0
+) -> Any:
     """Add a focal loss over judged cells and the cross-entropies of bags and of the whole image.
 
     The focal term (Lin et al. 2017, arXiv:1708.02002, gamma 2) is summed over the cells and divided
     by the image's number of stone cells, at least 1. A teacher adds the same term with its
     probabilities as soft labels (Hinton et al. 2015, arXiv:1503.02531), weighted by the distance to
     them instead of the distance to the label. The result is the mean over the batch.
+
+    Parameters
+    ----------
+    sharpness : float
+        That of the pooling in this loss alone; what is served pools by `serving.SHARPNESS`.
+    positive_weight : float
+        How much a stone cell counts in the focal term.
     """
     logits = ops.cast(logits[..., 0], "float32")
     cell, bag, image = target[..., 0], target[..., 1], target[..., 2]
     entropy = _cross_entropy(cell, logits)
     probability = ops.sigmoid(logits)
     missed = ops.where(cell > 0.5, 1.0 - probability, probability)
-    judged = ops.cast(cell > IGNORED / 2, "float32")
+    judged = ops.cast(cell > IGNORED / 2, "float32") * ops.where(cell > 0.5, positive_weight, 1.0)
     stones = ops.sum(ops.cast(cell > 0.5, "float32"), axis=(1, 2))
     focal = ops.sum(judged * missed**2 * entropy, axis=(1, 2)) / ops.maximum(stones, 1.0)
 
@@ -98,10 +108,10 @@ def stone_map_loss(target: Any, logits: Any) -> Any:
     for number in range(1, MAX_BAGS + 1):
         member = ops.cast(bag == number, "float32")
         exists = ops.cast(ops.sum(member, axis=(1, 2)) > 0, "float32")
-        held = pooled_logit(logits * member - 30.0 * (1.0 - member))
+        held = pooled_logit(logits * member - 30.0 * (1.0 - member), sharpness=sharpness)
         bags += exists * _cross_entropy(1.0, held)
 
-    whole = _cross_entropy(image[:, 0, 0], pooled_logit(logits))
+    whole = _cross_entropy(image[:, 0, 0], pooled_logit(logits, sharpness=sharpness))
     return ops.mean(focal + bags + whole + _taught(target, logits))
 
 
@@ -113,6 +123,32 @@ def _taught(target: Any, logits: Any) -> Any:
     away = ops.abs(soft - ops.sigmoid(logits))
     lost = ops.sum(away**2 * _cross_entropy(soft, logits), axis=(1, 2))
     return lost / ops.maximum(ops.sum(soft, axis=(1, 2)), 1.0)
+
+
+@keras.saving.register_keras_serializable(package="kidneyweb")
+class StoneMapLoss(keras.losses.Loss):
+    """`stone_map_loss` with its options, which a checkpoint keeps."""
+
+    def __init__(
+        self,
+        *,
+        sharpness: float = SHARPNESS,
+        positive_weight: float = 1.0,
+        name: str = "stone_map_loss",
+        **others: Any,
+    ) -> None:
+        super().__init__(name=name, **others)
+        self.sharpness = sharpness
+        self.positive_weight = positive_weight
+
+    def call(self, y_true: Any, y_pred: Any) -> Any:
+        return stone_map_loss(
+            y_true, y_pred, sharpness=self.sharpness, positive_weight=self.positive_weight
+        )
+
+    def get_config(self) -> dict[str, Any]:
+        own = {"sharpness": self.sharpness, "positive_weight": self.positive_weight}
+        return {**super().get_config(), **own}
 
 
 def _cross_entropy(label: Any, logit: Any) -> Any:

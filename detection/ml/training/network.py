@@ -15,11 +15,18 @@ MAP_LAYER = "stone_map"
 STAGES = ("head", "upper", "all")
 # Name of the group of layers that are not part of the backbone's stages.
 HEAD = "head"
+HEAD_WIDTH, HEAD_KERNEL, DROPOUT = 128, 3, 0.2
 _INPUT = Normalisation(mean=INPUT_MEAN)
 
 
 def build_network(
-    backbone: Backbone, *, height: int, width: int, dropout: float = 0.2
+    backbone: Backbone,
+    *,
+    height: int,
+    width: int,
+    dropout: float = DROPOUT,
+    head_width: int = HEAD_WIDTH,
+    head_kernel: int = HEAD_KERNEL,
 ) -> keras.Model:
     """Build the network with random weights.
 
@@ -27,6 +34,8 @@ def build_network(
     ----------
     height, width : int
         Input size in pixels, multiples of the stride of the backbone's last stage.
+    head_width, head_kernel : int
+        Channels of the head's layers, and the side of its last convolution but one, in cells.
 
     Returns
     -------
@@ -48,16 +57,18 @@ def build_network(
     features = backbone.build(keras, _normalised(image, backbone.normalisation))
     body = keras.Model(image, features)
 
-    merged = layers.Conv2D(128, 1, name=f"head_{deepest.name}")(_map(body, deepest))
+    merged = layers.Conv2D(head_width, 1, name=f"head_{deepest.name}")(_map(body, deepest))
     coarser = deepest
     for stage in reversed(finer):
         factor = coarser.stride // stage.stride
         merged = layers.UpSampling2D(factor, name=f"head_up_{stage.name}")(merged)
-        lateral = layers.Conv2D(128, 1, name=f"head_{stage.name}")(_map(body, stage))
+        lateral = layers.Conv2D(head_width, 1, name=f"head_{stage.name}")(_map(body, stage))
         merged = layers.Add(name=f"head_add_{stage.name}")([merged, lateral])
         coarser = stage
     merged = layers.ReLU(name="head_relu1")(merged)
-    merged = layers.Conv2D(128, 3, padding="same", activation="relu", name="head_conv")(merged)
+    merged = layers.Conv2D(
+        head_width, head_kernel, padding="same", activation="relu", name="head_conv"
+    )(merged)
     merged = layers.Dropout(dropout, name="head_dropout")(merged)
     # The bias gives each cell a prior of about one in a hundred, so that the first steps are not
     # spent on the overwhelming background.
@@ -105,7 +116,14 @@ def layers_by_stage(network: keras.Model, backbone: Backbone) -> dict[str, set[s
     return held
 
 
-def set_trainable(network: keras.Model, backbone: Backbone, *, stage: str) -> None:
+def depths(network: keras.Model, backbone: Backbone) -> dict[str, int]:
+    """Return how deep each layer lies: 0 in the head, 1 in the backbone's last stage, and so on."""
+    held = layers_by_stage(network, backbone)
+    order = [HEAD, *(stage.name for stage in reversed(backbone.stages))]
+    return {layer: depth for depth, stage in enumerate(order) for layer in held[stage]}
+
+
+def set_trainable(network: keras.Model, backbone: Backbone, *, stage: str | float) -> None:
     """Choose the layers that the next training stage may change.
 
     "head" trains the backbone's last stage and the head, and freezes all else; stages whose
@@ -114,11 +132,18 @@ def set_trainable(network: keras.Model, backbone: Backbone, *, stage: str) -> No
     the last stage keeps them throughout: batches of eight are too small to estimate them better.
     "upper" freezes the batch normalisation of every stage.
 
+    A number trains the head and so many of the backbone's stages, the last one first, and no batch
+    normalisation: 0 is the head alone, 2 is "upper", and 2.5 adds the later half of the
+    convolutions of the stage below.
+
     Raises
     ------
     ValueError
-        For another stage.
+        For another stage, or a number that is negative or above that of the stages.
     """
+    if not isinstance(stage, str):
+        _unfreeze(network, backbone, stages=stage)
+        return
     if stage not in STAGES:
         raise ValueError(f"Unknown training stage {stage!r}.")
     held = layers_by_stage(network, backbone)
@@ -131,6 +156,26 @@ def set_trainable(network: keras.Model, backbone: Backbone, *, stage: str) -> No
             layer.trainable = (is_new or layer.name in held[upper.name]) and not is_norm
         else:
             layer.trainable = is_new or (stage == "all" and not is_norm)
+
+
+def _unfreeze(network: keras.Model, backbone: Backbone, *, stages: float) -> None:
+    if not 0 <= stages <= len(backbone.stages):
+        raise ValueError(f"There are {len(backbone.stages)} stages to train, not {stages:g}.")
+    held = layers_by_stage(network, backbone)
+    trained = set(held[HEAD])
+    for depth, stage in enumerate(reversed(backbone.stages)):
+        # In the order of the network, from its input on.
+        convolutions = [
+            layer.name
+            for layer in network.layers
+            if layer.name in held[stage.name]
+            and layer.weights
+            and not isinstance(layer, layers.BatchNormalization)
+        ]
+        frozen = round(len(convolutions) * (1 - min(max(stages - depth, 0.0), 1.0)))
+        trained |= set(convolutions[frozen:])
+    for layer in network.layers:
+        layer.trainable = layer.name in trained
 
 
 def _map(network: keras.Model, stage: Stage) -> keras.KerasTensor:

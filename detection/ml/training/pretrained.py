@@ -16,6 +16,7 @@ from detection.ml.training.tflite import dequantised
 WEIGHTS_NAME = "weights.npz"
 IMAGENET = "imagenet"
 RANDOM = "random"
+_HEAD_KERNEL = "head_conv/kernel"
 
 
 def initialise(network: keras.Model, backbone: Backbone, *, init: str) -> str:
@@ -46,17 +47,46 @@ def initialise(network: keras.Model, backbone: Backbone, *, init: str) -> str:
     if init == IMAGENET:
         assign_weights(network, _downloaded(imagenet), may_lack=new)
         return f"imagenet: {imagenet.source}"
-    path = Path(init)
-    if path.is_dir():
-        if (path / MANIFEST_NAME).is_file():
-            load_bundle(path).check_single()
-        path = path / WEIGHTS_NAME
+    path = weights_path(init)
     if not path.is_file():
         raise MLError(f"There are no weights at {path}. Give a bundle's folder or an .npz file.")
     arrays = _read(path, imagenet)
     is_bundle = any(name.startswith(MAP_LAYER) for name in arrays)
     assign_weights(network, arrays, may_lack=() if is_bundle else new)
     return f"bundle {path.parent.name}" if is_bundle else f"archive {path.name}"
+
+
+def weights_path(init: str) -> Path:
+    """Return the file that `init` names: itself, or the weights of a bundle's folder.
+
+    Raises BundleError for an ensemble, which has no weights of its own.
+    """
+    path = Path(init)
+    if not path.is_dir():
+        return path
+    if (path / MANIFEST_NAME).is_file():
+        load_bundle(path).check_single()
+    return path / WEIGHTS_NAME
+
+
+def head_of(path: Path) -> dict[str, int]:
+    """Read width and kernel of the head from the weights of a whole network.
+
+    Returns
+    -------
+    dict
+        `head_width` and `head_kernel`, as `build_network` takes them; empty for another file.
+    """
+    if path.suffix != ".npz" or not path.is_file():
+        return {}
+    try:
+        with np.load(path, allow_pickle=False) as archive:
+            if _HEAD_KERNEL not in archive.files:
+                return {}
+            kernel, _, _, width = archive[_HEAD_KERNEL].shape
+    except (OSError, EOFError, ValueError, zipfile.BadZipFile) as error:
+        raise MLError(f"The weights in {path.name} cannot be read: {error}") from error
+    return {"head_width": width, "head_kernel": kernel}
 
 
 def _read(path: Path, imagenet: ImageNetWeights) -> Arrays:

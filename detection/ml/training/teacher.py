@@ -11,7 +11,7 @@ from detection.ml.bundle import load_bundle
 from detection.ml.calibration import sigmoid
 from detection.ml.errors import MLError
 from detection.ml.training.network import build_network
-from detection.ml.training.pretrained import WEIGHTS_NAME, assign_weights, load_arrays
+from detection.ml.training.pretrained import WEIGHTS_NAME, assign_weights, head_of, load_arrays
 
 # From inputs, float32 `(n, h, w, 3)`, to the probabilities of their maps, `(n, h / 8, w / 8)`.
 Teacher = Callable[[NDArray[np.float32]], NDArray[np.float32]]
@@ -34,10 +34,12 @@ def open_teacher(folder: Path, *, height: int, width: int) -> Teacher:
         If the bundle cannot be loaded, or is none of a single network.
     """
     bundle = load_bundle(folder)
+    bundle.check_single()
     path = bundle.path / WEIGHTS_NAME
     if not path.is_file():
         raise MLError(f"The model {bundle.name} holds no weights, so that it cannot be a teacher.")
-    network = build_network(backbone_of(bundle.backbone), height=height, width=width)
+    backbone = backbone_of(bundle.backbone)
+    network = build_network(backbone, height=height, width=width, **head_of(path))
     assign_weights(network, load_arrays(path))
     network.trainable = False
 

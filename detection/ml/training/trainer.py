@@ -25,12 +25,21 @@ from detection.ml.data import (
 )
 from detection.ml.errors import DatasetError
 from detection.ml.preprocess import Preprocessing
+from detection.ml.serving import SHARPNESS
 from detection.ml.training.augmentation import Augmentation
 from detection.ml.training.batches import TrainingBatches
 from detection.ml.training.export import export_bundle
-from detection.ml.training.losses import stone_map_loss
-from detection.ml.training.network import build_network, set_trainable
-from detection.ml.training.pretrained import assign_weights, initialise, load_arrays, save_weights
+from detection.ml.training.losses import StoneMapLoss
+from detection.ml.training.network import DROPOUT, build_network, set_trainable
+from detection.ml.training.optimizer import make_optimizer
+from detection.ml.training.pretrained import (
+    assign_weights,
+    head_of,
+    initialise,
+    load_arrays,
+    save_weights,
+    weights_path,
+)
 from detection.ml.training.teacher import open_teacher
 
 Report = Callable[[dict[str, Any]], None]
@@ -57,8 +66,9 @@ class TrainingOptions:
     per_source: dict[str, int] = field(default_factory=dict)
     # The schedule of the last stage is made for `epochs` and may be left after so many of them.
     stop_after: int | None = None
-    # What the last stage trains: a name of `backbones.TRAINED`.
-    unfreeze: str = "all"
+    # What the last stage trains: a name of `backbones.TRAINED`, or a number of stages
+    # (`network.set_trainable`).
+    unfreeze: str | float = "all"
     # After the training: the same again with the validation part, and that is served. The first
     # one's logits of the validation part, whose patients it does not know, calibrate both.
     refit: bool = False
@@ -70,7 +80,16 @@ class TrainingOptions:
     crop: tuple[int, int] | None = None
     learning_rate: float = 2e-4
     head_learning_rate: float = 1e-3
+    # Each stage of the backbone, from the head down, gets the rate of the one above times this.
+    learning_rate_decay: float = 1.0
     weight_decay: float = 0.02
+    # Channels and kernel of the head. None: those of the bundle whose weights are trained on.
+    head_width: int | None = None
+    head_kernel: int | None = None
+    dropout: float = DROPOUT
+    # Sharpness of the pooling in the loss, and what a stone cell counts in its focal term.
+    sharpness: float = SHARPNESS
+    positive_weight: float = 1.0
     ema_momentum: float = 0.99
     # bfloat16 arithmetic; None: where the processor computes it, for it is slow elsewhere.
     mixed_precision: bool | None = None
@@ -207,7 +226,7 @@ def fit(
         keras.config.set_dtype_policy("mixed_bfloat16")
     height, width = options.crop or (options.preprocessing.height, options.preprocessing.width)
     backbone = backbone_of(options.architecture)
-    network = build_network(backbone, height=height, width=width)
+    network = network_of(options, height=height, width=width)
     teacher = None
     if options.teacher:
         teacher = open_teacher(Path(options.teacher), height=height, width=width)
@@ -219,13 +238,16 @@ def fit(
     if options.unfreeze == "head":
         # The last stage is that of the head itself.
         head_epochs = 0
-    stages = [("head", head_epochs, options.head_learning_rate)] * bool(head_epochs)
+    stages: list[tuple[str | float, int, float]] = []
+    if head_epochs:
+        stages.append(("head", head_epochs, options.head_learning_rate))
     stages.append((options.unfreeze, options.epochs, options.learning_rate))
     last = min(options.stop_after or options.epochs, options.epochs)
     total = head_epochs + last
     before = 0
-    for stage, planned, learning_rate in stages:
-        epochs = last if stage == options.unfreeze else planned
+    for unfreeze, planned, learning_rate in stages:
+        stage = str(unfreeze)
+        epochs = last if unfreeze == options.unfreeze else planned
         if stage in state["done"]:
             assign_weights(network, load_arrays(work / f"{stage}.npz"))
         else:
@@ -247,9 +269,9 @@ def fit(
             if seen:
                 network = _restore(checkpoint)
             else:
-                set_trainable(network, backbone, stage=stage)
+                set_trainable(network, backbone, stage=unfreeze)
                 steps = len(batches) * planned
-                _compile(network, steps=steps, learning_rate=learning_rate, options=options)
+                compile_network(network, steps=steps, learning_rate=learning_rate, options=options)
             network.fit(
                 batches,
                 epochs=epochs,
@@ -288,35 +310,36 @@ def _part(report: Report, start: float, share: float) -> Report:
     return reported
 
 
-def _compile(
+def network_of(options: TrainingOptions, *, height: int, width: int) -> keras.Model:
+    """Build the network that the options describe, with random weights."""
+    asked = {"head_width": options.head_width, "head_kernel": options.head_kernel}
+    head = head_of(weights_path(options.init))
+    head |= {name: value for name, value in asked.items() if value is not None}
+    backbone = backbone_of(options.architecture)
+    return build_network(backbone, height=height, width=width, dropout=options.dropout, **head)
+
+
+def compile_network(
     network: keras.Model, *, steps: int, learning_rate: float, options: TrainingOptions
 ) -> None:
-    schedule = keras.optimizers.schedules.CosineDecay(
-        initial_learning_rate=learning_rate / 10,
-        decay_steps=max(1, steps - steps // 10),
-        alpha=0.02,
-        warmup_target=learning_rate,
-        warmup_steps=max(1, steps // 10),
+    """Give a network loss and optimizer for a stage of so many steps."""
+    network.compile(
+        optimizer=make_optimizer(
+            network,
+            backbone_of(options.architecture),
+            steps=steps,
+            learning_rate=learning_rate,
+            learning_rate_decay=options.learning_rate_decay,
+            weight_decay=options.weight_decay,
+            ema_momentum=options.ema_momentum,
+        ),
+        loss=StoneMapLoss(sharpness=options.sharpness, positive_weight=options.positive_weight),
     )
-    optimizer = keras.optimizers.AdamW(
-        schedule,
-        weight_decay=options.weight_decay,
-        clipnorm=1.0,
-        # The average of the last hundred or so steps reads better than the last step.
-        use_ema=True,
-        ema_momentum=options.ema_momentum,
-    )
-    optimizer.exclude_from_weight_decay(var_names=["bias", "gamma", "beta"])
-    network.compile(optimizer=optimizer, loss=stone_map_loss)
 
 
 def _restore(checkpoint: Path) -> keras.Model:
     """Load network, optimizer and their averages as they were at the end of an epoch."""
-    network = keras.saving.load_model(
-        checkpoint, custom_objects={"stone_map_loss": stone_map_loss}, safe_mode=True
-    )
-    network.optimizer.exclude_from_weight_decay(var_names=["bias", "gamma", "beta"])
-    return network
+    return keras.saving.load_model(checkpoint, safe_mode=True)
 
 
 class _Checkpoint(keras.callbacks.Callback):

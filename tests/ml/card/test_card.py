@@ -158,9 +158,7 @@ def test_card_of_an_ensemble_names_its_members_and_claims_no_training():
 
     text = " ".join(card_text(metrics).split())
 
-    assert (
-        "Members: alpha-1 (weight 0.250), beta-1 (weight 0.750). Combination: (method pso)" in text
-    )
+    assert "Members: alpha-1 (weight 0.250), beta-1 (weight 0.750). Weights by: pso." in text
     assert "Served as an ensemble of 2 networks" in text
     assert "The model is an ensemble: the bundle of each member says" in text
     assert "weights were trained on the training" not in text

@@ -73,7 +73,7 @@ def test_loss_rises_when_background_of_a_stone_free_image_rises():
 
 def test_a_teacher_pulls_the_map_to_its_own():
     target = cell_targets(boxes=NO_BOXES, is_stone=True, is_loose=True, **SIZE)
-    soft = np.full((48, 52, 1), 0.01, np.float32)
+    soft = np.full((48, 52, 1), 1e-4, np.float32)
     soft[13, 13] = 0.9
     taught = np.concatenate([target, soft], axis=-1)[None]
     alike = np.log(soft / (1 - soft))[None]

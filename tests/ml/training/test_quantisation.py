@@ -15,9 +15,11 @@ from detection.ml.bundle import Bundle, load_bundle
 from detection.ml.data import PARTS, Box, Sample, load_dataset, split
 from detection.ml.errors import MLError
 from detection.ml.preprocess import Preprocessing, letterbox
+from detection.ml.serving.findings import MIN_PROBABILITY
 from detection.ml.training.evaluate import BoxedMap, Scores
 from detection.ml.training.export import export_float32, quantise_bundle
 from detection.ml.training.network import build_network
+from detection.ml.training.operating_points import fit_platt
 from detection.ml.training.pretrained import save_weights
 from detection.ml.training.quantisation import compare
 
@@ -104,6 +106,21 @@ def test_int8_that_finds_fewer_boxed_stones_is_refused():
     assert told["auc_int8"] == told["auc_float32"]
     assert not told["accepted"]
     assert compare(before, before, preprocessing=SMALL)["accepted"]
+
+
+def test_stones_are_found_below_what_is_shown():
+    """Where the list of findings ends is no matter of the network, but of its calibration."""
+    logits, labels = drawn()
+    faint = boxed_map(peak=-1.2)
+
+    ((_, probability),) = faint.findings(fit_platt(logits, labels), SMALL)
+    assert 0.001 < probability < MIN_PROBABILITY
+    told = compare(
+        scores(logits, labels, maps=(boxed_map(peak=9), boxed_map(peak=9))),
+        scores(logits, labels, maps=(boxed_map(peak=9), faint)),
+        preprocessing=SMALL,
+    )
+    assert told["accepted"]
 
 
 @pytest.mark.parametrize("lost", [2, 3])
