@@ -8,7 +8,7 @@ from django.core.exceptions import ValidationError
 from django.db import transaction
 
 from accounts.models import User
-from detection.ml.bundle import Bundle, load_bundle, load_default_bundle
+from detection.ml.bundle import MANIFEST_NAME, Bundle, load_bundle, load_default_bundle
 from detection.ml.errors import BundleError
 from detection.models import ModelActivation, ModelVersion, TrainingRun
 from detection.selectors.model_card import model_members
@@ -56,6 +56,28 @@ def shipped_model_register() -> ModelVersion:
         return model_version
     model_version_activate(model_version=model_version, activated_by=None, note=note)
     return model_version
+
+
+def shipped_others_register() -> tuple[list[ModelVersion], list[str]]:
+    """Record the bundles that came with the project beside its default one, as candidates.
+
+    Returns
+    -------
+    versions : list of ModelVersion
+        Those that can serve.
+    problems : list of str
+        A sentence for each that cannot: it keeps nothing else from being recorded.
+    """
+    root = Path(settings.SHIPPED_MODEL_ROOT)
+    versions, problems = [], []
+    for manifest in sorted(root.glob(f"*/{MANIFEST_NAME}")):
+        try:
+            versions.append(
+                model_version_register(path=manifest.parent, origin=ModelVersion.Origin.SHIPPED)
+            )
+        except ValidationError as error:
+            problems += error.messages
+    return versions, problems
 
 
 def _retired(model_version: ModelVersion) -> str:

@@ -12,6 +12,7 @@ from detection.services.registry import (
     model_version_activate,
     model_version_register,
     shipped_model_register,
+    shipped_others_register,
 )
 from tests.factories import OPERATING_POINT, bundle_make, model_version_make
 from tests.networks import ensemble_bundle, network_bundle
@@ -204,3 +205,20 @@ def test_update_that_takes_a_member_away_ends_the_service_of_its_ensemble(shippe
         activation_list().first().note
         == "The update no longer brings alpha-1, which ensemble-1 needs."
     )
+
+
+def test_bundles_beside_the_shipped_one_become_candidates(shipped):
+    root = shipped.parent
+    bundle_make(root, "small-1")
+    damaged = bundle_make(root, "small-2")
+    (damaged / "model.onnx").write_bytes(b"something else")
+    shipped_model_register()
+
+    versions, problems = shipped_others_register()
+    shipped_others_register()
+
+    assert [version.name for version in versions] == ["shipped-1", "small-1"]
+    assert ModelVersion.objects.count() == 2
+    assert model_version_active().name == "shipped-1"
+    assert len(problems) == 1
+    assert "small-2 is damaged" in problems[0]

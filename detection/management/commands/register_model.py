@@ -7,13 +7,17 @@ from django.core.management.base import BaseCommand, CommandError
 
 from detection.models import ModelVersion
 from detection.selectors.registry import model_root, model_version_active
-from detection.services.registry import model_version_register, shipped_model_register
+from detection.services.registry import (
+    model_version_register,
+    shipped_model_register,
+    shipped_others_register,
+)
 
 
 class Command(BaseCommand):
     help = (
-        "Record a model bundle. Without a path: the default one of the project, which is put into "
-        "service if no model is. May be repeated."
+        "Record a model bundle. Without a path: those that came with the project, of which the "
+        "default one is put into service if no model is. May be repeated."
     )
 
     def add_arguments(self, parser):
@@ -28,6 +32,9 @@ class Command(BaseCommand):
         try:
             if path is None:
                 model_version = shipped_model_register()
+                _, problems = shipped_others_register()
+                for problem in problems:
+                    self.stderr.write(problem)
             else:
                 shipped = model_root(origin=ModelVersion.Origin.SHIPPED).resolve()
                 is_shipped = path.resolve().parent == shipped
