@@ -227,11 +227,11 @@ def judged_crops(
         boxes = canvas_boxes(sample, box)
         if sample.is_stone and not len(boxes):
             continue
-        wheres: list[Any] = ["box"] if len(boxes) else ["middle"]
+        kinds: list[Any] = ["box"] if len(boxes) else ["middle"]
         if len(boxes) and not sample.has_loose_boxes:
-            wheres.append("anywhere")
+            kinds.append("anywhere")
         generator = np.random.default_rng([options.seed, *sample.image.encode()])
-        for where in wheres:
+        for where in kinds:
             part, held = crop_canvas(
                 canvas, boxes, size=options.crop, where=where, generator=generator
             )
