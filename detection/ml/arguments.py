@@ -206,7 +206,7 @@ _METHOD: dict[str, tuple[Callable[[str], Any], str]] = {
     ),
     "head_width": (_width, "channels of the head's layers (128)"),
     "head_kernel": (_odd, "side of the head's convolution, in cells (3)"),
-    "learning_rate": (_bounded(0, 1), "highest learning rate (2e-4)"),
+    "learning_rate": (float, "highest learning rate (2e-4)"),
     "learning_rate_decay": (
         _bounded(0, 1),
         "each stage of the backbone gets the rate of the one above times this (1)",
