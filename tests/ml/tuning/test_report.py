@@ -1,10 +1,12 @@
 import json
 
 import pytest
+from optuna.trial import TrialState
 
 from detection.ml.errors import MLError
 from detection.ml.evaluation import Figure
-from detection.ml.tuning import SPACE, run_search, write_report
+from detection.ml.tuning import SPACE, load_studies, run_search, write_report
+from detection.ml.tuning.confirm import spread_over
 from detection.ml.tuning.report import sentence_of_gains, sentence_of_order
 from tests.ml.tuning.bowl import Bowl
 
@@ -79,6 +81,25 @@ def test_the_order_holds_only_where_it_is_shown(proxy, real, sentence):
 )
 def test_random_search_is_beaten_only_where_the_interval_says_so(gains, sentence):
     assert sentence in sentence_of_gains(gains)
+
+
+def test_configurations_to_train_really_are_spread_from_the_best_to_the_worst(storage):
+    studies = load_studies(storage)
+    values = [
+        trial.value
+        for name in ("random", "tpe")
+        for trial in studies[name].trials
+        if trial.state == TrialState.COMPLETE
+    ]
+
+    chosen = [trial.value for _, trial in spread_over(studies, 5)]
+
+    assert chosen == sorted(chosen)
+    assert len(set(chosen)) == 5
+    assert (chosen[0], chosen[-1]) == (min(values), max(values))
+    # Both samplers begin with the same configuration, which counts once.
+    with pytest.raises(MLError, match=f"fewer than {len(values)}"):
+        spread_over(studies, len(values))
 
 
 def test_a_page_of_nothing_is_refused(tmp_path):
