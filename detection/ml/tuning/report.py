@@ -1,6 +1,7 @@
 """Writes the page of a search: figures, a table with intervals, and what they say in words."""
 
 import json
+import textwrap
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,6 +27,7 @@ from detection.ml.tuning.space import SPACE, method_of
 _MIN_CONFIRMED = 5
 _MIN_FOR_IMPORTANCE = 4
 _UNIT = "judged crop"
+_MAX_LINE = 120
 _TITLES = {
     "random": "random search",
     "tpe": "TPE",
@@ -75,20 +77,23 @@ def write_report(*, storage: Path, out: Path, confirmed: Path | None = None) -> 
     if not searched:
         raise MLError(f"The search in {storage.name} has no trial that came to an end.")
     winner = min(searched, key=lambda best: best.value)
+    is_equal = len({sum(best.ended.values()) for best in searched}) == 1
     rows = read_confirmed(confirmed) if confirmed else []
     out.parent.mkdir(parents=True, exist_ok=True)
     figures = {
         draw_history(studies, _TITLES, out.with_name(f"{out.stem}-history.png")): (
-            "Lowest log-loss so far against trials; a cross is a trial that the median pruner "
-            "stopped or that failed."
+            "The lowest log-loss so far",
+            "The lowest log-loss so far against trials; a cross is a trial that the median pruner "
+            "stopped or that failed.",
         )
     }
     importance = _importance(studies)
     if importance:
         drawn = draw_importance(importance, out.with_name(f"{out.stem}-importance.png"))
         figures[drawn] = (
-            "Share of the variance of the log-loss that each option explains alone (fANOVA), over "
-            "the complete trials of all samplers."
+            "Importance of each option",
+            "The share of the variance of the log-loss that each option explains alone (fANOVA), "
+            "over the complete trials of all samplers.",
         )
     tuned = {
         "options": method_of(winner.trial.params),
@@ -104,18 +109,28 @@ def write_report(*, storage: Path, out: Path, confirmed: Path | None = None) -> 
         "",
         *_how(studies, units),
         *_lines_of_table(found, gains),
-        *[sentence_of_gains(gains), "", sentence_of_order(rows), ""],
-        *[line for name, told in figures.items() for line in (f"![{told}]({name})", "", told, "")],
+        *[sentence_of_gains(gains, is_equal=is_equal), "", sentence_of_order(rows), ""],
+        *[
+            line
+            for name, (title, told) in figures.items()
+            for line in (f"![{title}]({name})", "", told, "")
+        ],
         *([] if importance else ["Too few trials are complete to tell which option matters.", ""]),
         *_lines_of_best(winner),
         *_lines_of_space(),
     ]
-    out.write_text("\n".join(text).rstrip() + "\n", "utf-8")
+    # A line of a table cannot be broken.
+    wrapped = [line if line.startswith("|") else textwrap.fill(line, _MAX_LINE) for line in text]
+    out.write_text("\n".join(wrapped).rstrip() + "\n", "utf-8")
     return tuned
 
 
-def sentence_of_gains(gains: Mapping[str, Figure]) -> str:
-    """Say whether any sampler beat random search: its interval lies below zero."""
+def sentence_of_gains(gains: Mapping[str, Figure], *, is_equal: bool) -> str:
+    """Say whether any sampler beat random search: its interval lies below zero.
+
+    `is_equal`: all had the same number of trials.
+    """
+    budget = "at the same budget" if is_equal else "though their numbers of trials differ"
     rivals = {name: gain for name, gain in gains.items() if name != UNTUNED}
     if not rivals:
         return "**Random search was not compared with another sampler.**"
@@ -126,10 +141,10 @@ def sentence_of_gains(gains: Mapping[str, Figure]) -> str:
         if gain.high < 0
     ]
     if beaten:
-        return f"**Random search was beaten at the same budget: {', '.join(beaten)}.**"
+        return f"**Random search was beaten {budget}: {', '.join(beaten)}.**"
     return (
-        "**No sampler beat random search at the same budget: each interval of the difference "
-        "holds zero or lies above it.**"
+        f"**No sampler beat random search {budget}: each interval of the difference holds zero or "
+        "lies above it.**"
     )
 
 

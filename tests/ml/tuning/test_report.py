@@ -37,7 +37,9 @@ def test_the_page_holds_table_figures_importance_and_sentences(storage, tmp_path
     assert "| TPE | 8 (" in page
     assert "| today's options, not tuned | 1 (1, 0, 0) |" in page
     assert "at the same budget" in page
-    assert "was not measured: it takes at least 5 of them, and there are 0" in page
+    assert "was not measured: it takes at least 5 of them, and there are 0" in page.replace(
+        "\n", " "
+    )
     for name in ("search-history.png", "search-importance.png"):
         assert f"]({name})" in page
         assert (tmp_path / "docs" / name).stat().st_size > 5000
@@ -45,7 +47,7 @@ def test_the_page_holds_table_figures_importance_and_sentences(storage, tmp_path
         assert f"| `{dimension.name}` | {dimension.range} |" in page
     assert json.loads((tmp_path / "docs/search.json").read_text()) == tuned
     assert tuned["options"].keys() == {dimension.name for dimension in SPACE} | {"head_epochs"}
-    assert max(len(line) for line in page.splitlines() if line.startswith("| ")) < 200
+    assert max(len(line) for line in page.splitlines() if not line.startswith("|")) <= 120
 
 
 def test_the_order_of_real_trainings_is_told_with_n(storage, tmp_path):
@@ -55,8 +57,9 @@ def test_the_order_of_real_trainings_is_told_with_n(storage, tmp_path):
     write_report(storage=storage, out=tmp_path / "search.md", confirmed=confirmed)
 
     page = (tmp_path / "search.md").read_text()
-    assert "The order of the proxy holds for real trainings" in page
-    assert "0.94 (n = 6, p = 0.005)" in page
+    told = page.replace("\n", " ")
+    assert "The order of the proxy holds for real trainings" in told
+    assert "0.94 (n = 6, p = 0.005)" in told
 
 
 @pytest.mark.parametrize(
@@ -80,7 +83,8 @@ def test_the_order_holds_only_where_it_is_shown(proxy, real, sentence):
     ],
 )
 def test_random_search_is_beaten_only_where_the_interval_says_so(gains, sentence):
-    assert sentence in sentence_of_gains(gains)
+    assert sentence in sentence_of_gains(gains, is_equal=True)
+    assert "same budget" not in sentence_of_gains(gains, is_equal=False)
 
 
 def test_configurations_to_train_really_are_spread_from_the_best_to_the_worst(storage):
