@@ -187,7 +187,8 @@ def test_a_bundle_is_made_anew_to_serve_int8(trained, data, monkeypatch):
     assert made.manifest["serving"]["int8"]["accepted"]
     assert "series" not in made.manifest
     assert made.manifest["provenance"]["parent"] == {"name": "tiny-1", "digest": "e" * 64}
-    assert made.manifest["training"] == {"refit": True, "calibrated_by": "without-it"}
+    head = {"head_width": 128, "head_kernel": 3}
+    assert made.manifest["training"] == {"refit": True, "calibrated_by": "without-it", **head}
     assert made.manifest["data"] == trained.manifest["data"]
     assert (made.path / "weights.npz").read_bytes() == (trained.path / "weights.npz").read_bytes()
     assert set(made.metrics) == {"validation", "test"}
