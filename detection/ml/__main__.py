@@ -13,12 +13,10 @@ from detection.ml.arguments import (
     add_training_arguments,
     training_options,
 )
-from detection.ml.backbones import (
-    backbone_of,
-)
+from detection.ml.backbones import backbone_of
 from detection.ml.ensemble_verbs import add_verbs
 from detection.ml.errors import MLError
-from detection.ml.progress_lines import json_line, progress_line
+from detection.ml.progress_lines import fail, json_line, progress_line, say
 from detection.ml.search_verb import add_search_verb
 
 _ROOT = Path(__file__).resolve().parents[2] / "ml_models"
@@ -169,7 +167,7 @@ def _classify(options: argparse.Namespace) -> int:
     try:
         predictor = open_predictor(root=_ROOT, model=options.model)
     except MLError as error:
-        return _fail(error)
+        return fail(error)
     return 0 if classify_paths(options.paths, predictor=predictor, out=sys.stdout) else 1
 
 
@@ -192,7 +190,7 @@ def _train(options: argparse.Namespace) -> int:
         if options.json_progress:
             json_line({"stage": "error", "message": str(error)})
             return 1
-        return _fail(error)
+        return fail(error)
     report({"stage": "done", "bundle": str(bundle), "snapshot": dataset.snapshot()})
     return 0
 
@@ -212,7 +210,7 @@ def _evaluate(options: argparse.Namespace) -> int:
             halved=halved_sources(dataset.samples),
         )
     except MLError as error:
-        return _fail(error)
+        return fail(error)
     calibration = predictor.bundle.calibration
     print(json.dumps(measure(scores, calibration=calibration, threshold=predictor.threshold)))
     return 0
@@ -227,7 +225,7 @@ def _gate(options: argparse.Namespace) -> int:
         predictor = open_predictor(root=_ROOT, model=options.model)
         samples = split(load_dataset(options.data).samples, parts=PARTS)[options.part]
     except MLError as error:
-        return _fail(error)
+        return fail(error)
     files = [path for folder in options.other for path in folder.rglob("*") if path.is_file()]
     print("\n".join(gate_rows(files, samples, predictor=predictor, per_group=options.per_group)))
     for row in parts_rows(options.parts, predictor=predictor):
@@ -243,7 +241,7 @@ def _bundle(options: argparse.Namespace) -> int:
             weights=options.weights, data=options.data, out=options.out, report=progress_line
         )
     except MLError as error:
-        return _fail(error)
+        return fail(error)
     print(bundle)
     return 0
 
@@ -261,9 +259,9 @@ def _quantise(options: argparse.Namespace) -> int:
             report=progress_line,
         )
     except MLError as error:
-        return _fail(error)
+        return fail(error)
     print(made)
-    _say(f"The new bundle has no series rule yet: `series --write --model {made}` sets it.")
+    say(f"The new bundle has no series rule yet: `series --write --model {made}` sets it.")
     return 0
 
 
@@ -274,9 +272,9 @@ def _baselines(options: argparse.Namespace) -> int:
         init=options.init, architecture=options.architecture, seed=options.seed
     )
     try:
-        run_baselines(data=options.data, out=options.out, options=chosen, report=_say)
+        run_baselines(data=options.data, out=options.out, options=chosen, report=say)
     except MLError as error:
-        return _fail(error)
+        return fail(error)
     return 0
 
 
@@ -287,9 +285,9 @@ def _ablate(options: argparse.Namespace) -> int:
         init=options.init, architecture=options.architecture, seed=options.seed
     )
     try:
-        run_ablation(data=options.data, out=options.out, options=chosen, report=_say)
+        run_ablation(data=options.data, out=options.out, options=chosen, report=say)
     except MLError as error:
-        return _fail(error)
+        return fail(error)
     return 0
 
 
@@ -309,10 +307,10 @@ def _report(options: argparse.Namespace) -> int:
                 baselines=options.baselines,
                 ablation=options.ablation,
                 options=chosen,
-                report=_say,
+                report=say,
             )
         except MLError as error:
-            return _fail(error)
+            return fail(error)
     for row in metrics["bar"]:
         figure = row["figure"] or {"value": None}
         print(json.dumps({"what": row["what"], "value": figure["value"], "met": row["met"]}))
@@ -333,7 +331,7 @@ def _export(options: argparse.Namespace) -> int:
             preprocessing=bundle.preprocessing,
         )
     except MLError as error:
-        return _fail(error)
+        return fail(error)
     return 0
 
 
@@ -343,7 +341,7 @@ def _split(options: argparse.Namespace) -> int:
     try:
         samples = split(load_dataset(options.data).samples, parts=PARTS)[options.part]
     except MLError as error:
-        return _fail(error)
+        return fail(error)
     for sample in samples:
         print(
             json.dumps({"image": sample.image, "is_stone": sample.is_stone, "group": sample.group})
@@ -363,23 +361,13 @@ def _series(options: argparse.Namespace) -> int:
             samples=options.samples,
             phantoms=options.phantoms,
             is_written=options.write,
-            report=lambda line: print(line, file=sys.stderr),
+            report=say,
         )
     except (MLError, ImageError) as error:
-        print(error, file=sys.stderr)
-        return 1
+        return fail(error)
     options.out.parent.mkdir(parents=True, exist_ok=True)
     options.out.write_text(text, encoding="utf-8")
     return 0
-
-
-def _say(message: str) -> None:
-    print(message, file=sys.stderr, flush=True)
-
-
-def _fail(error: MLError) -> int:
-    print(error, file=sys.stderr)
-    return 1
 
 
 if __name__ == "__main__":

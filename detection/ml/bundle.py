@@ -1,5 +1,6 @@
 """Model bundles: a folder of weights and `model.json` that is verified whenever it is loaded."""
 
+import errno
 import hashlib
 import json
 import math
@@ -10,7 +11,7 @@ import tempfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -42,11 +43,15 @@ class Member:
 
 @dataclass(frozen=True)
 class Bundle:
-    """One verified bundle: what `model.json` says, and where the files are."""
+    """One verified bundle: what `model.json` says, and where the files are.
+
+    `networks` are the verified bundles of an ensemble's members, in its order.
+    """
 
     path: Path
     digest: str
     manifest: dict[str, Any]
+    networks: tuple["Bundle", ...] = ()
 
     @property
     def name(self) -> str:
@@ -172,8 +177,8 @@ def load_bundle(path: Path, *, expected_digest: str | None = None) -> Bundle:
                 "Restore its folder, or put another model version into service."
             )
     bundle = Bundle(path=path, digest=digest, manifest=manifest)
-    members_of(bundle)
-    return bundle
+    networks = tuple(_member_of(bundle, member) for member in bundle.members)
+    return replace(bundle, networks=networks)
 
 
 def members_told(manifest: Mapping[str, Any]) -> list[Member]:
@@ -218,31 +223,25 @@ def members_told(manifest: Mapping[str, Any]) -> list[Member]:
 
 
 def members_of(bundle: Bundle) -> list[Bundle]:
-    """Verify the members of an ensemble, which stand beside it; an empty list for another bundle.
-
-    Raises
-    ------
-    BundleError
-        If a member is missing, damaged, changed, itself an ensemble, or of another preprocessing
-        than the ensemble. The sentence names it.
-    """
-    return [_member_of(bundle, member) for member in bundle.members]
+    """Return the verified members of an ensemble; an empty list for another bundle."""
+    return list(bundle.networks)
 
 
 def gate_bundle(bundle: Bundle) -> Bundle:
-    """Return the bundle whose input gate judges: the bundle itself, or that member of an ensemble.
+    """Return the bundle whose input gate judges: itself, or the member that an ensemble names."""
+    told = bundle.manifest.get("gate") or {}
+    return next((one for one in bundle.networks if one.name == told.get("member")), bundle)
+
+
+def _member_of(bundle: Bundle, member: Member) -> Bundle:
+    """Verify a member, which stands beside the ensemble.
 
     Raises
     ------
     BundleError
-        As `members_of`.
+        If it is missing, damaged, changed, itself an ensemble, or of another preprocessing than the
+        ensemble. The sentence names it.
     """
-    told = bundle.manifest.get("gate") or {}
-    named = [member for member in bundle.members if member.name == told.get("member")]
-    return _member_of(bundle, named[0]) if named else bundle
-
-
-def _member_of(bundle: Bundle, member: Member) -> Bundle:
     path = bundle.path.resolve().parent / member.name
     try:
         # Before it is loaded: two ensembles that name each other would never end.
@@ -297,6 +296,50 @@ def write_manifest(folder: Path, manifest: dict[str, Any]) -> None:
         ) from error
 
 
+@contextmanager
+def building(root: Path) -> Iterator[Path]:
+    """Make a folder in `root` for a bundle in the making; it goes unless it is renamed."""
+    folder = Path(tempfile.mkdtemp(prefix=".building-", dir=root))
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def publish(folder: Path, manifest: Mapping[str, Any], *, kind: str) -> Path:
+    """Name a finished bundle after its kind, the second and its data, and let it appear.
+
+    Where another bundle has the name of that second, this one takes the next.
+
+    Parameters
+    ----------
+    folder : Path
+        What `building` made. The bundle appears beside it.
+    manifest : mapping
+        All of `model.json` but the name and the files.
+
+    Returns
+    -------
+    Path
+        The bundle's folder.
+    """
+    while True:
+        made = time.strftime("%Y%m%d-%H%M%S")
+        target = folder.parent / f"{kind}-{made}-{manifest['data']['fingerprint'][:6]}"
+        if not target.exists():
+            write_manifest(folder, {"name": target.name, **manifest})
+            folder.chmod(0o755)
+            load_bundle(folder)
+            try:
+                return folder.rename(target)
+            except OSError as error:
+                # Another process was faster.
+                if error.errno not in (errno.EEXIST, errno.ENOTEMPTY):
+                    raise
+                (folder / MANIFEST_NAME).unlink()
+        time.sleep(1 - time.time() % 1)
+
+
 def derive_bundle(parent: Bundle, *, name: str, changes: Mapping[str, Any]) -> Bundle:
     """Make a new bundle beside its parent: the same files, other entries of `model.json`.
 
@@ -315,20 +358,17 @@ def derive_bundle(parent: Bundle, *, name: str, changes: Mapping[str, Any]) -> B
         "created": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
         "parent": {"name": parent.name, "digest": parent.digest},
     }
-    building = Path(tempfile.mkdtemp(prefix=".building-", dir=root))
-    try:
+    with building(root) as folder:
         for file_name in parent.manifest["files"]:
-            shutil.copyfile(parent.path / file_name, building / file_name)
+            shutil.copyfile(parent.path / file_name, folder / file_name)
         manifest = {**parent.manifest, **changes, "name": name, "provenance": provenance}
-        write_manifest(building, manifest)
-        building.chmod(0o755)
-        if load_bundle(building).manifest["files"] != parent.manifest["files"]:
+        write_manifest(folder, manifest)
+        folder.chmod(0o755)
+        if load_bundle(folder).manifest["files"] != parent.manifest["files"]:
             raise BundleError(f"The model bundle {parent.name} is damaged. Restore its folder.")
         if target.exists():
             raise BundleError(f"A model bundle {name} is there already.")
-        building.rename(target)
-    finally:
-        shutil.rmtree(building, ignore_errors=True)
+        folder.rename(target)
     return load_bundle(target)
 
 

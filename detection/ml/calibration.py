@@ -13,6 +13,12 @@ def sigmoid(x: Floats) -> Floats:
     return 0.5 * (1 + np.tanh(0.5 * np.asarray(x, np.float64)))
 
 
+def logit(probabilities: Floats) -> NDArray[np.float64]:
+    """Return the logits of probabilities, same shape; those within 1e-6 of 0 and 1 are clipped."""
+    clipped = np.clip(np.asarray(probabilities, np.float64), 1e-6, 1 - 1e-6)
+    return np.log(clipped) - np.log1p(-clipped)
+
+
 def apply_platt(logits: Floats, calibration: dict[str, float]) -> Floats:
     """Turn logits into calibrated probabilities, same shape: sigmoid(slope * z + intercept)."""
     return sigmoid(calibration["slope"] * np.asarray(logits, np.float64) + calibration["intercept"])

@@ -2,7 +2,6 @@
 
 import argparse
 import json
-import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,7 +10,7 @@ from typing import Any
 
 from detection.ml.arguments import add_training_arguments, training_options
 from detection.ml.errors import MLError
-from detection.ml.progress_lines import progress_line
+from detection.ml.progress_lines import fail, progress_line, say
 
 _ROOT = Path(__file__).resolve().parents[2] / "ml_models"
 _METHODS = ("best", "mean", "stacking", "pso", "ga")
@@ -88,10 +87,10 @@ def _predict(options: argparse.Namespace) -> int:
             part=options.part,
             out=options.out,
             threads=options.threads,
-            report=_say,
+            report=say,
         )
     except MLError as error:
-        return _fail(error)
+        return fail(error)
     print(json.dumps({"file": str(options.out), "images": len(predictions.images)}))
     return 0
 
@@ -109,10 +108,10 @@ def _crossfit(options: argparse.Namespace) -> int:
             work=options.work,
             options=training_options(options),
             training_report=progress_line,
-            report=_say,
+            report=say,
         )
     except MLError as error:
-        return _fail(error)
+        return fail(error)
     print("\n".join(map(str, files)))
     return 0
 
@@ -138,10 +137,10 @@ def _combine(options: argparse.Namespace) -> int:
                 root=_ROOT,
                 work=work,
                 options=chosen,
-                report=_say,
+                report=say,
             )
     except MLError as error:
-        return _fail(error)
+        return fail(error)
     print(bundle)
     return 0
 
@@ -166,10 +165,10 @@ def _compare(options: argparse.Namespace) -> int:
                 work=work,
                 not_ct=options.not_ct,
                 options=chosen,
-                report=_say,
+                report=say,
             )
     except MLError as error:
-        return _fail(error)
+        return fail(error)
     print("\n".join([*metrics["findings"], *metrics["advice"]]))
     return 0
 
@@ -192,12 +191,3 @@ def _work_folder(asked: Path | None) -> Iterator[Path]:
         return
     with tempfile.TemporaryDirectory() as folder:
         yield Path(folder)
-
-
-def _say(message: str) -> None:
-    print(message, file=sys.stderr, flush=True)
-
-
-def _fail(error: MLError) -> int:
-    print(error, file=sys.stderr)
-    return 1

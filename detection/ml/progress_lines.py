@@ -1,4 +1,4 @@
-"""Prints the progress of trainings and searches, for people and for programs."""
+"""Prints what a verb says on the way: progress for people and programs, and why it failed."""
 
 import json
 import sys
@@ -36,3 +36,14 @@ def progress_line(progress: dict[str, Any]) -> None:
         is_last = not is_terminal or progress["done"] == progress["trials"]
     if is_terminal or is_last:
         print(f"\r{percent} {text}", end="\n" if is_last else "", file=sys.stderr, flush=True)
+
+
+def say(message: str) -> None:
+    """Tell a person something that is no result."""
+    print(message, file=sys.stderr, flush=True)
+
+
+def fail(error: Exception) -> int:
+    """Tell a person why a verb failed; return its exit status."""
+    say(str(error))
+    return 1

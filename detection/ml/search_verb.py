@@ -9,7 +9,7 @@ from typing import Any
 
 from detection.ml.arguments import add_start_arguments, crop_size
 from detection.ml.errors import MLError
-from detection.ml.progress_lines import progress_line
+from detection.ml.progress_lines import fail, progress_line
 
 
 def add_search_verb(verbs: Any) -> None:
@@ -100,6 +100,5 @@ def _tune(options: argparse.Namespace) -> int:
                 )
             )
     except MLError as error:
-        print(error, file=sys.stderr)
-        return 1
+        return fail(error)
     return 0

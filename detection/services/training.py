@@ -22,13 +22,10 @@ from detection.ml.backbones import (
     BUNDLE,
     CROP,
     DEFAULT_BACKBONE,
-    MAX_EPOCHS,
-    MAX_LEARNING_RATE,
-    MIN_LEARNING_RATE,
     TRAINED,
-    WRONG_EPOCHS,
-    WRONG_LEARNING_RATE,
+    check_bounds,
 )
+from detection.ml.errors import MLError
 from detection.models import DatasetSnapshot, ModelVersion, TrainingRun
 from detection.selectors.registry import model_version_active, training_data_folders
 from detection.selectors.training import STARTS, bundle_path, training_plan, training_start
@@ -100,10 +97,10 @@ def training_run_create(
         raise ValidationError(WRONG_START)
     if trained not in ("", *TRAINED):
         raise ValidationError(WRONG_TRAINED)
-    if epochs is not None and not 1 <= epochs <= MAX_EPOCHS:
-        raise ValidationError(WRONG_EPOCHS)
-    if learning_rate is not None and not MIN_LEARNING_RATE <= learning_rate <= MAX_LEARNING_RATE:
-        raise ValidationError(WRONG_LEARNING_RATE)
+    try:
+        check_bounds(epochs=epochs, learning_rate=learning_rate)
+    except MLError as error:
+        raise ValidationError(str(error)) from error
     if not 0 <= seed <= MAX_SEED:
         raise ValidationError(WRONG_SEED)
     if model_version_active() is None:

@@ -1,14 +1,17 @@
 import json
+import time
 from pathlib import Path
 
 import pytest
 
 from detection.ml.bundle import (
     Bundle,
+    building,
     default_bundle_path,
     load_bundle,
     load_default_bundle,
     open_bundle,
+    publish,
     set_default_bundle,
     write_manifest,
 )
@@ -70,6 +73,51 @@ def test_a_bundle_is_never_rewritten(folder):
         write_manifest(folder, {"name": "bundle-1", "serving": {"file": "other.onnx"}})
 
     assert (folder / "model.json").read_bytes() == before
+
+
+def published(root):
+    with building(root) as folder:
+        (folder / "model.onnx").write_bytes(b"weights")
+        told = {"serving": {"file": "model.onnx"}, "data": {"fingerprint": "422ae7aa"}}
+        return publish(folder, told, kind="resnet50")
+
+
+@pytest.fixture
+def clock(monkeypatch):
+    """A clock that stands still until somebody sleeps."""
+    now = [1_000_000_000.0]
+    told = time.strftime
+    monkeypatch.setattr("time.time", lambda: now[0])
+    monkeypatch.setattr("time.sleep", lambda seconds: now.append(now.pop() + seconds))
+    monkeypatch.setattr("time.strftime", lambda form: told(form, time.gmtime(now[0])))
+
+
+@pytest.mark.usefixtures("clock")
+def test_bundles_of_the_same_second_get_names_of_their_own(tmp_path):
+    first, second = published(tmp_path), published(tmp_path)
+
+    assert first.name == "resnet50-20010909-014640-422ae7"
+    assert second.name == "resnet50-20010909-014641-422ae7"
+    assert load_bundle(first).name == first.name
+    assert load_bundle(second).name == second.name
+    assert sorted(tmp_path.iterdir()) == [first, second]
+
+
+@pytest.mark.usefixtures("clock")
+def test_a_name_that_another_process_takes_meanwhile_is_left_to_it(tmp_path, monkeypatch):
+    taken = tmp_path / "resnet50-20010909-014640-422ae7"
+
+    def load(folder):
+        taken.mkdir(exist_ok=True)
+        (taken / "model.json").write_text("theirs")
+        return load_bundle(folder)
+
+    monkeypatch.setattr("detection.ml.bundle.load_bundle", load)
+    path = published(tmp_path)
+
+    assert path.name == "resnet50-20010909-014641-422ae7"
+    assert (taken / "model.json").read_text() == "theirs"
+    assert json.loads((path / "model.json").read_text())["name"] == path.name
 
 
 def bundle_of(folder, **series):

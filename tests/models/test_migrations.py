@@ -24,6 +24,23 @@ def migrate(transactional_db):
     executor.migrate(executor.loader.graph.leaf_nodes())
 
 
+def series_of(apps, **told):
+    """Store a series with its study, its upload and their user, as a release of then had them."""
+    user = apps.get_model("accounts", "User").objects.create(username="ada")
+    upload = apps.get_model("detection", "Upload").objects.create(uploaded_by=user)
+    study = apps.get_model("detection", "Study").objects.create(upload=upload, uploaded_by=user)
+    return apps.get_model("detection", "Series").objects.create(
+        study=study,
+        volume_path="volumes/x.npz",
+        slices=1,
+        rows=2,
+        columns=2,
+        is_hu=True,
+        plane="axial",
+        **told,
+    )
+
+
 def stored_names():
     with connection.cursor() as cursor:
         cursor.execute("SELECT display_name FROM detection_sourcefile ORDER BY id")
@@ -32,18 +49,8 @@ def stored_names():
 
 def test_names_of_earlier_files_are_encrypted_and_found_again(migrate):
     apps = migrate(("detection", "0002_roles"))
-    user = apps.get_model("accounts", "User").objects.create(username="ada")
-    upload = apps.get_model("detection", "Upload").objects.create(uploaded_by=user)
-    study = apps.get_model("detection", "Study").objects.create(upload=upload, uploaded_by=user)
-    series = apps.get_model("detection", "Series").objects.create(
-        study=study,
-        volume_path="volumes/x.npz",
-        slices=1,
-        rows=2,
-        columns=2,
-        is_hu=True,
-        plane="axial",
-    )
+    series = series_of(apps)
+    study, upload = series.study, series.study.upload
     for name in ("Doe^Jane.dcm", ".png"):
         apps.get_model("detection", "SourceFile").objects.create(
             upload=upload,
@@ -68,20 +75,11 @@ def test_names_of_earlier_files_are_encrypted_and_found_again(migrate):
 
 def test_caveats_and_warnings_become_notices(migrate):
     apps = migrate(("detection", "0007_identifier_roles"))
-    user = apps.get_model("accounts", "User").objects.create(username="ada")
-    upload = apps.get_model("detection", "Upload").objects.create(uploaded_by=user)
-    study = apps.get_model("detection", "Study").objects.create(upload=upload, uploaded_by=user)
     lossy = "The file was compressed with a lossy method: fine detail may be changed."
     unknown = "A sentence that nobody remembers."
     rule = "The rule that turns slices into one answer was set on runs."
-    series = apps.get_model("detection", "Series").objects.create(
-        study=study,
-        volume_path="volumes/x.npz",
-        slices=1,
-        rows=2,
-        columns=2,
-        is_hu=True,
-        plane="axial",
+    series = series_of(
+        apps,
         caveats=[lossy, unknown],
         warnings=[{"code": "thick_slices", "sentence": "The slices are 5.0 mm apart: ..."}],
     )
@@ -266,18 +264,7 @@ def test_database_of_an_earlier_release_gets_the_roles_of_this_one(migrate):
 
 def test_findings_of_an_earlier_release_count_no_members(migrate):
     apps = migrate(("detection", "0012_pending_and_names"))
-    user = apps.get_model("accounts", "User").objects.create(username="ada")
-    upload = apps.get_model("detection", "Upload").objects.create(uploaded_by=user)
-    study = apps.get_model("detection", "Study").objects.create(upload=upload, uploaded_by=user)
-    series = apps.get_model("detection", "Series").objects.create(
-        study=study,
-        volume_path="x",
-        slices=1,
-        rows=2,
-        columns=2,
-        is_hu=False,
-        plane="unknown",
-    )
+    series = series_of(apps)
     prediction = apps.get_model("detection", "Prediction").objects.create(
         series=series,
         model_version=apps.get_model("detection", "ModelVersion").objects.create(

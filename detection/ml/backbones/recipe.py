@@ -40,9 +40,9 @@ RECIPES = {
 }
 
 
-def check_bounds(*, epochs: int, learning_rate: float | None = None) -> None:
+def check_bounds(*, epochs: int | None, learning_rate: float | None) -> None:
     """Raise MLError, with the sentence of the administration, for a number out of bounds."""
-    if not 1 <= epochs <= MAX_EPOCHS:
+    if epochs is not None and not 1 <= epochs <= MAX_EPOCHS:
         raise MLError(WRONG_EPOCHS)
     if learning_rate is not None and not (MIN_LEARNING_RATE <= learning_rate <= MAX_LEARNING_RATE):
         raise MLError(WRONG_LEARNING_RATE)

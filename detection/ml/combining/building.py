@@ -1,8 +1,5 @@
 """Builds an ensemble of members: fits its weights, judges the methods, writes its bundle."""
 
-import os
-import shutil
-import tempfile
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -13,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from detection.ml.backbones import BACKBONES
-from detection.ml.bundle import Bundle, load_bundle, write_manifest
+from detection.ml.bundle import Bundle, building, publish
 from detection.ml.calibration import apply_platt
 from detection.ml.combining.evidence import Evidence, evidence_of
 from detection.ml.combining.fitting import (
@@ -293,9 +290,7 @@ def _head(
         BACKBONES[one.backbone].title if one.backbone in BACKBONES else one.backbone
         for one in members
     ]
-    made = time.strftime("%Y%m%d-%H%M%S")
     return {
-        "name": f"ensemble-{made}-{dataset.fingerprint[:6]}",
         "kind": "ensemble",
         "backbone": "ensemble",
         "architecture": (
@@ -361,11 +356,11 @@ def _written(
     report: Report,
 ) -> Path:
     """Measure the test part with exactly what is served, and write the bundle."""
-    building = Path(tempfile.mkdtemp(prefix=".building-", dir=out))
     members = [one.member for one in ensemble.members]
-    try:
+    with building(out) as folder:
         network = EnsembleNetwork(
-            Bundle(path=building, digest="", manifest=manifest), networks=ensemble.networks(members)
+            Bundle(path=folder, digest="", manifest=manifest, networks=tuple(members)),
+            networks=ensemble.networks(members),
         )
         progress = Progress("test part", total=len(tested), report=report)
 
@@ -384,10 +379,4 @@ def _written(
                 calibration=manifest["calibration"],
                 threshold=manifest["operating_points"][DEFAULT_OPERATING_POINT]["threshold"],
             )
-        write_manifest(building, manifest)
-        building.chmod(0o755)
-        load_bundle(building)
-        os.rename(building, out / manifest["name"])
-    finally:
-        shutil.rmtree(building, ignore_errors=True)
-    return out / manifest["name"]
+        return publish(folder, manifest, kind="ensemble")

@@ -17,9 +17,9 @@ from detection.ml.data import (
     Dataset,
     Item,
     Sample,
+    deal,
     halved_sources,
     judged_items,
-    split,
     split_units,
 )
 from detection.ml.errors import MLError
@@ -58,9 +58,8 @@ class Evidence:
 
     def folds(self, count: int) -> NDArray[np.int64]:
         """Return the fold of each item, int `(n,)`; no patient unit lies in two."""
-        shares = {str(fold): 1 / count for fold in range(count)}
-        dealt = split(self._samples(), parts=shares, salt=_FOLDS_SALT)
-        place = {one.image: int(name) for name, held in dealt.items() for one in held}
+        dealt = deal(self._samples(), folds=count, salt=_FOLDS_SALT)
+        place = {one.image: number for number, held in enumerate(dealt) for one in held}
         return np.array([place[item.sample.image] for item in self.items], np.int64)
 
     def figures(self, logits: NDArray[np.float64]) -> dict[str, Any]:

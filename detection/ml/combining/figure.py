@@ -3,16 +3,10 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-import matplotlib
+from detection.ml.combining.rows import Row
+from detection.ml.evaluation import COLOURS, new_axes, save_figure
 
-matplotlib.use("Agg")
-from matplotlib import pyplot as plt  # noqa: E402
-
-from detection.ml.combining.rows import Row  # noqa: E402
-
-_DPI = 100
-# The palette of Okabe and Ito, which colour-blind readers can tell apart.
-_COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#56b4e9", "#e69f00", "#000000")
+_COLOURS = (*COLOURS, "#000000")
 
 
 def draw_differences(rows: Sequence[Row], *, path: Path) -> None:
@@ -26,7 +20,7 @@ def draw_differences(rows: Sequence[Row], *, path: Path) -> None:
     ]
     labels = list(drawn[0].differences) if drawn else []
     height = 1.2 + 0.11 * len(drawn) * (1 + len(labels))
-    figure, axis = plt.subplots(figsize=(9.6, height), layout="constrained")
+    figure, axis = new_axes(9.6, height, grid="x")
     step = 0.8 / max(1, len(labels))
     for number, label in enumerate(labels):
         colour = _COLOURS[number % len(_COLOURS)]
@@ -48,9 +42,5 @@ def draw_differences(rows: Sequence[Row], *, path: Path) -> None:
     axis.set_ylim(len(drawn) - 0.4, -0.6)
     axis.set_xscale("symlog", linthresh=1.0)
     axis.set_xlabel("difference in points, logarithmic beyond 1; right of 0 is better")
-    axis.grid(axis="x", color="#dddddd", linewidth=0.6)
-    axis.set_axisbelow(True)
-    axis.spines[["top", "right"]].set_visible(False)
     axis.legend(fontsize=8, loc="lower right")
-    figure.savefig(path, dpi=_DPI, metadata={"Software": ""})
-    plt.close(figure)
+    save_figure(figure, path)

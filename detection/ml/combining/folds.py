@@ -11,17 +11,15 @@ from detection.ml.backbones import backbone_of
 from detection.ml.bundle import sha256_of
 from detection.ml.combining.predictions import Predictions
 from detection.ml.combining.progress import Report
-from detection.ml.data import PARTS, Dataset, Sample, halved_sources, load_dataset, split
-from detection.ml.preprocess import Preprocessing, letterbox, network_input
+from detection.ml.data import PARTS, Dataset, Sample, deal, halved_sources, load_dataset, split
 from detection.ml.training import Report as TrainingReport
 from detection.ml.training import (
     TrainingOptions,
-    assign_weights,
     fit,
     fit_platt,
-    load_arrays,
-    network_of,
+    map_logits_of,
     score,
+    trained_network,
 )
 
 _SALT = "folds-1"
@@ -61,7 +59,6 @@ def crossfit(
     """
     dataset = load_dataset(data, with_tight_boxes=options.tight_boxes)
     held = folds_of(dataset, folds=folds)
-    backbone_of(options.architecture)
     files = []
     for number, (name, left_out) in enumerate(held.items(), start=1):
         others = [sample for other, part in held.items() if other != name for sample in part]
@@ -92,9 +89,8 @@ def crossfit(
 def folds_of(dataset: Dataset, *, folds: int) -> dict[str, list[Sample]]:
     """Part all but the test part by patient unit, alike in sources and findings."""
     parts = split(dataset.samples, parts=PARTS)
-    known = [*parts["train"], *parts["validation"]]
-    names = [f"fold-{number}-of-{folds}" for number in range(1, folds + 1)]
-    return split(known, parts=dict.fromkeys(names, 1 / folds), salt=_SALT)
+    dealt = deal([*parts["train"], *parts["validation"]], folds=folds, salt=_SALT)
+    return {f"fold-{number}-of-{folds}": held for number, held in enumerate(dealt, start=1)}
 
 
 def _predicted(
@@ -105,17 +101,17 @@ def _predicted(
     The scaling has two numbers, so that fitting it on the fold itself tells next to nothing.
     """
     spec = options.preprocessing
-    # The head is that of the weights, also where the options leave it to what they start from.
-    sized = replace(options, init=str(weights))
-    network = network_of(sized, height=spec.height, width=spec.width)
-    assign_weights(network, load_arrays(weights))
-    maps: dict[bytes, NDArray[np.float32]] = {}
+    backbone = backbone_of(options.architecture)
+    read = map_logits_of(
+        trained_network(weights, backbone=backbone, height=spec.height, width=spec.width)
+    )
+    # `score` reads the samples in their order, each once and by itself.
+    maps: list[NDArray[np.float32]] = []
 
     def map_logits(canvases: NDArray[np.uint8]) -> NDArray[np.float32]:
-        key = canvases.tobytes()
-        if key not in maps:
-            maps[key] = network.predict_on_batch(network_input(canvases))[..., 0]
-        return maps[key]
+        cells = read(canvases)
+        maps.extend(cells)
+        return cells
 
     scores = score(
         samples,
@@ -123,16 +119,11 @@ def _predicted(
         preprocessing=spec,
         halved=halved_sources(dataset.samples),
     )
-    cells = [map_logits(_canvas(sample, spec)[None])[0] for sample in samples]
     return Predictions(
         images=tuple(sample.image for sample in samples),
-        maps=np.stack(cells).astype(np.float16),
+        maps=np.stack(maps).astype(np.float16),
         about={
             "calibration": fit_platt(scores.logits, scores.labels),
             "fingerprint": dataset.fingerprint,
         },
     )
-
-
-def _canvas(sample: Sample, spec: Preprocessing) -> NDArray[np.uint8]:
-    return letterbox(sample.read(), spec)[0]

@@ -5,6 +5,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
+from detection.ml.calibration import logit
 from detection.ml.combining.fitting import losses
 from detection.ml.combining.paired import Flags, Floats, FoundStones, Measured, Names, Patients
 from detection.ml.combining.rows import Rows
@@ -284,15 +285,10 @@ def title(source: str) -> str:
     return _TITLES.get(source, source)
 
 
-def _logits(probabilities: Floats) -> Floats:
-    clipped = np.clip(probabilities, 1e-6, 1 - 1e-6)
-    return np.log(clipped) - np.log1p(-clipped)
-
-
 def _log_loss(
     patients: Patients, scores: Floats, labels: Flags, units: Names, unit: str
 ) -> Measured:
-    return patients.mean(losses(_logits(scores), labels), units, unit=unit)
+    return patients.mean(losses(logit(scores), labels), units, unit=unit)
 
 
 def _brier(patients: Patients, scores: Floats, labels: Flags, units: Names, unit: str) -> Measured:

@@ -219,6 +219,12 @@ def split(
     return result
 
 
+def deal(samples: Sequence[Sample], *, folds: int, salt: str) -> list[list[Sample]]:
+    """Deal samples out to equal folds by patient unit, as `split` does."""
+    parts = {f"fold {number}": 1 / folds for number in range(1, folds + 1)}
+    return list(split(samples, parts=parts, salt=salt).values())
+
+
 def check_split(parts: dict[str, list[Sample]]) -> None:
     """Refuse a split in which a patient unit stands on two sides.
 

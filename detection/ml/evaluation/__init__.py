@@ -4,6 +4,7 @@ from detection.ml.evaluation.ablation import AblationOptions, run_ablation
 from detection.ml.evaluation.baseline_training import BaselineOptions, run_baselines
 from detection.ml.evaluation.changed import spread
 from detection.ml.evaluation.deletion import FILLS, without_other_patch, without_stone
+from detection.ml.evaluation.drawing import COLOURS, new_axes, save_figure
 from detection.ml.evaluation.gate_table import gate_rows
 from detection.ml.evaluation.levels import judge
 from detection.ml.evaluation.parts_table import parts_rows
@@ -25,6 +26,7 @@ __all__ = [
     "AblationOptions",
     "BaselineOptions",
     "CLEAN",
+    "COLOURS",
     "CORRUPTIONS",
     "Change",
     "FILLS",
@@ -40,12 +42,14 @@ __all__ = [
     "gate_rows",
     "judge",
     "make_report",
+    "new_axes",
     "parts_rows",
     "processor",
     "proportion",
     "rounded",
     "run_ablation",
     "run_baselines",
+    "save_figure",
     "spread",
     "without_other_patch",
     "without_stone",

@@ -4,17 +4,11 @@ import math
 from pathlib import Path
 from typing import Any
 
-import matplotlib
 import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 
-matplotlib.use("Agg")
-from matplotlib import pyplot as plt  # noqa: E402
-from matplotlib.axes import Axes  # noqa: E402
-from matplotlib.figure import Figure  # noqa: E402
-
-_DPI = 100
-# The palette of Okabe and Ito, which colour-blind readers can tell apart.
-_COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#56b4e9", "#e69f00")
+from detection.ml.evaluation.drawing import COLOURS, new_axes, save_figure
 
 
 def draw_figures(metrics: dict[str, Any], folder: Path) -> dict[str, str]:
@@ -42,25 +36,15 @@ def draw_figures(metrics: dict[str, Any], folder: Path) -> dict[str, str]:
     ):
         figure = draw(metrics)
         if figure is not None:
-            figure.savefig(folder / name, dpi=_DPI, metadata={"Software": ""})
-            plt.close(figure)
+            save_figure(figure, folder / name)
             captions[name] = caption
     return captions
 
 
-def _axes(width: float, height: float, columns: int = 1, rows: int = 1) -> tuple[Figure, Any]:
-    figure, axes = plt.subplots(rows, columns, figsize=(width, height), layout="constrained")
-    for axis in np.ravel(np.array(axes, object)):
-        axis.spines[["top", "right"]].set_visible(False)
-        axis.grid(color="#dddddd", linewidth=0.6)
-        axis.set_axisbelow(True)
-    return figure, axes
-
-
 def _roc(metrics: dict[str, Any]) -> Figure | None:
-    figure, axes = _axes(8.4, 4.0, columns=2)
+    figure, axes = new_axes(8.4, 4.0, columns=2)
     for axis in axes:
-        for (name, held), colour in zip(metrics["levels"].items(), _COLOURS, strict=False):
+        for (name, held), colour in zip(metrics["levels"].items(), COLOURS, strict=False):
             area = held["auc"]["value"]
             if area is None:
                 continue
@@ -81,8 +65,8 @@ def _roc(metrics: dict[str, Any]) -> Figure | None:
 
 def _reliability(metrics: dict[str, Any]) -> Figure | None:
     held = metrics["calibration"]
-    figure, axes = _axes(3.0 * len(held), 3.2, columns=len(held))
-    for axis, (name, block), colour in zip(np.ravel(axes), held.items(), _COLOURS, strict=False):
+    figure, axes = new_axes(3.0 * len(held), 3.2, columns=len(held))
+    for axis, (name, block), colour in zip(np.ravel(axes), held.items(), COLOURS, strict=False):
         axis.plot([0, 1], [0, 1], color="#999999", linewidth=0.8)
         x = [point["probability"] for point in block["reliability"]]
         y = [point["stone"]["value"] for point in block["reliability"]]
@@ -105,7 +89,7 @@ def _froc(metrics: dict[str, Any]) -> Figure | None:
     held = metrics["localisation"]
     if not held:
         return None
-    figure, axis = _axes(5.6, 3.8)
+    figure, axis = new_axes(5.6, 3.8)
     low, high = held["size_limits_px"]
     names = {
         "all": "all stones",
@@ -113,7 +97,7 @@ def _froc(metrics: dict[str, Any]) -> Figure | None:
         "middle": f"{low:.0f} to {high:.0f} px",
         "large": f"above {high:.0f} px",
     }
-    for (name, curve), colour in zip(held["curves"].items(), _COLOURS, strict=False):
+    for (name, curve), colour in zip(held["curves"].items(), COLOURS, strict=False):
         if not curve["found"]:
             continue
         width = 2.0 if name == "all" else 1.1
@@ -135,10 +119,10 @@ def _deletion(metrics: dict[str, Any]) -> Figure | None:
     rows = metrics["deletion"]
     if not rows:
         return None
-    figure, axis = _axes(7.2, 0.8 + 0.34 * len(rows))
+    figure, axis = new_axes(7.2, 0.8 + 0.34 * len(rows))
     for place, row in enumerate(rows):
         share = row["still_stone"]
-        colour = _COLOURS[1] if row["blanked"] == "boxed stone" else _COLOURS[0]
+        colour = COLOURS[1] if row["blanked"] == "boxed stone" else COLOURS[0]
         axis.barh(place, share["value"], color=colour, height=0.6)
         axis.plot([share["low"], share["high"]], [place, place], color="#222222", linewidth=1)
     axis.set_yticks(
@@ -147,8 +131,8 @@ def _deletion(metrics: dict[str, Any]) -> Figure | None:
         fontsize=8,
     )
     axis.invert_yaxis()
-    axis.axvline(0.15, color=_COLOURS[1], linestyle=":", linewidth=1)
-    axis.axvline(0.95, color=_COLOURS[0], linestyle=":", linewidth=1)
+    axis.axvline(0.15, color=COLOURS[1], linestyle=":", linewidth=1)
+    axis.axvline(0.95, color=COLOURS[0], linestyle=":", linewidth=1)
     axis.set(xlim=(0, 1.01), xlabel='share of the true positives that are still "stone"')
     return figure
 
@@ -159,7 +143,7 @@ def _robustness(metrics: dict[str, Any]) -> Figure | None:
     if not names:
         return None
     columns = 3
-    figure, axes = _axes(8.4, 2.1 * math.ceil(len(names) / columns), columns=columns,
+    figure, axes = new_axes(8.4, 2.1 * math.ceil(len(names) / columns), columns=columns,
                          rows=math.ceil(len(names) / columns))  # fmt: skip
     flat = list(np.ravel(axes))
     for axis, name in zip(flat, names, strict=False):
@@ -177,9 +161,9 @@ def _robustness_panel(axis: Axes, name: str, rows: list[dict[str, Any]]) -> None
     low = [clean] + [row["accuracy"]["low"] for row in rows]
     high = [clean] + [row["accuracy"]["high"] for row in rows]
     refused = [0.0] + [row["refused"]["value"] for row in rows]
-    axis.fill_between(x, low, high, color=_COLOURS[0], alpha=0.15, linewidth=0)
-    axis.plot(x, accuracy, "o-", color=_COLOURS[0], markersize=3, label="accuracy without gate")
-    axis.plot(x, refused, "s--", color=_COLOURS[1], markersize=3, label="refused by the gate")
+    axis.fill_between(x, low, high, color=COLOURS[0], alpha=0.15, linewidth=0)
+    axis.plot(x, accuracy, "o-", color=COLOURS[0], markersize=3, label="accuracy without gate")
+    axis.plot(x, refused, "s--", color=COLOURS[1], markersize=3, label="refused by the gate")
     axis.set_xticks(x, ["none"] + [f"{row['strength']:g}" for row in rows], fontsize=7)
     axis.tick_params(axis="y", labelsize=7)
     axis.set(ylim=(-0.03, 1.03))

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from detection.imaging.ingest import ingest
 from detection.imaging.phantoms import KnownStone, PhantomVolume, make_phantom_volume, place_stones
 from detection.imaging.volume import Volume, load_volume
+from detection.ml.bundle import members_of
 from detection.ml.calibration import wilson_interval
 from detection.ml.data import PARTS, load_dataset, split
 from detection.ml.evaluation.series_runs import (
@@ -34,7 +35,6 @@ from detection.ml.serving import (
     Finding,
     Predictor,
     SeriesRule,
-    members_of,
     open_predictor,
 )
 

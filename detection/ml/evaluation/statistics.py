@@ -12,7 +12,7 @@ from scipy.stats import spearmanr
 from sklearn import metrics
 from sklearn.exceptions import UndefinedMetricWarning
 
-from detection.ml.calibration import sigmoid, wilson_interval
+from detection.ml.calibration import logit, sigmoid, wilson_interval
 from detection.ml.training import expected_calibration_error
 
 Floats = NDArray[np.float64]
@@ -193,8 +193,7 @@ def calibration_line(
 
     1 and 0 are perfect. None if the classes do not overlap, since no finite slope fits then.
     """
-    logits = np.log(np.clip(probabilities, 1e-6, 1 - 1e-6))
-    logits -= np.log1p(-np.clip(probabilities, 1e-6, 1 - 1e-6))
+    logits = logit(probabilities)
     used = weights > 0
     positive, negative = logits[used & labels], logits[used & ~labels]
     if not len(positive) or not len(negative) or positive.min() > negative.max():

@@ -12,12 +12,7 @@ from detection.ml.serving.answer import (
 )
 from detection.ml.serving.assessment import Assessment
 from detection.ml.serving.classify import classify_paths, open_predictor
-from detection.ml.serving.ensemble import (
-    EnsembleNetwork,
-    combine,
-    members_of,
-    open_served,
-)
+from detection.ml.serving.ensemble import EnsembleNetwork, combine, open_served
 from detection.ml.serving.findings import Finding, Located, Rectangle, locate
 from detection.ml.serving.gate import (
     GATE_NAME,
@@ -81,7 +76,6 @@ __all__ = [
     "joined",
     "load_stone_map",
     "locate",
-    "members_of",
     "open_network",
     "open_predictor",
     "open_served",

@@ -9,8 +9,6 @@ from detection.ml.bundle import Bundle, members_of
 from detection.ml.errors import BundleError, MLError
 from detection.ml.serving.network import Array, Canvases, Features, ServedNetwork
 
-__all__ = ["EnsembleNetwork", "calibrated", "combine", "members_of", "open_served"]
-
 Calibration = Mapping[str, float]
 
 
@@ -66,7 +64,7 @@ class EnsembleNetwork(ServedNetwork):
     Raises
     ------
     BundleError
-        If a member is missing, changed or cannot be loaded.
+        If a member cannot be loaded.
     """
 
     def __init__(

@@ -14,23 +14,17 @@ from detection.ml.training.localisation import (
     size_classes,
     threshold_at,
 )
-from detection.ml.training.network import build_network, set_trainable
+from detection.ml.training.network import build_network, map_logits_of, set_trainable
 from detection.ml.training.operating_points import (
     choose_operating_points,
     expected_calibration_error,
     fit_platt,
     operating_point,
 )
-from detection.ml.training.pretrained import (
-    RANDOM,
-    WEIGHTS_NAME,
-    assign_weights,
-    initialise,
-    load_arrays,
-)
+from detection.ml.training.options import TrainingOptions
+from detection.ml.training.pretrained import RANDOM, WEIGHTS_NAME, initialise, trained_network
 from detection.ml.training.trainer import (
     Report,
-    TrainingOptions,
     bundle_trained,
     compile_network,
     fit,
@@ -49,7 +43,6 @@ __all__ = [
     "TrainingOptions",
     "WEIGHTS_NAME",
     "WRONG_WAYS",
-    "assign_weights",
     "augment",
     "build_network",
     "bundle_trained",
@@ -63,7 +56,7 @@ __all__ = [
     "fit_platt",
     "froc_curve",
     "initialise",
-    "load_arrays",
+    "map_logits_of",
     "match_stones",
     "measure",
     "network_of",
@@ -77,5 +70,6 @@ __all__ = [
     "strengthened",
     "threshold_at",
     "train",
+    "trained_network",
     "without",
 ]

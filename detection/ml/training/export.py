@@ -6,7 +6,6 @@ import os
 import platform
 import shutil
 import subprocess
-import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -18,7 +17,7 @@ import onnx
 from onnx import helper
 
 from detection.ml.backbones import Backbone, backbone_of
-from detection.ml.bundle import Bundle, load_bundle, write_manifest
+from detection.ml.bundle import Bundle, building, publish
 from detection.ml.calibration import apply_platt
 from detection.ml.data import (
     PARTS,
@@ -37,12 +36,11 @@ from detection.ml.training.evaluate import MapLogits, Scores, measure, score
 from detection.ml.training.gate_fit import fit_gate
 from detection.ml.training.network import (
     MAP_LAYER,
-    build_network,
     feature_outputs,
     serving_network,
 )
 from detection.ml.training.operating_points import choose_operating_points, fit_platt
-from detection.ml.training.pretrained import WEIGHTS_NAME, assign_weights, head_of, load_arrays
+from detection.ml.training.pretrained import WEIGHTS_NAME, head_of, trained_network
 from detection.ml.training.quantisation import MAX_LOSS, compare, quantise, store_as_float16
 
 Report = Callable[[dict[str, Any]], None]
@@ -96,12 +94,11 @@ def export_bundle(
         If the network cannot be exported, or if int8 loses too much for a bundle with a parent.
     """
     out.mkdir(parents=True, exist_ok=True)
-    building = Path(tempfile.mkdtemp(prefix=".building-", dir=out))
-    try:
-        shutil.copyfile(weights, building / WEIGHTS_NAME)
+    with building(out) as folder:
+        shutil.copyfile(weights, folder / WEIGHTS_NAME)
         halved = halved_sources(dataset.samples)
         precision, served, comparison = _choose_precision(
-            building,
+            folder,
             held_out_weights=held_out_weights,
             parts=parts,
             halved=halved,
@@ -122,25 +119,22 @@ def export_bundle(
             "validation": measure(served, calibration=calibration, threshold=threshold)
         }
         if parts["test"]:
-            tested = _score(building / SERVING_NAME, parts["test"], preprocessing, halved)
+            tested = _score(folder / SERVING_NAME, parts["test"], preprocessing, halved)
             metrics["test"] = measure(tested, calibration=calibration, threshold=threshold)
         report({"stage": "gate", "fraction": 0.98, "message": "Fitting the input gate."})
         gate = fit_gate(
-            outputs=open_network(building / SERVING_NAME),
+            outputs=open_network(folder / SERVING_NAME),
             parts=parts,
             preprocessing=preprocessing,
-            folder=building,
+            folder=folder,
         )
-        made = time.strftime("%Y%m%d-%H%M%S")
         data: dict[str, Any] = parent.manifest["data"] if parent else dataset.snapshot()
         made_with = provenance()
         if parent:
             made_with["parent"] = {"name": parent.name, "digest": parent.digest}
-        name = f"{backbone.name}-{made}-{data['fingerprint'][:6]}"
-        write_manifest(
-            building,
+        return publish(
+            folder,
             {
-                "name": name,
                 "backbone": backbone.name,
                 "architecture": architecture_text(backbone),
                 "preprocessing": preprocessing.to_dict(),
@@ -150,18 +144,13 @@ def export_bundle(
                 "metrics": metrics,
                 "serving": {"file": SERVING_NAME, "precision": precision, "int8": comparison},
                 "gate": gate,
-                "training": {**training, **head_of(building / WEIGHTS_NAME)},
+                "training": {**training, **head_of(folder / WEIGHTS_NAME)},
                 "data": data,
                 "split": {part: len(held) for part, held in parts.items()},
                 "provenance": made_with,
             },
+            kind=backbone.name,
         )
-        os.chmod(building, 0o755)
-        os.rename(building, out / name)
-    finally:
-        shutil.rmtree(building, ignore_errors=True)
-    load_bundle(out / name)
-    return out / name
 
 
 def quantise_bundle(
@@ -230,10 +219,9 @@ def export_float32(
     weights: Path, target: Path, *, backbone: Backbone, preprocessing: Preprocessing
 ) -> None:
     """Rebuild the float32 ONNX file from a bundle's float16 weights."""
-    network = build_network(
-        backbone, height=preprocessing.height, width=preprocessing.width, **head_of(weights)
+    network = trained_network(
+        weights, backbone=backbone, height=preprocessing.height, width=preprocessing.width
     )
-    assign_weights(network, load_arrays(weights))
     # Keras exports only a model that has been called.
     served = serving_network(network, backbone)
     served(np.zeros((1, preprocessing.height, preprocessing.width, 3), np.float32))

@@ -5,11 +5,15 @@ map of stride 8, as in a feature pyramid (Lin et al. 2017, arXiv:1612.03144). A 
 smaller than one cell of the stride-32 map of a plain network.
 """
 
+from collections.abc import Callable
+
 import keras
+import numpy as np
 from keras import layers
+from numpy.typing import NDArray
 
 from detection.ml.backbones import Backbone, Normalisation, Stage
-from detection.ml.preprocess import INPUT_MEAN
+from detection.ml.preprocess import INPUT_MEAN, network_input
 
 MAP_LAYER = "stone_map"
 STAGES = ("head", "upper", "all")
@@ -97,6 +101,11 @@ def serving_network(network: keras.Model, backbone: Backbone) -> keras.Model:
         for name, stage in feature_outputs(backbone).items()
     ]
     return keras.Model(network.input, [network.output, *features], name=f"{backbone.name}_serving")
+
+
+def map_logits_of(network: keras.Model) -> Callable[[NDArray[np.uint8]], NDArray[np.float32]]:
+    """Return a network as a function: uint8 `(n, h, w)` -> logits float32 `(n, h / 8, w / 8)`."""
+    return lambda canvases: network.predict_on_batch(network_input(canvases))[..., 0]
 
 
 def feature_outputs(backbone: Backbone) -> dict[str, Stage]:

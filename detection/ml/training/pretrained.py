@@ -10,7 +10,7 @@ import numpy as np
 from detection.ml.backbones import Arrays, Backbone, ImageNetWeights
 from detection.ml.bundle import MANIFEST_NAME, load_bundle
 from detection.ml.errors import MLError
-from detection.ml.training.network import HEAD, MAP_LAYER, layers_by_stage
+from detection.ml.training.network import HEAD, MAP_LAYER, build_network, layers_by_stage
 from detection.ml.training.tflite import dequantised
 
 WEIGHTS_NAME = "weights.npz"
@@ -150,6 +150,19 @@ def assign_weights(network: keras.Model, arrays: Arrays, *, may_lack: Collection
                     f"{key} has shape {arrays[key].shape}, the network needs {variable.shape}."
                 )
             variable.assign(arrays[key].astype("float32"))
+
+
+def trained_network(weights: Path, *, backbone: Backbone, height: int, width: int) -> keras.Model:
+    """Build the network of an archive of whole weights, for inputs of any size.
+
+    Raises
+    ------
+    MLError
+        If the archive cannot be read, or is that of another network.
+    """
+    network = build_network(backbone, height=height, width=width, **head_of(weights))
+    assign_weights(network, load_arrays(weights))
+    return network
 
 
 def save_weights(network: keras.Model, path: Path) -> None:

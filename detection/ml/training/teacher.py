@@ -10,8 +10,7 @@ from detection.ml.backbones import backbone_of
 from detection.ml.bundle import load_bundle
 from detection.ml.calibration import sigmoid
 from detection.ml.errors import MLError
-from detection.ml.training.network import build_network
-from detection.ml.training.pretrained import WEIGHTS_NAME, assign_weights, head_of, load_arrays
+from detection.ml.training.pretrained import WEIGHTS_NAME, trained_network
 
 # From inputs, float32 `(n, h, w, 3)`, to the probabilities of their maps, `(n, h / 8, w / 8)`.
 Teacher = Callable[[NDArray[np.float32]], NDArray[np.float32]]
@@ -39,8 +38,7 @@ def open_teacher(folder: Path, *, height: int, width: int) -> Teacher:
     if not path.is_file():
         raise MLError(f"The model {bundle.name} holds no weights, so that it cannot be a teacher.")
     backbone = backbone_of(bundle.backbone)
-    network = build_network(backbone, height=height, width=width, **head_of(path))
-    assign_weights(network, load_arrays(path))
+    network = trained_network(path, backbone=backbone, height=height, width=width)
     network.trainable = False
 
     def teach(inputs: NDArray[np.float32]) -> NDArray[np.float32]:

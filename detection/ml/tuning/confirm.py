@@ -9,21 +9,13 @@ from typing import Any
 
 import keras
 import numpy as np
-from numpy.typing import NDArray
 from optuna.study import Study
 from optuna.trial import FrozenTrial
 
+from detection.ml.backbones import backbone_of
 from detection.ml.data import PARTS, halved_sources, load_dataset, split
 from detection.ml.errors import MLError
-from detection.ml.preprocess import network_input
-from detection.ml.training import (
-    TrainingOptions,
-    assign_weights,
-    fit,
-    load_arrays,
-    network_of,
-    score,
-)
+from detection.ml.training import fit, map_logits_of, score, trained_network
 from detection.ml.tuning.proxy import ProxyOptions, calibrated_losses
 from detection.ml.tuning.search import UNTUNED, complete
 from detection.ml.tuning.space import training_options
@@ -103,15 +95,17 @@ def run_confirmation(
             work=work,
             report=_part(report, number, count),
         )
-        network = _whole(training, work / "trained.npz")
-
-        def map_logits(canvases: NDArray[np.uint8], network: keras.Model = network) -> Any:
-            return np.asarray(network.predict_on_batch(network_input(canvases))[..., 0])
-
+        size = training.preprocessing
+        network = trained_network(
+            work / "trained.npz",
+            backbone=backbone_of(training.architecture),
+            height=size.height,
+            width=size.width,
+        )
         scores = score(
             parts["validation"],
-            map_logits=map_logits,
-            preprocessing=training.preprocessing,
+            map_logits=map_logits_of(network),
+            preprocessing=size,
             halved=halved,
         )
         losses = calibrated_losses(scores.logits, scores.labels, scores.groups)
@@ -139,14 +133,6 @@ def read_confirmed(path: Path) -> list[dict[str, Any]]:
         return [{**row, "proxy": float(row["proxy"]), "real": float(row["real"])} for row in rows]
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise MLError(f"{path.name} holds no real trainings of a search.") from error
-
-
-def _whole(options: TrainingOptions, weights: Path) -> keras.Model:
-    """Return the trained network for whole canvases."""
-    size = options.preprocessing
-    network = network_of(options, height=size.height, width=size.width)
-    assign_weights(network, load_arrays(weights))
-    return network
 
 
 def _part(report: Report, number: int, count: int) -> Report:

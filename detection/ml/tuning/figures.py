@@ -3,32 +3,22 @@
 from collections.abc import Mapping
 from pathlib import Path
 
-import matplotlib
 import numpy as np
+from matplotlib.ticker import MaxNLocator
 from optuna.study import Study
 from optuna.trial import TrialState
 
+from detection.ml.evaluation import COLOURS, new_axes, save_figure
+from detection.ml.tuning.samplers import SAMPLERS
 from detection.ml.tuning.search import UNTUNED, spent
 
-matplotlib.use("Agg")
-from matplotlib import pyplot as plt  # noqa: E402
-from matplotlib.axes import Axes  # noqa: E402
-from matplotlib.ticker import MaxNLocator  # noqa: E402
-
-_DPI = 100
-# The palette of Okabe and Ito, which colour-blind readers can tell apart.
-_COLOURS = {
-    "random": "#222222",
-    "tpe": "#0072b2",
-    "cmaes": "#d55e00",
-    "ga": "#009e73",
-    "pso": "#cc79a7",
-}
+# The baseline, which comes first, is nearly black.
+_COLOURS = dict(zip(SAMPLERS, ("#222222", *COLOURS), strict=False))
 
 
 def draw_history(studies: Mapping[str, Study], titles: Mapping[str, str], path: Path) -> str:
     """Draw the lowest value so far against trials, a line a sampler; return the file's name."""
-    axis = _axis(7.2, 4.2)
+    figure, axis = new_axes(7.2, 4.2)
     for name, colour in _COLOURS.items():
         trials = spent(studies[name]) if name in studies else []
         values = np.array(
@@ -57,28 +47,16 @@ def draw_history(studies: Mapping[str, Study], titles: Mapping[str, str], path: 
     axis.set(xlabel="trials", ylabel="lowest log-loss so far")
     axis.xaxis.set_major_locator(MaxNLocator(integer=True))
     axis.legend(fontsize=8)
-    return _save(path)
+    save_figure(figure, path)
+    return path.name
 
 
 def draw_importance(importance: Mapping[str, float], path: Path) -> str:
     """Draw the importance of each option, the largest on top; return the file's name."""
-    axis = _axis(6.4, 0.8 + 0.3 * len(importance))
+    figure, axis = new_axes(6.4, 0.8 + 0.3 * len(importance))
     names = list(importance)
-    axis.barh(names, [importance[name] for name in names], color="#0072b2", height=0.6)
+    axis.barh(names, [importance[name] for name in names], color=COLOURS[0], height=0.6)
     axis.invert_yaxis()
     axis.set(xlim=(0, 1), xlabel="importance")
-    return _save(path)
-
-
-def _axis(width: float, height: float) -> Axes:
-    _, axis = plt.subplots(figsize=(width, height), layout="constrained")
-    axis.spines[["top", "right"]].set_visible(False)
-    axis.grid(color="#dddddd", linewidth=0.6)
-    axis.set_axisbelow(True)
-    return axis
-
-
-def _save(path: Path) -> str:
-    plt.gcf().savefig(path, dpi=_DPI, metadata={"Software": ""})
-    plt.close("all")
+    save_figure(figure, path)
     return path.name

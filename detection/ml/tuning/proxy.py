@@ -23,6 +23,7 @@ from detection.ml.data import (
     Sample,
     check_split,
     check_split_file,
+    deal,
     load_dataset,
     split,
     split_units,
@@ -98,7 +99,7 @@ class Proxy:
         if len(samples) > options.images:
             drawn = np.random.default_rng(options.seed).permutation(len(samples))
             samples = [samples[index] for index in sorted(drawn[: options.images])]
-        self.folds = make_folds(samples, folds=options.folds, seed=options.seed)
+        self.folds = deal(samples, folds=options.folds, salt=f"folds-{options.seed}")
         check_folds(self.folds, parts)
         self._preprocessing = Preprocessing()
         self._canvases = {
@@ -187,12 +188,6 @@ class Proxy:
 
     def _canvas(self, sample: Sample) -> tuple[np.ndarray, Letterbox]:
         return self._canvases[sample.image]
-
-
-def make_folds(samples: Sequence[Sample], *, folds: int, seed: int) -> list[list[Sample]]:
-    """Deal samples out to folds by patient unit, stratified as the parts of the fixed split are."""
-    parts = {f"fold {number + 1}": 1 / folds for number in range(folds)}
-    return list(split(samples, parts=parts, salt=f"folds-{seed}").values())
 
 
 def check_folds(folds: Sequence[Sequence[Sample]], parts: Mapping[str, Sequence[Sample]]) -> None:

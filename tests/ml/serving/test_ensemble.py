@@ -5,12 +5,12 @@ import numpy as np
 import pytest
 
 from detection.imaging.volume import Volume
-from detection.ml.bundle import Bundle, derive_bundle, load_bundle, sha256_of
+from detection.ml.bundle import Bundle, derive_bundle, load_bundle, members_of, sha256_of
 from detection.ml.errors import BundleError, MLError
 from detection.ml.preprocess import Preprocessing
 from detection.ml.serving import Predictor, pool
 from detection.ml.serving.agreement import seen_anywhere
-from detection.ml.serving.ensemble import combine, members_of, open_served
+from detection.ml.serving.ensemble import combine, open_served
 from detection.ml.serving.marks import Mark, merge_marks
 from detection.ml.serving.network import ServedNetwork
 from detection.ml.serving.pictures import Picture

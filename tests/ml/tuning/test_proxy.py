@@ -9,10 +9,10 @@ import pytest
 import detection.ml.tuning.confirm as confirm_module
 from detection.imaging.phantoms import write_phantoms
 from detection.ml.__main__ import main
-from detection.ml.data import PARTS, load_dataset, split, split_units
+from detection.ml.data import PARTS, deal, load_dataset, split, split_units
 from detection.ml.errors import DatasetError
 from detection.ml.tuning import ConfirmOptions, Proxy, ProxyOptions, load_studies, run_confirmation
-from detection.ml.tuning.proxy import calibrated_losses, check_folds, make_folds
+from detection.ml.tuning.proxy import calibrated_losses, check_folds
 from detection.ml.tuning.space import TODAY
 
 OPTIONS = ProxyOptions(
@@ -67,7 +67,7 @@ def test_a_pruned_trial_trains_no_further_fold(data, tiny):
 
 
 def test_folds_deal_out_every_sample_once(parts):
-    folds = make_folds(parts["train"], folds=3, seed=1)
+    folds = deal(parts["train"], folds=3, salt="folds-1")
 
     assert sorted(sample.image for fold in folds for sample in fold) == sorted(
         sample.image for sample in parts["train"]
@@ -76,7 +76,7 @@ def test_folds_deal_out_every_sample_once(parts):
 
 
 def test_folds_that_share_a_patient_are_refused(parts):
-    first, second, third = make_folds(parts["train"], folds=3, seed=1)
+    first, second, third = deal(parts["train"], folds=3, salt="folds-1")
     twin = replace(first[0], image="twin.png")
 
     with pytest.raises(DatasetError, match="stands in both fold 1 and fold 3"):
@@ -85,7 +85,7 @@ def test_folds_that_share_a_patient_are_refused(parts):
 
 @pytest.mark.parametrize("part", ["validation", "test"])
 def test_folds_that_touch_a_judging_part_are_refused(parts, part):
-    first, *others = make_folds(parts["train"], folds=3, seed=1)
+    first, *others = deal(parts["train"], folds=3, salt="folds-1")
 
     with pytest.raises(DatasetError, match=f"stands in both fold 1 and {part}"):
         check_folds([[*first, parts[part][0]], *others], parts)
