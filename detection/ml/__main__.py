@@ -172,8 +172,6 @@ def _classify(options: argparse.Namespace) -> int:
 
 
 def _train(options: argparse.Namespace) -> int:
-    # A stop by SIGTERM unwinds like Ctrl-C, so that no half-made bundle stays behind.
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     report = json_line if options.json_progress else progress_line
     # TensorFlow takes seconds to import, so only the verbs that need it import it.
     from detection.ml.training import train
@@ -371,4 +369,6 @@ def _series(options: argparse.Namespace) -> int:
 
 
 if __name__ == "__main__":
+    # A stop by SIGTERM unwinds like Ctrl-C, so that no half-made bundle stays behind.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     sys.exit(main())

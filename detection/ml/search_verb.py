@@ -2,8 +2,6 @@
 
 import argparse
 import json
-import signal
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -43,8 +41,6 @@ def add_search_verb(verbs: Any) -> None:
 
 
 def _tune(options: argparse.Namespace) -> int:
-    # As for a training: the trial that is cut off is marked, and run again.
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     from detection.ml.tuning import (
         SAMPLERS,
         ConfirmOptions,

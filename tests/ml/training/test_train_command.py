@@ -1,4 +1,6 @@
 import json
+import os
+import runpy
 import signal
 import subprocess
 import sys
@@ -9,7 +11,7 @@ import pytest
 from detection.imaging.phantoms import write_phantoms
 from detection.ml.__main__ import main
 from detection.ml.backbones import WRONG_EPOCHS, WRONG_LEARNING_RATE
-from detection.ml.bundle import default_bundle_path
+from detection.ml.bundle import building, default_bundle_path
 
 pytestmark = pytest.mark.slow
 ROOT = Path(__file__).resolve().parents[3]
@@ -56,11 +58,7 @@ def test_a_training_that_cannot_start_ends_with_one_sentence(tmp_path, images, i
         (("--learning-rate", "nan"), WRONG_LEARNING_RATE),
     ],
 )
-def test_numbers_have_the_bounds_of_the_administration(
-    tmp_path, capsys, monkeypatch, number, sentence
-):
-    # The verb would leave its handler to the other tests.
-    monkeypatch.setattr(signal, "signal", lambda *_: None)
+def test_numbers_have_the_bounds_of_the_administration(tmp_path, capsys, number, sentence):
     out = tmp_path / "out"
 
     assert main(["train", str(tmp_path), "--out", str(out), "--init", "random", *number]) == 1
@@ -84,3 +82,36 @@ def test_a_stopped_training_leaves_no_bundle(tmp_path):
 
     assert process.returncode == 143
     assert not (tmp_path / "out").exists() or not any((tmp_path / "out").iterdir())
+
+
+@pytest.fixture
+def handler():
+    before = signal.getsignal(signal.SIGTERM)
+    yield
+    signal.signal(signal.SIGTERM, before)
+
+
+@pytest.mark.usefixtures("handler")
+@pytest.mark.parametrize(
+    ("verb", "does"),
+    [
+        (["quantise", str(default_bundle_path(ROOT / "ml_models"))], "training.quantise_bundle"),
+        (["combine", "--members", "a", "b"], "combining.combine"),
+    ],
+    ids=["quantise", "combine"],
+)
+def test_any_verb_that_is_stopped_leaves_no_half_made_bundle(tmp_path, monkeypatch, verb, does):
+    def work(*_, out, **__):
+        with building(out) as folder:
+            (folder / "weights.npz").write_bytes(b"half")
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    monkeypatch.setattr(f"detection.ml.{does}", work)
+    told = ["detection.ml", *verb, "--out", str(tmp_path)]
+    told.insert(2 if verb[0] == "combine" else 3, str(tmp_path))
+    monkeypatch.setattr("sys.argv", told)
+
+    with pytest.raises(SystemExit, match="143"):
+        runpy.run_module("detection.ml", run_name="__main__")
+
+    assert not any(tmp_path.iterdir())
