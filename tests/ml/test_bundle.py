@@ -112,7 +112,7 @@ def test_a_name_that_another_process_takes_meanwhile_is_left_to_it(tmp_path, mon
         (taken / "model.json").write_text("theirs")
         return load_bundle(folder)
 
-    monkeypatch.setattr("detection.ml.bundle.load_bundle", load)
+    monkeypatch.setattr("detection.ml.bundle.writing.load_bundle", load)
     path = published(tmp_path)
 
     assert path.name == "resnet50-20010909-014641-422ae7"

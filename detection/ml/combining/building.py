@@ -21,7 +21,7 @@ from detection.ml.combining.fitting import (
     fit_weights,
 )
 from detection.ml.combining.maps import STORE_NAME, MapStore, RememberedNetwork
-from detection.ml.combining.members import Judged, check_beside, check_parts, judged_members
+from detection.ml.combining.members import check_beside, judged_members
 from detection.ml.combining.predictions import (
     Predictions,
     check_fold,
@@ -33,7 +33,15 @@ from detection.ml.data import PARTS, UNIT, Dataset, Sample, halved_sources, load
 from detection.ml.errors import MLError
 from detection.ml.serving import EnsembleNetwork
 from detection.ml.serving import combine as combined_map
-from detection.ml.training import choose_operating_points, fit_platt, measure, provenance, score
+from detection.ml.training import (
+    Judged,
+    check_parts,
+    choose_operating_points,
+    fit_platt,
+    measure,
+    provenance,
+    score,
+)
 
 BEST = "best"
 DEFAULT_OPERATING_POINT = "balanced"

@@ -5,6 +5,7 @@ from detection.ml.training.batches import TrainingBatches, canvas_boxes, crop_ca
 from detection.ml.training.evaluate import measure, score
 from detection.ml.training.export import export_float32, provenance, quantise_bundle
 from detection.ml.training.gate_fit import WRONG_WAYS
+from detection.ml.training.lineage import Judged, check_parts, judged
 from detection.ml.training.localisation import (
     FALSE_FINDINGS,
     Stones,
@@ -35,6 +36,7 @@ from detection.ml.training.trainer import (
 __all__ = [
     "Augmentation",
     "FALSE_FINDINGS",
+    "Judged",
     "OFF",
     "RANDOM",
     "Report",
@@ -47,6 +49,7 @@ __all__ = [
     "build_network",
     "bundle_trained",
     "canvas_boxes",
+    "check_parts",
     "choose_operating_points",
     "compile_network",
     "crop_canvas",
@@ -56,6 +59,7 @@ __all__ = [
     "fit_platt",
     "froc_curve",
     "initialise",
+    "judged",
     "map_logits_of",
     "match_stones",
     "measure",

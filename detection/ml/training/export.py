@@ -34,6 +34,7 @@ from detection.ml.preprocess import Preprocessing
 from detection.ml.serving import open_network
 from detection.ml.training.evaluate import MapLogits, Scores, measure, score
 from detection.ml.training.gate_fit import fit_gate
+from detection.ml.training.lineage import check_parts, judged
 from detection.ml.training.network import (
     MAP_LAYER,
     feature_outputs,
@@ -178,17 +179,10 @@ def quantise_bundle(
     report({"stage": "prepare", "fraction": 0.0, "message": "Reading the data folder."})
     dataset = load_dataset(data)
     parts = split(dataset.samples, parts=PARTS)
+    sizes = {part: len(held) for part, held in parts.items()}
     for one in filter(None, (bundle, held_out)):
-        if one.manifest.get("split") != {part: len(held) for part, held in parts.items()}:
-            raise MLError(f"The parts of this data folder are not those that {one.name} had.")
-    judge = held_out or bundle
-    if judge.manifest.get("training", {}).get("refit"):
-        raise MLError(
-            f"The weights of {judge.name} have seen the validation part. "
-            "Give a bundle that was trained without it with --held-out."
-        )
-    if (judge.backbone, judge.preprocessing) != (bundle.backbone, bundle.preprocessing):
-        raise MLError(f"{judge.name} is of another architecture or input than {bundle.name}.")
+        check_parts(one, parts=sizes, fingerprint=dataset.fingerprint)
+    judged(bundle, held_out, root=bundle.path.resolve().parent)
     training = {**bundle.manifest.get("training", {})}
     if held_out:
         training["calibrated_by"] = held_out.name

@@ -1,15 +1,10 @@
-"""Model bundles: a folder of weights and `model.json` that is verified whenever it is loaded."""
+"""Reads a bundle, and verifies it whenever it is loaded."""
 
-import errno
 import hashlib
 import json
 import math
-import os
 import re
-import shutil
-import tempfile
-import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -22,7 +17,7 @@ from detection.ml.preprocess import Preprocessing
 
 FORMAT = 1
 MANIFEST_NAME = "model.json"
-_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,98}")
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,98}")
 _ENSEMBLE = "ensemble"
 # The weights of an ensemble are written with few digits.
 _WEIGHT_TOLERANCE = 1e-4
@@ -208,7 +203,7 @@ def members_told(manifest: Mapping[str, Any]) -> list[Member]:
     if len(set(names)) < 2 or len(set(names)) < len(names):
         raise BundleError(f"The ensemble {name} does not name at least two different members.")
     for one in names:
-        if not _NAME.fullmatch(one):
+        if not NAME.fullmatch(one):
             raise BundleError(f"The ensemble {name} names {one!r}, which is no bundle.")
     weights = [member.weight for member in members]
     if not min(weights) >= 0 or not math.isclose(sum(weights), 1, abs_tol=_WEIGHT_TOLERANCE):
@@ -270,156 +265,6 @@ def backbone_name(manifest: dict[str, Any]) -> str:
     return manifest.get("backbone", FIRST_BACKBONE)
 
 
-def write_manifest(folder: Path, manifest: dict[str, Any]) -> None:
-    """Write `model.json`, adding size and SHA-256 of every other file of the folder.
-
-    Raises
-    ------
-    BundleError
-        If the folder has one already: a bundle never changes.
-    """
-    if not _NAME.fullmatch(manifest["name"]):
-        raise ValueError(f"Not a bundle name: {manifest['name']!r}")
-    files = {
-        file.name: {"bytes": file.stat().st_size, "sha256": sha256_of(file)}
-        for file in sorted(folder.iterdir())
-        if file.name != MANIFEST_NAME
-    }
-    content = json.dumps({"format": FORMAT, **manifest, "files": files}, indent=2)
-    try:
-        with (folder / MANIFEST_NAME).open("x", encoding="utf-8") as file:
-            file.write(content + "\n")
-    except FileExistsError as error:
-        raise BundleError(
-            f"The model bundle {folder.name} is complete, and a bundle never changes. Make a new "
-            "one with a name of its own."
-        ) from error
-
-
-@contextmanager
-def building(root: Path) -> Iterator[Path]:
-    """Make a folder in `root` for a bundle in the making; it goes unless it is renamed."""
-    folder = Path(tempfile.mkdtemp(prefix=".building-", dir=root))
-    try:
-        yield folder
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
-
-
-def publish(folder: Path, manifest: Mapping[str, Any], *, kind: str) -> Path:
-    """Name a finished bundle after its kind, the second and its data, and let it appear.
-
-    Where another bundle has the name of that second, this one takes the next.
-
-    Parameters
-    ----------
-    folder : Path
-        What `building` made. The bundle appears beside it.
-    manifest : mapping
-        All of `model.json` but the name and the files.
-
-    Returns
-    -------
-    Path
-        The bundle's folder.
-    """
-    while True:
-        made = time.strftime("%Y%m%d-%H%M%S")
-        target = folder.parent / f"{kind}-{made}-{manifest['data']['fingerprint'][:6]}"
-        if not target.exists():
-            write_manifest(folder, {"name": target.name, **manifest})
-            folder.chmod(0o755)
-            load_bundle(folder)
-            try:
-                return folder.rename(target)
-            except OSError as error:
-                # Another process was faster.
-                if error.errno not in (errno.EEXIST, errno.ENOTEMPTY):
-                    raise
-                (folder / MANIFEST_NAME).unlink()
-        time.sleep(1 - time.time() % 1)
-
-
-def derive_bundle(parent: Bundle, *, name: str, changes: Mapping[str, Any]) -> Bundle:
-    """Make a new bundle beside its parent: the same files, other entries of `model.json`.
-
-    The parent is left as it is; the provenance of the new bundle names it. The new folder appears
-    when it is complete.
-
-    Raises
-    ------
-    BundleError
-        If there is a bundle of that name, or the parent's files are no longer what they were.
-    """
-    root = parent.path.resolve().parent
-    target = root / name
-    provenance = {
-        **parent.manifest.get("provenance", {}),
-        "created": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
-        "parent": {"name": parent.name, "digest": parent.digest},
-    }
-    with building(root) as folder:
-        for file_name in parent.manifest["files"]:
-            shutil.copyfile(parent.path / file_name, folder / file_name)
-        manifest = {**parent.manifest, **changes, "name": name, "provenance": provenance}
-        write_manifest(folder, manifest)
-        folder.chmod(0o755)
-        if load_bundle(folder).manifest["files"] != parent.manifest["files"]:
-            raise BundleError(f"The model bundle {parent.name} is damaged. Restore its folder.")
-        if target.exists():
-            raise BundleError(f"A model bundle {name} is there already.")
-        folder.rename(target)
-    return load_bundle(target)
-
-
-def open_bundle(model: str | Path | None, *, roots: Sequence[Path]) -> Bundle:
-    """Load the bundle that a person named.
-
-    Parameters
-    ----------
-    model : str or Path, optional
-        The folder of a bundle, or the name of one that lies below one of `roots`; by default the
-        default bundle of the first root.
-
-    Raises
-    ------
-    BundleError
-        If there is none; for an unknown name the sentence lists those that are there.
-    """
-    if model is None:
-        return load_default_bundle(roots[0])
-    path = Path(model)
-    if (path / MANIFEST_NAME).is_file() or not _NAME.fullmatch(str(model)):
-        return load_bundle(path)
-    for root in roots:
-        if (root / path).is_dir():
-            return load_bundle(root / path)
-    held = {found.parent.name for root in roots for found in root.glob(f"*/{MANIFEST_NAME}")}
-    names = ", ".join(sorted(name for name in held if _NAME.fullmatch(name))) or "none"
-    raise BundleError(f"There is no model bundle {model}. Those that are there: {names}.")
-
-
-def default_bundle_path(root: Path) -> Path:
-    """Return the folder of the default bundle, which `root/default` names.
-
-    Raises BundleError if the file is missing or names no folder of `root`.
-    """
-    return root / _default_entry(root)[0]
-
-
-def load_default_bundle(root: Path) -> Bundle:
-    """Load the default bundle of `root`, pinned by the digest that `root/default` holds."""
-    name, digest = _default_entry(root)
-    return load_bundle(root / name, expected_digest=digest)
-
-
-def set_default_bundle(root: Path, bundle: Bundle) -> None:
-    """Make a bundle of `root` the default: one line, its name and the digest of its model.json."""
-    temporary = root / "default.new"
-    temporary.write_text(f"{bundle.name} {bundle.digest}\n", encoding="utf-8")
-    os.replace(temporary, root / "default")
-
-
 def sha256_of(path: Path) -> str:
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
@@ -449,16 +294,3 @@ def _point_of_counts(told: dict[str, Any]) -> dict[str, Any]:
                 count: total,
             }
     return point
-
-
-def _default_entry(root: Path) -> tuple[str, str]:
-    try:
-        name, digest = (root / "default").read_text(encoding="utf-8").split()
-    except (OSError, ValueError) as error:
-        raise BundleError(
-            f"{root.name}/default does not name a model bundle and its digest. Restore the file "
-            "from the release."
-        ) from error
-    if not _NAME.fullmatch(name):
-        raise BundleError(f"{root.name}/default names {name!r}, which is no bundle of this folder.")
-    return name, digest
