@@ -55,7 +55,14 @@ from detection.ml.evaluation import (
     without_other_patch,
     without_stone,
 )
-from detection.ml.serving import NO_STONE, STONE, EnsembleNetwork, Predictor, classify_paths
+from detection.ml.serving import (
+    NO_STONE,
+    STONE,
+    EnsembleNetwork,
+    Predictor,
+    classify_paths,
+    peak_memory,
+)
 
 FORMAT = 1
 # Images that are read between two lines of progress.
@@ -226,7 +233,7 @@ def compare(
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
         "part": "test",
         "reference": ours,
-        "models": [_told(model) for model in compared],
+        "models": [_told(model, threads=options.threads) for model in compared],
         "data": {
             **dataset.snapshot(),
             "images_read": len(samples),
@@ -402,7 +409,7 @@ def _time(
     )
 
 
-def _told(model: _Model) -> dict[str, Any]:
+def _told(model: _Model, *, threads: int) -> dict[str, Any]:
     bundle = model.bundle
     members = members_of(bundle)
     return {
@@ -413,4 +420,5 @@ def _told(model: _Model) -> dict[str, Any]:
         "members": [asdict(member) for member in bundle.members],
         "threshold": model.threshold,
         "bytes": sum(one.serving_path.stat().st_size for one in members or [bundle]),
+        "memory": peak_memory(bundle, threads=threads),
     }

@@ -13,6 +13,10 @@ from detection.ml.combining.sentences import advice, findings
 from detection.ml.combining.wording import difference_text, figure_text, megabytes
 
 _FEW_UNITS = 10
+_MEMORY = (
+    "The memory is that of a fresh process at its peak, libraries included: it opens the model and "
+    "reads one canvas."
+)
 
 
 def write_page(metrics: dict[str, Any], *, rows: Sequence[Row], out: Path) -> None:
@@ -47,7 +51,7 @@ def page_text(metrics: dict[str, Any], rows: Sequence[Row], *, picture: str) -> 
                 Items(tuple(metrics["advice"])),
             ),
         ),
-        Section("The models", (_models(metrics),)),
+        Section("The models", (_models(metrics), Text(_MEMORY))),
         Section(
             "The differences",
             (
@@ -90,9 +94,11 @@ def _models(metrics: dict[str, Any]) -> Any:
                 members or "itself",
                 f"{model['threshold']:.3f}",
                 megabytes(model["bytes"]),
+                megabytes(model["memory"]),
             )
         )
-    return table(("model", "bundle", "members and weights", "threshold", "served files"), rows)
+    head = ("model", "bundle", "members and weights", "threshold", "served files", "memory at peak")
+    return table(head, rows)
 
 
 def _table(rows: Sequence[Row], metrics: dict[str, Any]) -> Any:

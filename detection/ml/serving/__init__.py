@@ -23,6 +23,7 @@ from detection.ml.serving.gate import (
     unit_length,
     write_gate,
 )
+from detection.ml.serving.memory import peak_memory
 from detection.ml.serving.network import (
     Array,
     Features,
@@ -79,6 +80,7 @@ __all__ = [
     "open_network",
     "open_predictor",
     "open_served",
+    "peak_memory",
     "pool",
     "save_stone_map",
     "series_logit",

@@ -78,6 +78,8 @@ def test_page_numbers_and_figure_come_from_the_same_rows(made, parts):
     assert (folder / "comparison.png").stat().st_size > 1000
     assert "](comparison.png)" in page
     assert [model["label"] for model in metrics["models"]] == ["sharp", "blind", "ensemble, mean"]
+    # An interpreter with its libraries alone takes more than that.
+    assert all(model["memory"] > 50e6 for model in metrics["models"])
     rows = {row["what"]: row for row in metrics["rows"]}
     assert rows["all: accuracy"]["figures"]["sharp"]["n"] >= len(parts["test"])
     # Boxes of the one source alone are tight.
