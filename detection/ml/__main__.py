@@ -25,6 +25,8 @@ _ROOT = Path(__file__).resolve().parents[2] / "ml_models"
 def main(arguments: list[str] | None = None) -> int:
     # People read what the verbs print, and TensorFlow's remarks on the processor tell them nothing.
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    # TensorFlow leaves it off where AVX-512 VNNI is missing: ResNet50 then trains a third slower.
+    os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
     options = _parser().parse_args(arguments)
     return options.run(options)
 
