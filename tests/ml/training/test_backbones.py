@@ -27,6 +27,8 @@ from detection.ml.training.network import (
 from detection.ml.training.pretrained import save_weights
 from tests.ml.training.tiny_backbone import TINY
 
+# One process builds each network once.
+pytestmark = pytest.mark.xdist_group("backbones")
 SMALL = Preprocessing(height=64, width=96)
 
 

@@ -15,13 +15,14 @@ from detection.ml.preprocess import Preprocessing, network_input
 from detection.ml.serving import open_network
 from detection.ml.training import build_network, export_float32, score
 from detection.ml.training.export import export_bundle, map_logits
-from detection.ml.training.network import serving_network
+from detection.ml.training.network import feature_outputs, serving_network
 from detection.ml.training.operating_points import fit_platt
 from detection.ml.training.pretrained import assign_weights, load_arrays, save_weights
 from detection.ml.training.quantisation import quantise, store_as_float16
 
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("export")]
-RESNET50 = BACKBONES["resnet50"]
+# The lightest: its export and its quantisation take a fraction of ResNet50's time and memory.
+LIGHT = BACKBONES["mobilenetv2"]
 SMALL = Preprocessing(height=64, width=96)
 
 
@@ -29,9 +30,9 @@ SMALL = Preprocessing(height=64, width=96)
 def exported(tmp_path_factory):
     folder = tmp_path_factory.mktemp("export")
     keras.utils.set_random_seed(1)
-    save_weights(build_network(RESNET50, height=64, width=96), folder / "weights.npz")
+    save_weights(build_network(LIGHT, height=64, width=96), folder / "weights.npz")
     export_float32(
-        folder / "weights.npz", folder / "float32.onnx", backbone=RESNET50, preprocessing=SMALL
+        folder / "weights.npz", folder / "float32.onnx", backbone=LIGHT, preprocessing=SMALL
     )
     return folder
 
@@ -42,7 +43,7 @@ def canvases():
 
 
 def test_onnx_computes_what_keras_computes(exported, canvases):
-    network = build_network(RESNET50, height=64, width=96)
+    network = build_network(LIGHT, height=64, width=96)
     assign_weights(network, load_arrays(exported / "weights.npz"))
 
     keras_map = network.predict(network_input(canvases), verbose=0)[..., 0]
@@ -51,13 +52,13 @@ def test_onnx_computes_what_keras_computes(exported, canvases):
 
 
 def test_onnx_gives_the_features_that_keras_gives(exported, canvases):
-    network = build_network(RESNET50, height=64, width=96)
+    network = build_network(LIGHT, height=64, width=96)
     assign_weights(network, load_arrays(exported / "weights.npz"))
 
-    _, *expected = serving_network(network, RESNET50).predict(network_input(canvases), verbose=0)
+    _, *expected = serving_network(network, LIGHT).predict(network_input(canvases), verbose=0)
 
     features = open_network(exported / "float32.onnx")(canvases)[1]
-    assert list(features) == ["features_conv3", "features_conv4"]
+    assert list(features) == list(feature_outputs(LIGHT))
     for ours, theirs in zip(features.values(), expected, strict=True):
         assert ours.shape == theirs.shape
         assert np.abs(ours - theirs).max() < 1e-4
@@ -100,13 +101,13 @@ def int8(exported, canvases):
     return exported / "int8.onnx"
 
 
-def test_int8_file_loads_and_is_a_quarter(exported, canvases, int8):
-    assert int8.stat().st_size < 0.3 * (exported / "float32.onnx").stat().st_size
+def test_int8_file_loads_and_is_a_third(exported, canvases, int8):
+    assert int8.stat().st_size < 0.33 * (exported / "float32.onnx").stat().st_size
     onnxruntime.InferenceSession(str(int8), providers=["CPUExecutionProvider"])
     logits, features = open_network(int8)(canvases)
     assert np.isfinite(logits).all()
     # Averages that were quantised themselves would take at most 256 values.
-    assert len(np.unique(features["features_conv4"])) > 256
+    assert all(len(np.unique(held)) > 256 for held in features.values())
 
 
 def test_no_sum_of_two_products_of_the_int8_file_overflows_sixteen_bits(int8):
@@ -128,7 +129,7 @@ def test_no_sum_of_two_products_of_the_int8_file_overflows_sixteen_bits(int8):
         assert highest <= 64
         assert 2 * 255 * highest <= np.iinfo(np.int16).max
         seen += 1
-    # All of ResNet50 and of the head, but the last two convolutions of the head.
+    # All of the backbone and of the head, but the last two convolutions of the head.
     assert seen == sum(node.op_type == "Conv" for node in graph.node) - 2
 
 
