@@ -23,7 +23,7 @@ from detection.selectors.registry import model_root, model_version_active
 
 # For a form: the kinds of start in words.
 STARTS = {
-    BUNDLE: "the model in service, or the member of it that has the architecture",
+    BUNDLE: "the model in service or a member of it, else the newest of that architecture",
     IMAGENET: "ImageNet weights of this installation",
     RANDOM: "random values",
 }
@@ -95,19 +95,20 @@ def architecture_in_service() -> str:
 def training_start(*, architecture: str, wanted: str = "") -> TrainingStart:
     """Return the start of a training of this architecture, one of `BACKBONES`.
 
-    It is the model in service (or its heaviest member) of that architecture, else the ImageNet
-    weights below IMAGENET_ROOT, else random values; `wanted`, one of `STARTS`, asks for one kind.
+    It is the model in service (or its heaviest member) of that architecture, else the newest
+    recorded one, else the ImageNet weights below IMAGENET_ROOT, else random values; `wanted`, one
+    of `STARTS`, asks for one kind.
 
     Raises ValidationError if there are no such weights here.
     """
     backbone = BACKBONES[architecture]
-    bundle = _heaviest([one for one in _in_service() if one.architecture == architecture])
+    serving = [one for one in _in_service() if one.architecture == architecture]
+    bundle = _heaviest(serving) or _newest(architecture)
     file = Path(settings.IMAGENET_ROOT) / backbone.imagenet.file
     has_weights = bool(backbone.imagenet.file) and file.is_file()
     if wanted == BUNDLE and not bundle:
         raise ValidationError(
-            f"The model in service is no {backbone.title}, nor has it one as a member. "
-            "Please choose another start."
+            f"No model of this installation is a {backbone.title}. Please choose another start."
         )
     if wanted == IMAGENET and not has_weights:
         raise ValidationError(f"{_no_imagenet(architecture)} Please choose another start.")
@@ -117,7 +118,7 @@ def training_start(*, architecture: str, wanted: str = "") -> TrainingStart:
     if has_weights and wanted in ("", IMAGENET):
         source = f"{backbone.imagenet.source} (licence: {backbone.imagenet.licence})"
         return TrainingStart(kind=IMAGENET, init=str(file), text=f"ImageNet weights of {source}")
-    told = "" if wanted else f"The model in service is no {backbone.title}. "
+    told = "" if wanted else f"No model of this installation is a {backbone.title}. "
     told += "" if has_weights else f"{_no_imagenet(architecture)} "
     return TrainingStart(
         kind=RANDOM,
@@ -197,6 +198,15 @@ def _no_imagenet(architecture: str) -> str:
 
 def _heaviest(networks: list[_Network]) -> _Network | None:
     return max(networks, key=lambda network: network.weight, default=None)
+
+
+def _newest(architecture: str) -> _Network | None:
+    """Return the newest recorded network of an architecture whose bundle is as recorded."""
+    for version in ModelVersion.objects.order_by("-pk"):
+        manifest = model_manifest(model_version=version)
+        if manifest and backbone_name(manifest) == architecture:
+            return _Network(version.name, architecture, 1.0)
+    return None
 
 
 def _in_service() -> list[_Network]:

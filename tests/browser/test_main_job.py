@@ -116,6 +116,8 @@ def test_administrator_retrains_activates_and_goes_back(
     page.get_by_role("link", name="Training runs").first.click()
     page.get_by_role("link", name="Start a retraining").click()
     page.get_by_label("Training data").select_option(phantoms)
+    # The lightest of the shipped ones; it starts from the candidate of its architecture.
+    page.get_by_label("Architecture").select_option("mobilenetv2")
     page.get_by_text("Options", exact=True).click()
     page.get_by_label("Epochs").fill("1")
     page.get_by_role("button", name="Continue").click()
@@ -125,7 +127,7 @@ def test_administrator_retrains_activates_and_goes_back(
     expect(ended).to_be_visible(timeout=TRAINING_TIMEOUT_MS)
     expect(ended).to_have_text("Succeeded")
     candidate = page.get_by_text("The new model is a candidate").get_by_role("link").inner_text()
-    assert candidate != model_in_service
+    assert candidate.startswith("mobilenetv2-")
 
     put_into_service(page, name=candidate)
     expect(row_of(page, candidate).get_by_role("img", name="True")).to_be_visible()

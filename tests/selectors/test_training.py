@@ -63,7 +63,7 @@ def test_without_weights_it_starts_from_random_ones_and_says_so(second):
 
     assert start.init == "random"
     assert start.text == "random values"
-    assert "is no Second" in start.warning
+    assert "No model of this installation is a Second" in start.warning
     assert "second.npz" in start.warning
 
 
@@ -80,6 +80,20 @@ def test_a_bundle_that_is_gone_is_still_named_as_the_start(settings):
     assert training_start(architecture="resnet50").text == "first"
 
 
+def test_of_an_architecture_that_does_not_serve_it_starts_from_the_newest_that_is_whole(
+    second, settings
+):
+    for name in ("older", "newer", "gone"):
+        model_version_make(name)
+    (Path(settings.MODEL_ROOT) / "gone" / MANIFEST_NAME).unlink()
+    version_of_second(settings)
+
+    start = training_start(architecture="resnet50")
+
+    assert (start.kind, start.text) == ("bundle", "newer")
+    assert start.init == str(Path(settings.MODEL_ROOT) / "newer")
+
+
 def test_a_start_can_be_asked_for(second, settings):
     model_version_make("first", is_active=True)
     version_of_second(settings)
@@ -87,11 +101,11 @@ def test_a_start_can_be_asked_for(second, settings):
 
     assert training_start(architecture="second", wanted="bundle").text == "second-1"
     start = training_start(architecture="second", wanted="random")
-    assert (start.init, "is no Second" in start.warning) == ("random", False)
+    assert (start.init, "is a Second" in start.warning) == ("random", False)
     with pytest.raises(ValidationError, match=r"second\.npz is not in imagenet/"):
         training_start(architecture="second", wanted="imagenet")
-    with pytest.raises(ValidationError, match="no ResNet50, nor has it one as a member"):
-        training_start(architecture="resnet50", wanted="bundle")
+    with pytest.raises(ValidationError, match="No model of this installation is a GoogLeNet"):
+        training_start(architecture="googlenet", wanted="bundle")
 
     file.parent.mkdir(parents=True)
     file.touch()

@@ -201,7 +201,7 @@ def test_a_run_that_waited_while_the_choice_came_takes_what_is_advised(training_
 @pytest.mark.parametrize(
     ("told", "sentence"),
     [
-        ({"start": "bundle"}, "is no GoogLeNet"),
+        ({"start": "bundle"}, "is a GoogLeNet"),
         ({"start": "imagenet"}, "no ImageNet weights of GoogLeNet"),
         ({"start": "elsewhere"}, "not a start"),
         ({"trained": "none"}, "not a part"),
