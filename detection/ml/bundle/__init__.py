@@ -13,7 +13,6 @@ from detection.ml.bundle.reading import (
     backbone_name,
     gate_bundle,
     load_bundle,
-    members_of,
     members_told,
     sha256_of,
 )
@@ -30,7 +29,6 @@ __all__ = [
     "gate_bundle",
     "load_bundle",
     "load_default_bundle",
-    "members_of",
     "members_told",
     "open_bundle",
     "publish",

@@ -217,11 +217,6 @@ def members_told(manifest: Mapping[str, Any]) -> list[Member]:
     return members
 
 
-def members_of(bundle: Bundle) -> list[Bundle]:
-    """Return the verified members of an ensemble; an empty list for another bundle."""
-    return list(bundle.networks)
-
-
 def gate_bundle(bundle: Bundle) -> Bundle:
     """Return the bundle whose input gate judges: itself, or the member that an ensemble names."""
     told = bundle.manifest.get("gate") or {}

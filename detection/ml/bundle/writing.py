@@ -70,17 +70,10 @@ def publish(folder: Path, manifest: Mapping[str, Any], *, kind: str) -> Path:
     while True:
         made = time.strftime("%Y%m%d-%H%M%S")
         target = folder.parent / f"{kind}-{made}-{manifest['data']['fingerprint'][:6]}"
-        if not target.exists():
-            write_manifest(folder, {"name": target.name, **manifest})
-            folder.chmod(0o755)
-            load_bundle(folder)
-            try:
-                return folder.rename(target)
-            except OSError as error:
-                # Another process was faster.
-                if error.errno not in (errno.EEXIST, errno.ENOTEMPTY):
-                    raise
-                (folder / MANIFEST_NAME).unlink()
+        _complete(folder, {"name": target.name, **manifest})
+        if _appears(folder, target):
+            return target
+        (folder / MANIFEST_NAME).unlink()
         time.sleep(1 - time.time() % 1)
 
 
@@ -106,11 +99,28 @@ def derive_bundle(parent: Bundle, *, name: str, changes: Mapping[str, Any]) -> B
         for file_name in parent.manifest["files"]:
             shutil.copyfile(parent.path / file_name, folder / file_name)
         manifest = {**parent.manifest, **changes, "name": name, "provenance": provenance}
-        write_manifest(folder, manifest)
-        folder.chmod(0o755)
-        if load_bundle(folder).manifest["files"] != parent.manifest["files"]:
+        if _complete(folder, manifest).manifest["files"] != parent.manifest["files"]:
             raise BundleError(f"The model bundle {parent.name} is damaged. Restore its folder.")
-        if target.exists():
+        if not _appears(folder, target):
             raise BundleError(f"A model bundle {name} is there already.")
-        folder.rename(target)
     return load_bundle(target)
+
+
+def _complete(folder: Path, manifest: dict[str, Any]) -> Bundle:
+    write_manifest(folder, manifest)
+    folder.chmod(0o755)
+    return load_bundle(folder)
+
+
+def _appears(folder: Path, target: Path) -> bool:
+    """Give a whole bundle its place; say False if another one has it."""
+    if target.exists():
+        return False
+    try:
+        folder.rename(target)
+    except OSError as error:
+        # Another process was faster.
+        if error.errno in (errno.EEXIST, errno.ENOTEMPTY):
+            return False
+        raise
+    return True

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from detection.imaging.volume import Volume
-from detection.ml.bundle import Bundle, members_of, open_bundle
+from detection.ml.bundle import Bundle, open_bundle
 from detection.ml.combining.maps import STORE_NAME, MapStore
 from detection.ml.combining.measures import (
     COST,
@@ -273,7 +273,7 @@ def _models(
     run: set[str] = set()
     models = []
     for bundle, label in zip(bundles, labels, strict=True):
-        members = members_of(bundle) or [bundle]
+        members = bundle.networks or [bundle]
         networks = [store.network(member, threads=threads) for member in members]
         network = EnsembleNetwork(bundle, networks=networks) if bundle.is_ensemble else networks[0]
         digests = {member.digest for member in members}
@@ -411,7 +411,6 @@ def _time(
 
 def _told(model: _Model, *, threads: int) -> dict[str, Any]:
     bundle = model.bundle
-    members = members_of(bundle)
     return {
         "label": model.label,
         "name": bundle.name,
@@ -419,6 +418,6 @@ def _told(model: _Model, *, threads: int) -> dict[str, Any]:
         "architecture": bundle.manifest.get("architecture", ""),
         "members": [asdict(member) for member in bundle.members],
         "threshold": model.threshold,
-        "bytes": sum(one.serving_path.stat().st_size for one in members or [bundle]),
+        "bytes": sum(one.serving_path.stat().st_size for one in bundle.networks or [bundle]),
         "memory": peak_memory(bundle, threads=threads),
     }

@@ -13,7 +13,6 @@ from numpy.typing import NDArray
 from detection.imaging.ingest import ingest
 from detection.imaging.phantoms import KnownStone, PhantomVolume, make_phantom_volume, place_stones
 from detection.imaging.volume import Volume, load_volume
-from detection.ml.bundle import members_of
 from detection.ml.calibration import wilson_interval
 from detection.ml.data import PARTS, load_dataset, split
 from detection.ml.evaluation.series_runs import (
@@ -253,7 +252,7 @@ def page(
                 f"| {_proportion(*counted['sensitivity'])} "
                 f"| {_proportion(*counted['specificity'])} | {auc} |"
             )
-    networks = members_of(predictor.bundle) or [predictor.bundle]
+    networks = predictor.bundle.networks or [predictor.bundle]
     is_refit = any(one.manifest.get("training", {}).get("refit") for one in networks)
     note = _RUNS_NOTE.format(
         trained="the training and the validation part" if is_refit else "the training part",

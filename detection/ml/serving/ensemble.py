@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from detection.ml.bundle import Bundle, members_of
+from detection.ml.bundle import Bundle
 from detection.ml.errors import BundleError, MLError
 from detection.ml.serving.network import Array, Canvases, Features, ServedNetwork
 
@@ -75,7 +75,7 @@ class EnsembleNetwork(ServedNetwork):
         networks: Sequence[ServedNetwork] | None = None,
     ) -> None:
         threads = threads or min(4, os.cpu_count() or 1)
-        self.members = members_of(bundle)
+        self.members = bundle.networks
         try:
             self._networks = networks or [
                 ServedNetwork(member, threads=threads, is_alone=False) for member in self.members

@@ -55,10 +55,11 @@ def check_parts(bundle: Bundle, *, parts: Mapping[str, int], fingerprint: str) -
     Raises
     ------
     MLError
-        If neither the fingerprint nor the sizes of the parts agree.
+        If the sizes of the parts differ, or the fingerprints where the bundle tells no sizes.
     """
-    told = bundle.manifest
-    if told.get("data", {}).get("fingerprint") != fingerprint and told.get("split") != parts:
+    told, sizes = bundle.manifest.get("data", {}), bundle.manifest.get("split")
+    differs = sizes != parts if sizes else told.get("fingerprint") != fingerprint
+    if differs:
         raise MLError(
             f"{bundle.name} was trained on other parts than those of this data folder: it may know "
             "the patients that would judge it."

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from detection.imaging.volume import Volume
-from detection.ml.bundle import Bundle, derive_bundle, load_bundle, members_of, sha256_of
+from detection.ml.bundle import Bundle, derive_bundle, load_bundle, sha256_of
 from detection.ml.errors import BundleError, MLError
 from detection.ml.preprocess import Preprocessing
 from detection.ml.serving import Predictor, pool
@@ -56,7 +56,7 @@ def test_an_ensemble_runs_each_member_and_merges_their_cells(tmp_path, members):
     network = open_served(bundle, threads=1)
     cells, _ = network.run(canvases)
 
-    held = members_of(bundle)
+    held = bundle.networks
     alone = [ServedNetwork(one, threads=1).map_logits(canvases) for one in held]
     calibrations = [one.calibration for one in held]
     assert cells == pytest.approx(
@@ -261,11 +261,11 @@ def test_an_ensemble_is_derived_beside_its_members(tmp_path, members):
 
     assert renewed.is_ensemble
     assert renewed.members == parent.members
-    assert [one.name for one in members_of(renewed)] == ["alpha-1", "beta-1", "blind-1"]
+    assert [one.name for one in renewed.networks] == ["alpha-1", "beta-1", "blind-1"]
 
 
 def test_a_single_network_has_no_members(members):
     bundle = load_bundle(members[0])
 
     assert isinstance(bundle, Bundle)
-    assert (bundle.is_ensemble, bundle.members, members_of(bundle)) == (False, (), [])
+    assert (bundle.is_ensemble, bundle.members, list(bundle.networks)) == (False, (), [])
